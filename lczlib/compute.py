@@ -1,0 +1,103 @@
+"""Where heavy work starts: memory allocator, threads, device, seeds.
+
+Two traps cost more than any choice of framework, and both are settled here, once:
+
+1. *The allocator.* glibc hands every large tensor back to the kernel when it is freed and takes it again at the
+   next step: over a million page faults in a training step of sixteen patches, half of the time spent in the
+   kernel. `mallopt` raises the limits, so that freed memory is kept and used again. The price: the process holds on
+   to the most it ever used. Only glibc has this; elsewhere nothing is done.
+2. *Spinning threads.* OpenMP threads wait for each other in a busy loop. While another process has a core, one
+   thread waits for a sleeping one at full power: an epoch of 0.5 s was seen to take 18 s. `OMP_WAIT_POLICY=PASSIVE`
+   lets them sleep; it is read once, when OpenMP is loaded, so it is set before torch is imported and passed on to
+   every child. Where torch came first and work runs side by side, one thread for each process is the remedy.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import random
+import sys
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, LARGEST = -1, -3, 2**31 - 1  # malloc.h of glibc
+
+__all__ = ["cpu_count", "keep_freed_memory", "pick_device", "prepare_cpu", "seed_everything"]
+
+
+def cpu_count() -> int:
+    """Cores this process may use: its affinity, cut by a container's quota, at least 1."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    try:
+        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:
+            quota, period = file.read().split()
+        if quota != "max":
+            cores = min(cores, round(int(quota) / int(period)))
+    except (OSError, ValueError):
+        pass
+    return max(cores, 1)
+
+
+@lru_cache(maxsize=1)
+def keep_freed_memory() -> bool:
+    """Tell glibc to keep freed memory instead of giving it back at every step (trap 1 above).
+
+    Returns:
+        True where it was done; False on systems without glibc, or with `LCZLIB_MALLOPT=0` in the environment.
+    """
+    if os.environ.get("LCZLIB_MALLOPT") == "0" or platform.libc_ver()[0] != "glibc":
+        return False
+    libc = ctypes.CDLL(None)
+    done = [libc.mallopt(option, LARGEST) for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD)]
+    return all(done)
+
+
+def prepare_cpu(threads: int | None = None) -> dict[str, object]:
+    """Settle allocator and threads; call it where heavy work starts, as often as one likes.
+
+    Args:
+        threads: torch threads of this process; None: `OMP_NUM_THREADS` where set, else every core it may use.
+            Give 1 in each of several processes working side by side.
+
+    Returns:
+        What was done: `allocator` (bool), `passive_wait` (bool: OpenMP threads sleep while they wait), `threads`.
+    """
+    late = "torch" in sys.modules and "OMP_WAIT_POLICY" not in os.environ
+    os.environ.setdefault(
+        "OMP_WAIT_POLICY", "PASSIVE"
+    )  # for this process if torch is not loaded yet, and for children
+    allocator = keep_freed_memory()
+    import torch
+
+    threads = threads or int(os.environ.get("OMP_NUM_THREADS") or 0) or cpu_count()
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+    passive = not late and os.environ["OMP_WAIT_POLICY"].upper() == "PASSIVE"
+    return {"allocator": allocator, "passive_wait": passive, "threads": threads}
+
+
+def pick_device(name: str | None = None) -> torch.device:
+    """The device to compute on: `name` ("cpu", "cuda:1", "mps"), or the first GPU there is, or the CPU."""
+    import torch
+
+    if name:
+        return torch.device(name)
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cpu")
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy's global generator and torch (all devices)."""
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)

@@ -1,0 +1,66 @@
+"""Allocator, threads, device and seeds are settled in one place and say what they did."""
+
+import os
+import platform
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from lczlib import compute
+
+HELD = """
+import os, psutil, torch
+from lczlib.compute import prepare_cpu
+prepare_cpu(1)
+before = psutil.Process().memory_info().rss
+tensor = torch.ones(50_000_000)
+del tensor
+print((psutil.Process().memory_info().rss - before) / 200e6)
+"""
+
+
+def share_kept_after_freeing(**environment: str) -> float:
+    run = [sys.executable, "-c", HELD]
+    out = subprocess.run(run, env={**os.environ, **environment}, capture_output=True, text=True, check=True)
+    return float(out.stdout)
+
+
+def test_prepare_cpu_says_what_it_did():
+    before = torch.get_num_threads()
+    try:
+        facts = compute.prepare_cpu(1)
+        assert facts["threads"] == torch.get_num_threads() == 1
+        assert os.environ["OMP_WAIT_POLICY"]
+        assert set(facts) == {"allocator", "passive_wait", "threads"}
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the trap is glibc's")
+def test_freed_memory_is_kept():
+    assert share_kept_after_freeing() > 0.9
+    assert share_kept_after_freeing(LCZLIB_MALLOPT="0") < 0.1
+
+
+def test_allocator_can_be_left_alone(monkeypatch):
+    monkeypatch.setenv("LCZLIB_MALLOPT", "0")
+    compute.keep_freed_memory.cache_clear()
+    assert compute.keep_freed_memory() is False
+    compute.keep_freed_memory.cache_clear()
+
+
+def test_device_and_cores():
+    assert 1 <= compute.cpu_count() <= (os.cpu_count() or 1)
+    assert compute.pick_device("cpu").type == "cpu"
+    assert compute.pick_device().type in ("cpu", "cuda")
+
+
+def test_seed_repeats_the_draws():
+    def draws():
+        compute.seed_everything(7)
+        return float(torch.rand(1)), float(np.random.rand())
+
+    assert draws() == draws()
