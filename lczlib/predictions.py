@@ -1,0 +1,104 @@
+"""`Predictions`: what a stream says of each pair, the one meeting point of the streams, joined by id."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lczlib.runs import atomic_path
+from lczlib.zones import K
+
+COLUMNS = ("id", "split", "city", "polygon", "label")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Probabilities of the 17 zones for a set of pairs.
+
+    Attributes:
+        frame: one row per pair: id, split (train, validation, test), city, polygon, label (1..17).
+        p: (B, K) float64, rows sum to 1, column k is the zone with label k + 1.
+
+    Raises:
+        ValueError: on repeated ids, a wrong shape, or rows that are no probabilities.
+    """
+
+    frame: pd.DataFrame
+    p: np.ndarray
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "frame", self.frame.loc[:, list(COLUMNS)].reset_index(drop=True))
+        object.__setattr__(self, "p", np.asarray(self.p, dtype=np.float64))
+        if self.p.shape != (len(self.frame), K):
+            raise ValueError(f"probabilities have shape {self.p.shape}; expected ({len(self.frame)}, {K})")
+        if self.frame["id"].duplicated().any():
+            raise ValueError("a pair occurs twice in the predictions; ids must be unique")
+        if len(self.p) and (self.p.min() < -1e-6 or np.abs(self.p.sum(axis=1) - 1).max() > 1e-4):
+            raise ValueError("rows of p must be probabilities (not negative, sum 1); apply softmax to logits first")
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Reference labels (B,), 1..17."""
+        return self.frame["label"].to_numpy(dtype=np.int64)
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """Most probable labels (B,), 1..17."""
+        return self.p.argmax(axis=1) + 1
+
+    def select(self, **where: object) -> Predictions:
+        """The rows where every named column equals its value: `select(split="test", city="synthetic-3")`."""
+        keep = np.ones(len(self), dtype=bool)
+        for column, value in where.items():
+            keep &= (self.frame[column] == value).to_numpy()
+        return Predictions(self.frame[keep], self.p[keep])
+
+    def save(self, path: str | Path) -> Path:
+        """Write to npz, without pickles, atomically."""
+        columns = {name: self.frame[name].to_numpy() for name in ("id", "label")}
+        columns |= {name: self.frame[name].to_numpy().astype(str) for name in ("split", "city", "polygon")}
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, p=self.p, **columns)
+        return Path(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Predictions:
+        """Read what `save` wrote.
+
+        Raises:
+            FileNotFoundError: naming the notebooks that write predictions.
+        """
+        if not Path(path).exists():
+            raise FileNotFoundError(
+                f"{path}: no predictions there; run notebooks 02 (Sentinel-2) and 03 (Google Earth) first"
+            )
+        with np.load(path, allow_pickle=False) as stored:
+            return cls(pd.DataFrame({name: stored[name] for name in COLUMNS}), stored["p"])
+
+
+def join(first: Predictions, second: Predictions) -> tuple[Predictions, Predictions]:
+    """Both predictions on their common ids, in the order of `first`.
+
+    Raises:
+        ValueError: nothing in common, or the two disagree about a pair's label or split.
+    """
+    common = first.frame[["id"]].merge(second.frame[["id"]], on="id")["id"].to_numpy()
+    if not len(common):
+        raise ValueError("the two streams share no pair; were they trained on the same data?")
+    pair = tuple(_take(stream, common) for stream in (first, second))
+    for column in ("label", "split"):
+        differ = (pair[0].frame[column] != pair[1].frame[column]).to_numpy()
+        if differ.any():
+            raise ValueError(f"the streams disagree on the {column} of pair {common[differ][0]}; use one split")
+    return pair
+
+
+def _take(stream: Predictions, ids: np.ndarray) -> Predictions:
+    rows = pd.Index(stream.frame["id"]).get_indexer(ids)
+    return Predictions(stream.frame.iloc[rows], stream.p[rows])

@@ -1,0 +1,120 @@
+"""Artefacts of a run: written atomically, kept in folders keyed by what made them, found again instead of remade."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """A temporary sibling of `path`, renamed onto it when the block ends well and removed when it does not.
+
+    The sibling keeps the suffix, so that writers which look at it (rasterio, numpy) behave.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON knows it: numpy scalars and arrays, paths, dataclasses and tuples unfolded, NaN as None."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return plain(dataclasses.asdict(value))
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(item) for item in (sorted(value) if isinstance(value, (set, frozenset)) else value)]
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    return str(value) if isinstance(value, Path) else value
+
+
+def write_json(path: str | Path, content: Any) -> Path:
+    """Write `content` (numpy allowed) as indented JSON, atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(plain(content), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return Path(path)
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file. Raises ValueError in one line when it is damaged."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except json.JSONDecodeError as fault:
+        raise ValueError(f"{path}: not valid JSON ({fault}); delete it and run again") from None
+
+
+def key(params: Any) -> str:
+    """Twelve hexadecimal digits that change with any value in `params` (numpy arrays by content)."""
+
+    def bytes_of(value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            content = np.ascontiguousarray(value)
+            return hashlib.sha256(f"{content.dtype}{content.shape}".encode() + content.tobytes()).hexdigest()
+        return plain(value)
+
+    text = json.dumps(plain(params), sort_keys=True, default=bytes_of)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+class Run:
+    """One folder `root/name-<key of params>` that holds what a run makes; `done` once `finish` was called."""
+
+    def __init__(self, root: str | Path, name: str, params: dict[str, Any]):
+        self.params = plain(params)
+        self.path = Path(root) / f"{name}-{key(params)}"
+        self.path.mkdir(parents=True, exist_ok=True)
+        if not (self.path / "params.json").exists():
+            write_json(self.path / "params.json", self.params)
+
+    @property
+    def done(self) -> bool:
+        """True when the run ended and left its summary."""
+        return (self.path / "run.json").exists()
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Mark the run as ended, with its summary (`run.json` holds parameters and summary)."""
+        write_json(self.path / "run.json", {"params": self.params, "summary": summary})
+
+    def summary(self) -> dict[str, Any]:
+        """What `finish` wrote. Raises FileNotFoundError when the run has not ended."""
+        return read_json(self.path / "run.json")["summary"]
+
+
+def commit() -> str:
+    """The commit this package's source is at, "+" appended when its files differ from it; "unknown" outside git."""
+    here = Path(__file__).parent
+    try:
+        head = _git(here, "rev-parse", "--short", "HEAD")
+        changed = _git(here, "status", "--porcelain", "--", str(here), str(here.parent / "notebooks"))
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head + ("+" if changed else "")
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
