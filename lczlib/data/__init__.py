@@ -1,0 +1,21 @@
+"""Pairs of patches on disk: layout (read, write, check), pairs (open, pack), splits, fetch, patches (cut)."""
+
+from lczlib.data.layout import BANDS, Fault, check, read_index, write_index, write_pair
+from lczlib.data.pairs import Pairs, open_pairs, pack
+from lczlib.data.splits import STRATEGIES, Split, make_split, read_published_split
+
+__all__ = [
+    "BANDS",
+    "STRATEGIES",
+    "Fault",
+    "Pairs",
+    "Split",
+    "check",
+    "make_split",
+    "open_pairs",
+    "pack",
+    "read_index",
+    "read_published_split",
+    "write_index",
+    "write_pair",
+]

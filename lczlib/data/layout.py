@@ -1,0 +1,264 @@
+"""LCZC-GES2 on disk: where each file lies, how it is read and written, and `check`, which finds every fault.
+
+Source: the published repository's layout; `index.csv` and `dataset.json` are this project's additions, because the
+published set names neither the city nor the polygon of a pair.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from lczlib.runs import atomic_path, read_json, write_json
+from lczlib.zones import K
+
+BANDS = ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12")  # order assumed: that of So2Sat LCZ42
+NATIVE_METRES = dict(zip(BANDS, (10, 10, 10, 20, 20, 20, 10, 20, 20, 20), strict=True))
+S2_SHAPE = (32, 32, len(BANDS))
+RGB_SHAPE = (320, 320, 3)
+INDEX_COLUMNS = ("id", "label", "city", "polygon")
+PUBLISHED_KIND = "LCZC-GES2"
+
+S2_FOLDER, RGB_FOLDER, TRUTH_FOLDER = "sen2_img_patches", "google_img_320", "truth"
+GRAPH_FOLDER, SPLIT_FOLDER, PACK_FOLDER = "gg_nodes_refine", "patches_split", "packed"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault of a data set: the file, what is wrong, what to do."""
+
+    path: Path
+    fault: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.fault}; {self.remedy}"
+
+
+def s2_path(data_dir: str | Path, sample_id: int) -> Path:
+    """`sen2_img_patches/sen2_image_{id}.npz`."""
+    return Path(data_dir) / S2_FOLDER / f"sen2_image_{sample_id}.npz"
+
+
+def rgb_path(data_dir: str | Path, sample_id: int) -> Path:
+    """`google_img_320/gg_image_{id}.npz`."""
+    return Path(data_dir) / RGB_FOLDER / f"gg_image_{sample_id}.npz"
+
+
+def truth_path(data_dir: str | Path, sample_id: int) -> Path:
+    """`truth/truth_{id}.npz`, in synthetic sets only."""
+    return Path(data_dir) / TRUTH_FOLDER / f"truth_{sample_id}.npz"
+
+
+def read_npz(path: Path, *names: str) -> list[np.ndarray]:
+    """The named arrays of an npz, never executing anything in it.
+
+    Raises:
+        FileNotFoundError, ValueError: in one line, naming the file.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file; restore it or remove its row from index.csv")
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return [stored[name] for name in names]
+    except KeyError as missing:
+        raise ValueError(f"{path}: holds no array {missing}; expected {', '.join(names)}") from None
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError) as fault:
+        raise ValueError(f"{path}: unreadable ({fault}); copy or make it again") from None
+
+
+def _label(path: Path, value: np.ndarray) -> int:
+    if value.size != 1 or not 1 <= int(value.reshape(-1)[0]) <= K:
+        raise ValueError(f"{path}: label {value.tolist()} is not one of 1..17; convert it with lczlib.zones")
+    return int(value.reshape(-1)[0])
+
+
+def read_s2(path: str | Path) -> tuple[np.ndarray, int]:
+    """One Sentinel-2 patch: (32, 32, 10) float32 reflectance (may exceed 0..1 slightly), label 1..17.
+
+    Raises:
+        FileNotFoundError, ValueError: unreadable, wrong shape, not finite, or in digital numbers.
+    """
+    path = Path(path)
+    image, label = read_npz(path, "image", "label")
+    if image.shape != S2_SHAPE or image.dtype.kind not in "fiu":
+        raise ValueError(f"{path}: image is {image.dtype} {image.shape}; expected float {S2_SHAPE}")
+    image = image.astype(np.float32)
+    if not np.isfinite(image).all():
+        raise ValueError(f"{path}: holds values that are not finite; cut the patch again without no-data pixels")
+    if np.percentile(image, 99) > 10:
+        raise ValueError(f"{path}: holds digital numbers, not reflectance; store (DN + offset) / 10000")
+    return image, _label(path, label)
+
+
+def read_rgb(path: str | Path) -> tuple[np.ndarray, int]:
+    """One RGB patch: (320, 320, 3) uint8, resized bilinearly from any size as published, label 1..17.
+
+    Raises:
+        FileNotFoundError, ValueError: unreadable or not an 8-bit colour image.
+    """
+    path = Path(path)
+    image, label = read_npz(path, "image", "label")
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+        raise ValueError(f"{path}: image is {image.dtype} {image.shape}; expected uint8 (H, W, 3)")
+    if image.shape != RGB_SHAPE:
+        image = cv2.resize(image, RGB_SHAPE[1::-1], interpolation=cv2.INTER_LINEAR)
+    return image, _label(path, label)
+
+
+def read_truth(path: str | Path) -> dict[str, np.ndarray]:
+    """The truth of a synthetic pair: instances, height, cover (320, 320 each), bsf isf psf svf mean_height, seed."""
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no truth there; only synthetic pairs have one (use another --sam than truth)")
+    with np.load(path, allow_pickle=False) as stored:
+        return {name: stored[name] for name in stored.files}
+
+
+def write_npz(path: Path, **arrays: np.ndarray) -> None:
+    """Write a compressed npz atomically."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def write_pair(data_dir: str | Path, sample_id: int, s2: np.ndarray, rgb: np.ndarray | None, label: int) -> None:
+    """Write one pair in the published layout.
+
+    Args:
+        s2: (32, 32, 10) float reflectance. rgb: (320, 320, 3) uint8 or None. label: 1..17.
+    """
+    if s2.shape != S2_SHAPE:
+        raise ValueError(f"Sentinel-2 patch of pair {sample_id} is {s2.shape}; expected {S2_SHAPE}")
+    write_npz(s2_path(data_dir, sample_id), image=s2.astype(np.float32), label=np.int64(label))
+    if rgb is not None:
+        if rgb.shape != RGB_SHAPE or rgb.dtype != np.uint8:
+            raise ValueError(f"RGB patch of pair {sample_id} is {rgb.dtype} {rgb.shape}; expected uint8 {RGB_SHAPE}")
+        write_npz(rgb_path(data_dir, sample_id), image=rgb, label=np.int64(label))
+
+
+def write_index(data_dir: str | Path, frame: pd.DataFrame, kind: str = "own city", **facts: object) -> None:
+    """Write `index.csv` (id, label, city, polygon) and `dataset.json` ({"kind": ..., facts})."""
+    with atomic_path(Path(data_dir) / "index.csv") as temporary:
+        frame.loc[:, list(INDEX_COLUMNS)].to_csv(temporary, index=False)
+    write_json(Path(data_dir) / "dataset.json", {"kind": kind, "bands": list(BANDS), **facts})
+
+
+def read_kind(data_dir: str | Path) -> str:
+    """Where the pairs come from: "synthetic", "own city", or "LCZC-GES2" where nothing is noted."""
+    path = Path(data_dir) / "dataset.json"
+    return str(read_json(path).get("kind", PUBLISHED_KIND)) if path.exists() else PUBLISHED_KIND
+
+
+def read_index(data_dir: str | Path) -> pd.DataFrame:
+    """The pairs of a data set: id, label (1..17), city and polygon ("" where unknown), sorted by id.
+
+    Without `index.csv` (the published set) it is gathered from the patches.
+
+    Raises:
+        FileNotFoundError: no data there. ValueError: a damaged index.
+    """
+    data_dir, path = Path(data_dir), Path(data_dir) / "index.csv"
+    if path.exists():
+        return _read_index_file(path)
+    ids = patch_ids(data_dir / S2_FOLDER)
+    if not ids:
+        raise FileNotFoundError(
+            f"{data_dir}: no index.csv and no {S2_FOLDER}/ there; make pairs with `python -m lczlib synth {data_dir}`"
+            " or give the folder of LCZC-GES2"
+        )
+    labels = [_label(s2_path(data_dir, i), read_npz(s2_path(data_dir, i), "label")[0]) for i in ids]
+    return pd.DataFrame({"id": ids, "label": labels, "city": "", "polygon": ""})
+
+
+def _read_index_file(path: Path) -> pd.DataFrame:
+    try:
+        frame = pd.read_csv(path, dtype={"city": str, "polygon": str}, keep_default_na=False)
+        frame = frame.loc[:, list(INDEX_COLUMNS)].astype({"id": np.int64, "label": np.int64})
+    except (KeyError, ValueError, pd.errors.ParserError, UnicodeDecodeError) as fault:
+        raise ValueError(f"{path}: not an index ({fault}); expected columns {','.join(INDEX_COLUMNS)}") from None
+    if frame["id"].duplicated().any():
+        raise ValueError(f"{path}: id {frame['id'][frame['id'].duplicated()].iloc[0]} occurs twice; make ids unique")
+    if not frame["label"].between(1, K).all():
+        raise ValueError(f"{path}: label {frame['label'][~frame['label'].between(1, K)].iloc[0]} is not one of 1..17")
+    return frame.sort_values("id", ignore_index=True)
+
+
+def patch_ids(folder: Path) -> list[int]:
+    """Ids of the patches `..._{id}.npz` in a folder, ascending; [] where there is no folder."""
+    found = (re.fullmatch(r".+_(\d+)\.npz", path.name) for path in folder.glob("[!.]*.npz")) if folder.exists() else ()
+    return sorted(int(match[1]) for match in found if match)
+
+
+def check(data_dir: str | Path) -> list[Fault]:
+    """Every fault of a data set, each with its file and remedy; [] when it is sound.
+
+    Reads every patch: unreadable or damaged files, wrong shapes, types and value ranges, labels that differ between
+    the two patches or from the index, files without a row and rows without a file, polygons in two zones.
+
+    Raises:
+        FileNotFoundError: no data there at all.
+    """
+    data_dir = Path(data_dir)
+    try:
+        index = read_index(data_dir)
+    except ValueError as fault:
+        return [_as_fault(data_dir / "index.csv", fault)]
+    faults = list(_check_index(data_dir, index))
+    with_rgb = (data_dir / RGB_FOLDER).exists()
+    for sample_id, label in zip(index["id"], index["label"], strict=True):
+        faults += _check_patch(read_s2, s2_path(data_dir, sample_id), label)
+        if with_rgb:
+            faults += _check_patch(read_rgb, rgb_path(data_dir, sample_id), label)
+    return faults + list(_check_graphs(data_dir, index))
+
+
+def _as_fault(path: Path, error: Exception) -> Fault:
+    text = str(error).removeprefix(f"{path}: ")
+    fault, _, remedy = text.partition("; ")
+    return Fault(path, fault, remedy or "copy or make it again")
+
+
+def _check_index(data_dir: Path, index: pd.DataFrame) -> Iterator[Fault]:
+    path = data_dir / "index.csv"
+    for folder in (S2_FOLDER, RGB_FOLDER, TRUTH_FOLDER):
+        for stray in sorted(set(patch_ids(data_dir / folder)) - set(index["id"])):
+            yield Fault(data_dir / folder, f"pair {stray} has a file but no row in index.csv", "add the row")
+    named = index[index["polygon"] != ""]
+    zones_per_polygon = named.groupby(["city", "polygon"])["label"].nunique()
+    for city, polygon in zones_per_polygon[zones_per_polygon > 1].index:
+        yield Fault(path, f"polygon {polygon!r} of {city!r} has pairs of several zones", "one polygon, one zone")
+
+
+def _check_patch(read, path: Path, label: int) -> list[Fault]:
+    try:
+        image, own_label = read(path)
+    except (ValueError, FileNotFoundError) as error:
+        return [_as_fault(path, error)]
+    faults = []
+    if own_label != label:
+        faults.append(Fault(path, f"label {own_label}, but {label} in the index", "make both the same"))
+    if image.min() == image.max():
+        faults.append(Fault(path, f"every value is {image.min()}", "no-data? cut the patch elsewhere"))
+    return faults
+
+
+def _check_graphs(data_dir: Path, index: pd.DataFrame) -> Iterator[Fault]:
+    for sample_id in patch_ids(data_dir / GRAPH_FOLDER):
+        path = data_dir / GRAPH_FOLDER / f"graph_{sample_id}.npz"
+        try:
+            x, a = read_npz(path, "x", "a")
+        except ValueError as error:
+            yield _as_fault(path, error)
+            continue
+        if x.ndim != 2 or x.shape[1] != 5 or a.shape != (len(x), len(x)):
+            yield Fault(path, f"x is {x.shape} and a is {a.shape}", "expected (n, 5) and (n, n)")
+        if sample_id not in set(index["id"]):
+            yield Fault(path, "graph of a pair that is not in the index", "remove it or add the pair")

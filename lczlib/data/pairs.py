@@ -1,0 +1,140 @@
+"""`Pairs`: a data set opened for work, its patches memory-mapped from one packed file per kind."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from lczlib.data import layout
+from lczlib.runs import atomic_path, read_json, write_json
+
+_KINDS = {
+    "s2": (layout.S2_FOLDER, layout.s2_path, layout.read_s2, layout.S2_SHAPE, np.float32),
+    "rgb": (layout.RGB_FOLDER, layout.rgb_path, layout.read_rgb, layout.RGB_SHAPE, np.uint8),
+}
+
+
+def fingerprint(data_dir: str | Path, kind: str, ids: Iterable[int]) -> str:
+    """Digest of names, sizes and modification times of the patches of one kind, and of the ids asked for."""
+    folder = Path(data_dir) / _KINDS[kind][0]
+    digest = hashlib.sha256(np.asarray(list(ids), dtype=np.int64).tobytes())
+    with os.scandir(folder) as entries:
+        for name, status in sorted((entry.name, entry.stat()) for entry in entries if entry.name.endswith(".npz")):
+            digest.update(f"{name} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def pack(data_dir: str | Path, kind: str, ids: np.ndarray) -> np.memmap:
+    """One memory-mapped file of all patches of a kind, made when missing or when the patches changed since.
+
+    Args:
+        kind: "s2" -> (N, 32, 32, 10) float32, "rgb" -> (N, 320, 320, 3) uint8; row i is pair ids[i].
+
+    Raises:
+        FileNotFoundError, ValueError: a patch is missing or damaged.
+    """
+    folder, path_of, read, shape, dtype = _KINDS[kind]
+    if not (Path(data_dir) / folder).exists():
+        raise FileNotFoundError(
+            f"{data_dir}: no {folder}/ there; download it with the data set, or use its shipped graphs"
+        )
+    target = Path(data_dir) / layout.PACK_FOLDER / f"{kind}.npy"
+    stamp, note = fingerprint(data_dir, kind, ids), target.with_suffix(".json")
+    if not (target.exists() and note.exists() and read_json(note)["fingerprint"] == stamp):
+        note.unlink(missing_ok=True)
+        with atomic_path(target) as temporary:
+            packed = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=(len(ids), *shape))
+            for row, sample_id in enumerate(tqdm(ids, desc=f"packing {kind}", disable=len(ids) < 2000)):
+                packed[row] = read(path_of(data_dir, sample_id))[0]
+            packed.flush()
+        write_json(note, {"fingerprint": stamp, "pairs": len(ids)})
+    return np.load(target, mmap_mode="r")
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The pairs of one data set, or some of them.
+
+    Attributes:
+        data_dir: the folder. index: id, label (1..17), city, polygon. kind: "synthetic", "LCZC-GES2", "own city".
+        all_ids: ids of every pair of the folder, the rows of the packed files.
+    """
+
+    data_dir: Path
+    index: pd.DataFrame
+    kind: str
+    all_ids: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def ids(self) -> np.ndarray:
+        """(N,) int64."""
+        return self.index["id"].to_numpy()
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(N,) int64, 1..17."""
+        return self.index["label"].to_numpy()
+
+    @property
+    def cities(self) -> np.ndarray:
+        """(N,) str, "" where unknown."""
+        return self.index["city"].to_numpy(dtype=str)
+
+    @property
+    def polygons(self) -> np.ndarray:
+        """(N,) str, "" where unknown."""
+        return self.index["polygon"].to_numpy(dtype=str)
+
+    @property
+    def has_rgb(self) -> bool:
+        """Whether the high-resolution patches are there (the published set keeps them apart)."""
+        return (self.data_dir / layout.RGB_FOLDER).exists()
+
+    @cached_property
+    def s2(self) -> np.ndarray:
+        """(N, 32, 32, 10) float32 reflectance; memory-mapped when this is the whole set."""
+        return self._rows("s2")
+
+    @cached_property
+    def rgb(self) -> np.ndarray:
+        """(N, 320, 320, 3) uint8; memory-mapped when this is the whole set."""
+        return self._rows("rgb")
+
+    def _rows(self, kind: str) -> np.ndarray:
+        packed = pack(self.data_dir, kind, self.all_ids)
+        return packed if len(self) == len(self.all_ids) else packed[np.searchsorted(self.all_ids, self.ids)]
+
+    def truth(self, sample_id: int) -> dict[str, np.ndarray]:
+        """Truth of one synthetic pair (`layout.read_truth`)."""
+        return layout.read_truth(layout.truth_path(self.data_dir, sample_id))
+
+    def subset(self, ids: Iterable[int]) -> Pairs:
+        """The pairs with these ids, in ascending order. Raises ValueError on an unknown id."""
+        wanted = np.unique(np.fromiter(ids, dtype=np.int64))
+        unknown = np.setdiff1d(wanted, self.ids)
+        if len(unknown):
+            raise ValueError(f"{self.data_dir}: no pair {unknown[0]}; ids are {self.ids.min()}..{self.ids.max()}")
+        return Pairs(
+            self.data_dir, self.index[self.index["id"].isin(wanted)].reset_index(drop=True), self.kind, self.all_ids
+        )
+
+
+def open_pairs(data_dir: str | Path) -> Pairs:
+    """Open a data set: synthetic, LCZC-GES2 as published, or one's own city.
+
+    Raises:
+        FileNotFoundError: no data there. ValueError: a damaged index.
+    """
+    index = layout.read_index(data_dir)
+    return Pairs(Path(data_dir), index, layout.read_kind(data_dir), index["id"].to_numpy())

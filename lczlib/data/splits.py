@@ -1,0 +1,136 @@
+"""Splits of the pairs into train, validation and test, disjoint by construction and checked."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+STRATEGIES = ("sample_pool", "polygon_pool", "city")
+SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}  # the published random split: 13,355 / 1,920 / the rest
+
+
+@dataclass(frozen=True)
+class Split:
+    """Ids of the pairs to train on, to choose with, and to report on; the three never overlap (ValueError)."""
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    strategy: str
+
+    def __post_init__(self) -> None:
+        ids = np.concatenate([self.train, self.validation, self.test])
+        values, counts = np.unique(ids, return_counts=True)
+        if (counts > 1).any():
+            raise ValueError(f"pair {values[counts > 1][0]} is in two parts of the split; the parts must be disjoint")
+
+    def of(self, ids: np.ndarray) -> np.ndarray:
+        """Name of the part each id is in, "" for none."""
+        names = np.full(len(ids), "", dtype="<U10")
+        for part in SHARES:
+            names[np.isin(ids, getattr(self, part))] = part
+        return names
+
+
+def make_split(index: pd.DataFrame, strategy: str, seed: int = 0, test_city: str | None = None) -> Split:
+    """Split pairs 70 / 10 / 20 by one of the three strategies, zone by zone so that each part has all zones.
+
+    Args:
+        index: id, label, city, polygon (`Pairs.index`).
+        strategy: `sample_pool` shuffles pairs; `polygon_pool` shuffles polygons, whose pairs stay together;
+            `city` tests on one whole city and splits the others by polygon (7 : 1).
+        test_city: for `city`; the last one by name when None.
+
+    Raises:
+        ValueError: unknown strategy or city, or the index names no polygons or cities.
+    """
+    if strategy not in STRATEGIES:
+        raise ValueError(f"unknown split strategy {strategy!r}; expected one of {', '.join(STRATEGIES)}")
+    needed = {"sample_pool": None, "polygon_pool": "polygon", "city": "city"}[strategy]
+    if needed and (index[needed] == "").any():
+        raise ValueError(f"index.csv names no {needed} for some pairs; use sample_pool or a published split file")
+    rng = np.random.default_rng(seed)
+    if strategy == "city":
+        return _city_split(index, rng, test_city)
+    groups = index["id"].astype(str) if strategy == "sample_pool" else index["city"] + "\n" + index["polygon"]
+    return Split(**_deal(index, groups, SHARES, rng), strategy=strategy)
+
+
+def _city_split(index: pd.DataFrame, rng: np.random.Generator, test_city: str | None) -> Split:
+    cities = sorted(index["city"].unique())
+    test_city = cities[-1] if test_city is None else test_city
+    if test_city not in cities or len(cities) < 2:
+        raise ValueError(f"cannot test on city {test_city!r}; the index has {', '.join(cities)} (two are needed)")
+    rest = index[index["city"] != test_city]
+    polygons = rest["polygon"].where(rest["polygon"] != "", rest["id"].astype(str))
+    parts = _deal(rest, rest["city"] + "\n" + polygons, {"train": 7 / 8, "validation": 1 / 8, "test": 0.0}, rng)
+    return Split(parts["train"], parts["validation"], index.loc[index["city"] == test_city, "id"].to_numpy(), "city")
+
+
+def _deal(index: pd.DataFrame, groups: pd.Series, shares: dict[str, float], rng: np.random.Generator) -> dict:
+    """Deal shuffled groups, zone by zone, to the part that lacks most of its share; a group is never divided."""
+    home = index.groupby(groups)["label"].agg(lambda labels: labels.mode().iloc[0])
+    sizes = groups.value_counts()
+    parts = {}
+    for label in sorted(home.unique()):
+        names = np.sort(home.index[home == label].to_numpy(dtype=str))
+        rng.shuffle(names)
+        total, given = sizes[names].sum(), dict.fromkeys(shares, 0)
+        for name in names:
+            part = max(shares, key=lambda p: (shares[p] * total - given[p]) if shares[p] else -np.inf)
+            parts[name] = part
+            given[part] += sizes[name]
+    part_of = groups.map(parts)
+    return {part: index.loc[part_of == part, "id"].to_numpy() for part in shares}
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Reads arrays, numbers, strings, lists and dicts; refuses to look up anything else, so nothing is executed."""
+
+    _ADMITTED = frozenset(
+        (f"numpy.{core}.{module}", name)
+        for core in ("core", "_core")
+        for module, name in (("multiarray", "_reconstruct"), ("multiarray", "scalar"), ("numeric", "_frombuffer"))
+    ) | {("numpy", "ndarray"), ("numpy", "dtype")}
+
+    def find_class(self, module: str, name: str):
+        if (module, name) == ("_codecs", "encode"):
+            return _encode_latin1
+        if (module, name) not in self._ADMITTED:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        return super().find_class(module.replace("numpy.core.", "numpy._core."), name)
+
+    def persistent_load(self, pid: object):
+        raise pickle.UnpicklingError("it refers to things outside the file")
+
+
+def _encode_latin1(text: str, encoding: str) -> bytes:
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"it asks for the encoding {encoding!r}")
+    return text.encode("latin1")
+
+
+def read_published_split(path: str | Path) -> Split:
+    """Read `partition_*.npz` of LCZC-GES2 (a Python pickle despite its suffix) without executing it.
+
+    Raises:
+        FileNotFoundError: no file. ValueError: anything in it but arrays, or parts missing or overlapping.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such split file; use --strategy sample_pool or fetch LCZC-GES2")
+    try:
+        content = _ArraysOnly(io.BytesIO(path.read_bytes())).load()
+        parts = {part: np.asarray(content[part]) for part in SHARES}
+        if any(ids.ndim != 1 or ids.dtype.kind not in "iu" for ids in parts.values()):
+            raise ValueError("its parts are not lists of pair numbers")
+        return Split(**{part: ids.astype(np.int64) for part, ids in parts.items()}, strategy=path.stem)
+    except Exception as fault:  # a damaged pickle can raise nearly anything; all of it means the same to the user
+        raise ValueError(
+            f"{path}: not a split of LCZC-GES2 ({fault}); expected train, validation, test arrays"
+        ) from None
