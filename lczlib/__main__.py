@@ -1,0 +1,131 @@
+"""The command line: `python -m lczlib COMMAND`. Exit 0; 1 the input is at fault, in one line; 2 usage."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from lczlib.compute import prepare_cpu
+
+
+def _synth(args: argparse.Namespace) -> None:
+    from lczlib.synthetic import make_dataset
+
+    made = make_dataset(args.out, pairs=args.pairs, cities=args.cities, seed=args.seed, workers=args.workers)
+    print(f"{made}: {args.pairs} synthetic pairs of {args.cities} cities")
+
+
+def _check(args: argparse.Namespace) -> None:
+    from lczlib.data import check, open_pairs
+
+    faults = check(args.data)
+    for fault in faults:
+        print(fault)
+    if faults:
+        raise ValueError(f"{args.data}: {len(faults)} fault(s), listed above; mend them and check again")
+    pairs = open_pairs(args.data)
+    print(f"{args.data}: {len(pairs)} pairs ({pairs.kind}), no fault")
+
+
+def _masks(args: argparse.Namespace) -> None:
+    from lczlib.data import open_pairs
+    from lczlib.sam.store import make_masks
+
+    ids = open_pairs(args.data).ids[: args.limit]
+    store = make_masks(args.data, sam=args.sam, ids=ids, workers=args.workers, dask=args.dask)
+    print(f"{store.path}: instance masks of {len(ids)} patches")
+
+
+def _graphs(args: argparse.Namespace) -> None:
+    from lczlib.data import open_pairs
+    from lczlib.graphs import build_graphs
+    from lczlib.sam.store import make_masks
+
+    pairs = open_pairs(args.data)
+    graphs = build_graphs(pairs, make_masks(args.data, sam=args.sam, workers=args.workers))
+    print(f"{args.data}: {len(graphs.ids)} graphs, {graphs.nodes.mean():.1f} nodes each on average")
+
+
+def _fetch(args: argparse.Namespace) -> None:
+    from lczlib.data.fetch import fetch_file, fetch_lczc_ges2
+
+    if args.what == "lczc-ges2":
+        print(fetch_lczc_ges2(args.to or Path("LCZC-GES2")))
+        return
+    from lczlib.sam.models import CHECKPOINTS, checkpoint_path
+
+    known = CHECKPOINTS[args.what.removeprefix("sam-").replace("-", "_")]
+    target = args.to / Path(known.url).name if args.to else checkpoint_path(known.name)
+    print(fetch_file(known.url, target, known.sha256))
+
+
+def _patches(args: argparse.Namespace) -> None:
+    from lczlib.data import patches
+
+    patches.command(args)
+
+
+def _map(args: argparse.Namespace) -> None:
+    from lczlib import mapping
+
+    mapping.command(args)
+
+
+def _parser() -> argparse.ArgumentParser:
+    from lczlib import mapping
+    from lczlib.data import patches
+
+    parser = argparse.ArgumentParser(prog="python -m lczlib", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, run, text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(run=run)
+        return command
+
+    synth = add("synth", _synth, "Make a synthetic data set in the published layout (resumable).")
+    synth.add_argument("out", type=Path, metavar="OUT")
+    synth.add_argument("--pairs", type=int, default=1632, help="number of pairs, spread evenly over zones and cities")
+    synth.add_argument("--cities", type=int, default=8)
+    synth.add_argument("--seed", type=int, default=0)
+    synth.add_argument("--workers", type=int, default=2, help="processes")
+
+    checking = add("check", _check, "Read every file of a data set and list each fault; exit 1 if there is any.")
+    checking.add_argument("data", type=Path, metavar="DATA")
+
+    masks = add("masks", _masks, "Make instance masks of every RGB patch (resumable).")
+    graphs = add("graphs", _graphs, "Make node features and graphs from the instance masks.")
+    for command in (masks, graphs):
+        command.add_argument("data", type=Path, metavar="DATA")
+        command.add_argument("--sam", default="nano", choices=("nano", "truth", "vit_b", "vit_l", "vit_h"))
+        command.add_argument("--workers", type=int, default=1, help="processes")
+    masks.add_argument("--limit", type=int, help="only the first N pairs")
+    masks.add_argument("--dask", metavar="ADDRESS", help="spread the images over an existing Dask scheduler")
+
+    fetch = add("fetch", _fetch, "Download the published data or a SAM checkpoint, checked by SHA-256 (resumable).")
+    fetch.add_argument("what", choices=("lczc-ges2", "sam-vit-b", "sam-vit-l", "sam-vit-h"))
+    fetch.add_argument("--to", type=Path, metavar="DIR")
+
+    patches.configure(add("patches", _patches, "Cut pairs from GeoTIFFs and labelled polygons."))
+    mapping.configure(add("map", _map, "Map the Local Climate Zones of a scene, or compare two maps."))
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    args = _parser().parse_args(argv)
+    prepare_cpu()
+    try:
+        args.run(args)
+    except (ValueError, OSError) as fault:
+        print(f"error: {' '.join(str(fault).split())}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; call again to go on", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
