@@ -1,0 +1,99 @@
+"""The paper's two networks in Keras and Spektral, rebuilt from the paper's facts: the reference of the exactness tests.
+
+Not part of the package and not needed to use it. In an environment of its own (Python 3.11):
+
+    pip install "tensorflow-cpu==2.15.*" spektral==1.3.1 h5py
+    python benchmarks/keras_reference.py tests/data
+
+writes the small fixtures that the tests compare with: weights as `save_weights` writes them, inputs and outputs.
+`benchmarks/streams.py --keras-python PYTHON` times these networks beside ours.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from spektral.layers import GCSConv, GlobalAvgPool
+from tensorflow.keras import Input, Model, layers
+
+
+def resnet3d11(width: int = 64, zones: int = 17) -> Model:
+    """3D ResNet11 on (32, 32, 10, 1)."""
+
+    def conv(x, filters, kernel, stride=1):
+        return layers.Conv3D(filters, kernel, strides=stride, padding="same")(x)
+
+    def norm(x):
+        return layers.BatchNormalization()(x)
+
+    patch = Input((32, 32, 10, 1))
+    x = layers.ReLU()(norm(conv(patch, width, 3)))
+    for filters, stride in ((width, 1), (2 * width, 2), (4 * width, 2)):
+        y = layers.ReLU()(norm(conv(x, filters, 1, stride)))
+        y = layers.ReLU()(norm(conv(y, filters, 3)))
+        y = norm(conv(y, 4 * filters, 1))
+        x = layers.ReLU()(layers.Add()([y, norm(conv(x, 4 * filters, 1, stride))]))
+    x = layers.GlobalAveragePooling3D()(x)
+    return Model(patch, layers.Dense(zones, activation="softmax")(x))
+
+
+def instance_gcn(zones: int = 17) -> Model:
+    """Three GCSConv of 32 units on (N, 5) and a normalised adjacency (N, N), batched (B, N, ...)."""
+    x_in, a_in = Input((None, 5)), Input((None, None))
+    x = x_in
+    for _ in range(3):
+        x = GCSConv(32, activation="relu")([x, a_in])
+    return Model([x_in, a_in], layers.Dense(zones, activation="softmax")(GlobalAvgPool()(x)))
+
+
+def normalised_adjacency(x: np.ndarray) -> np.ndarray:
+    """D^-1/2 A D^-1/2 of the published graph: centres at a distance above 0 are joined. x (N, 5) -> (N, N)."""
+    centres = x[:, 3:5].astype(np.float64)
+    joined = (np.linalg.norm(centres[:, None] - centres[None], axis=-1) > 0).astype(np.float64)
+    degree = joined.sum(1)
+    r = np.where(degree > 0, np.maximum(degree, 1) ** -0.5, 0)
+    return joined * r[:, None] * r[None]
+
+
+def randomise(model: Model, seed: int) -> None:
+    """Weights away from their initial values, so that every bias and every statistic counts."""
+    rng = np.random.default_rng(seed)
+    for weight in model.weights:
+        noise = rng.normal(0, 0.1, weight.shape)
+        noise = np.abs(noise) if "variance" in weight.name else noise
+        weight.assign(weight + noise)
+
+
+def write_resnet(folder: Path) -> None:
+    tf.keras.utils.set_random_seed(0)
+    model = resnet3d11(width=4)
+    randomise(model, 0)
+    x = np.random.default_rng(1).random((2, 32, 32, 10), dtype=np.float32)
+    model.save_weights(folder / "keras_resnet3d11_width4.hdf5")
+    np.savez_compressed(folder / "keras_resnet3d11_width4.npz", x=x.astype(np.float16),
+                        p=model(x.astype(np.float16).astype(np.float32)[..., None], training=False))  # fmt: skip
+
+
+def write_gcn(folder: Path) -> None:
+    tf.keras.utils.set_random_seed(0)
+    model = instance_gcn()
+    randomise(model, 0)
+    rng = np.random.default_rng(2)
+    graphs = [rng.random((n, 5), dtype=np.float32) for n in (1, 2, 5, 17, 50, 12, 3)]
+    graphs[5][[3, 7, 9], 3:5] = graphs[5][0, 3:5]  # four masks with one centre
+    graphs[6][:, 3:5] = 0.5  # all of them: no edge at all
+    p = [model([x[None], normalised_adjacency(x)[None].astype(np.float32)])[0] for x in graphs]
+    model.save_weights(folder / "keras_gcn.hdf5")
+    padded = np.stack([np.pad(x, ((0, 50 - len(x)), (0, 0))) for x in graphs])
+    np.savez_compressed(folder / "keras_gcn.npz", x=padded, nodes=[len(x) for x in graphs], p=np.stack(p))
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1])
+    assert resnet3d11().count_params() == 3_548_049
+    assert instance_gcn().count_params() == 5_073
+    write_resnet(target)
+    write_gcn(target)
