@@ -1,0 +1,249 @@
+"""Instance masks -> node features -> graphs (PAPER.md, "Google Earth stream", step 2).
+
+Graphs are kept padded: x (N, 50, F) with the number of nodes of each. The paper's graph is complete, its edges follow
+from the centres and are never stored; `to_batch` lists them where a torch_geometric layer wants them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from lczlib.runs import atomic_path, key
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Batch
+
+    from lczlib.data import Pairs
+
+FEATURES = ("red", "green", "blue", "x", "y")  # the paper's five
+EXTRA_FEATURES = ("area", "elongation", "texture")  # an addition of ours, never a default
+MOST_NODES = 50
+EDGES = ("complete", "nearest", "distance")
+
+__all__ = ["EXTRA_FEATURES", "FEATURES", "GraphSet", "adjacency", "build_graphs", "extra_features", "node_features",
+           "read_published_graphs", "to_batch"]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class GraphSet:
+    """Graphs of many pairs.
+
+    Attributes:
+        ids: (N,) int64 pair ids.
+        x: (N, M, F) float32 node features, rows beyond `nodes` are zero.
+        nodes: (N,) int64 nodes of each graph, 0..M.
+    """
+
+    ids: np.ndarray
+    x: np.ndarray
+    nodes: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, rows: np.ndarray) -> GraphSet:
+        """The graphs in these rows, in this order."""
+        return GraphSet(self.ids[rows], self.x[rows], self.nodes[rows])
+
+    def features(self, count: int) -> GraphSet:
+        """The same graphs with the first `count` features only (5: the paper's)."""
+        return GraphSet(self.ids, self.x[..., :count], self.nodes)
+
+
+def node_features(image: np.ndarray, masks: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """The paper's five features of each instance: mean R, G, B over the mask, then the centre of its box.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        masks: (n, H, W) bool.
+        boxes: (n, 4) pixels, x, y, width, height; SAM's boxes are inclusive (width = largest x - smallest x).
+
+    Returns:
+        (n, 5) float32: colours 0..1, centre x / W and y / H (both 320 in the paper).
+
+    Raises:
+        ValueError: shapes or types that do not fit each other.
+
+    Source: PAPER.md. `cv2.mean` on the box's window: 100 to 200 times faster than masking the whole image.
+    """
+    masks, boxes = _checked(image, masks, boxes)
+    height, width = image.shape[:2]
+    x = np.empty((len(masks), len(FEATURES)), dtype=np.float64)
+    for k, (mask, box) in enumerate(zip(masks, boxes)):
+        window = _window(mask, box)
+        x[k, :3] = cv2.mean(image[window], mask[window])[:3]
+    x[:, :3] /= 255
+    x[:, 3] = (boxes[:, 0] + boxes[:, 2] / 2) / width
+    x[:, 4] = (boxes[:, 1] + boxes[:, 3] / 2) / height
+    return x.astype(np.float32)
+
+
+def extra_features(image: np.ndarray, masks: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Three more features: what the paper's five leave out of an instance (arguments as `node_features`).
+
+    Returns:
+        (n, 3) float32: area (square root of its share of the image), elongation (1 - minor / major axis of the
+        ellipse of equal moments), texture (standard deviation of grey over the mask, 0..0.5).
+
+    Source: ours, not the paper's.
+    """
+    masks, boxes = _checked(image, masks, boxes)
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    x = np.zeros((len(masks), len(EXTRA_FEATURES)), dtype=np.float32)
+    for k, (mask, box) in enumerate(zip(masks, boxes)):
+        window = _window(mask, box)
+        moments = cv2.moments(np.ascontiguousarray(mask[window]), binaryImage=True)
+        texture = cv2.meanStdDev(grey[window], mask=mask[window])[1].item() / 255
+        x[k] = np.sqrt(moments["m00"] / mask.size), _elongation(moments), texture
+    return x
+
+
+def _elongation(moments: Mapping[str, float]) -> float:
+    area = max(moments["m00"], 1)
+    a, b, c = (moments[name] / area for name in ("mu20", "mu11", "mu02"))
+    spread = np.hypot(2 * b, a - c)
+    return 1 - float(np.sqrt(max(a + c - spread, 0) / max(a + c + spread, 1e-9)))
+
+
+def _window(mask: np.ndarray, box: np.ndarray) -> tuple[slice, slice]:
+    """Rows and columns of the box; everything where the mask reaches beyond its box."""
+    x, y, w, h = box
+    rows = slice(max(int(np.floor(y)), 0), int(np.ceil(y + h)) + 1)
+    columns = slice(max(int(np.floor(x)), 0), int(np.ceil(x + w)) + 1)
+    inside = cv2.countNonZero(mask[rows, columns]) if mask[rows, columns].size else 0
+    return (rows, columns) if inside == cv2.countNonZero(mask) > 0 else (slice(None), slice(None))
+
+
+def _checked(image: np.ndarray, masks: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"image: expected (H, W, 3) uint8, got {image.shape} {image.dtype}; scale to 0..255 first")
+    masks, boxes = np.asarray(masks), np.asarray(boxes, dtype=np.float64)
+    if len(masks) and masks.shape[1:] != image.shape[:2]:
+        raise ValueError(f"masks: expected (n, {image.shape[0]}, {image.shape[1]}), got {masks.shape}")
+    if boxes.size != 4 * len(masks):
+        raise ValueError(f"boxes: expected ({len(masks)}, 4) x, y, width, height, got {boxes.shape}")
+    return np.ascontiguousarray(masks, dtype=bool).view(np.uint8), boxes.reshape(-1, 4)
+
+
+def build_graphs(pairs: Pairs, store: Mapping, extra: bool = False, most: int = MOST_NODES) -> GraphSet:
+    """Graphs of all pairs from their stored masks, kept beside the masks and found again.
+
+    Args:
+        pairs: with RGB patches.
+        store: `store[id] -> (masks, boxes)`; its `path`, if it has one, is where the result is kept.
+        extra: append `EXTRA_FEATURES` to the paper's five.
+        most: nodes at most; masks come largest first.
+    """
+    cache = _cache_path(pairs, store, extra, most)
+    if cache is not None and cache.exists():
+        with np.load(cache, allow_pickle=False) as kept:
+            return GraphSet(kept["ids"], kept["x"], kept["nodes"])
+    width = len(FEATURES) + len(EXTRA_FEATURES) * extra
+    graphs = GraphSet(pairs.ids, np.zeros((len(pairs), most, width), np.float32), np.zeros(len(pairs), np.int64))
+    for row, sample_id in enumerate(tqdm(pairs.ids, desc="graphs", disable=len(pairs) < 5000)):
+        x = _nodes(pairs.rgb[row], *store[int(sample_id)], extra)[:most]
+        graphs.x[row, : len(x)], graphs.nodes[row] = x, len(x)
+    if cache is not None:
+        with atomic_path(cache) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, ids=graphs.ids, x=graphs.x, nodes=graphs.nodes)
+    return graphs
+
+
+def _nodes(image: np.ndarray, masks: np.ndarray, boxes: np.ndarray, extra: bool) -> np.ndarray:
+    x = node_features(image, masks, boxes)
+    return np.concatenate([x, extra_features(image, masks, boxes)], axis=1) if extra else x
+
+
+def _cache_path(pairs: Pairs, store: Mapping, extra: bool, most: int) -> Path | None:
+    folder = getattr(store, "path", None)
+    if folder is None:
+        return None
+    sample = hashlib.sha256(np.ascontiguousarray(pairs.rgb[:, ::64, ::64])).hexdigest()  # other images, other graphs
+    return Path(folder) / f"graphs-{key({'ids': pairs.ids, 'rgb': sample, 'extra': extra, 'most': most})}.npz"
+
+
+def read_published_graphs(data_dir: str | Path, ids: np.ndarray | None = None) -> GraphSet:
+    """The graphs that LCZC-GES2 ships (`gg_nodes_refine`), for users without the Google patches.
+
+    Only node features are read: the adjacency follows from the centres, and the pickled `e` is never touched.
+
+    Args:
+        data_dir: a clone of the published repository.
+        ids: pairs wanted; None: all there are.
+
+    Raises:
+        FileNotFoundError: no such folder, or a wanted graph is missing. ValueError: a damaged file, by name.
+    """
+    folder = Path(data_dir) / "gg_nodes_refine"
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no shipped graphs there; give the folder of a clone of LCZC-GES2")
+    if ids is None:
+        ids = np.sort([int(path.stem.split("_")[1]) for path in folder.glob("graph_*.npz")])
+    nodes = [_read_published(folder / f"graph_{i}.npz") for i in tqdm(ids, desc="graphs", disable=len(ids) < 5000)]
+    most = max([MOST_NODES, *map(len, nodes)])
+    x = np.stack([np.pad(n, ((0, most - len(n)), (0, 0))) for n in nodes])
+    return GraphSet(np.asarray(ids, np.int64), x, np.array([len(n) for n in nodes], np.int64))
+
+
+def _read_published(path: Path) -> np.ndarray:
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: missing; download the data set again")
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            x = stored["x"].astype(np.float32)
+    except Exception as fault:
+        raise ValueError(f"{path}: not a graph file ({fault}); download it again") from None
+    if x.ndim != 2 or x.shape[1] != len(FEATURES) or not np.isfinite(x).all():
+        raise ValueError(f"{path}: x has shape {x.shape}, expected (n, 5) of finite numbers; download it again")
+    return x
+
+
+def adjacency(x: torch.Tensor, nodes: torch.Tensor, edges: str = "complete", k: int = 8, distance: float = 0.25):
+    """Which nodes are joined: (B, M, M) bool, symmetric, no self loops.
+
+    Args:
+        x: (B, M, F >= 5) padded node features. nodes: (B,).
+        edges: `complete` joins all nodes whose centres differ (the paper); `nearest` joins each with its `k` nearest
+            and those with it; `distance` joins centres at most `distance` image widths apart.
+
+    Raises:
+        ValueError: unknown kind of edges.
+    """
+    if edges not in EDGES:
+        raise ValueError(f"unknown edges {edges!r}; expected one of {', '.join(EDGES)}")
+    centres = x[..., 3:5]
+    valid = torch.arange(x.shape[1], device=x.device) < nodes[:, None]
+    # compared exactly: torch.cdist, faster for many rows, gives tiny distances between equal centres
+    allowed = (centres[:, :, None] != centres[:, None]).any(-1) & valid[:, :, None] & valid[:, None]
+    if edges == "complete":
+        return allowed
+    far = torch.cdist(centres, centres, compute_mode="donot_use_mm_for_euclid_dist").masked_fill(~allowed, torch.inf)
+    if edges == "distance":
+        return far <= distance
+    near = torch.zeros_like(allowed).scatter_(2, far.topk(min(k, x.shape[1]), largest=False).indices, True) & allowed
+    return near | near.transpose(1, 2)
+
+
+def to_batch(
+    x: torch.Tensor, nodes: torch.Tensor, edges: str = "complete", k: int = 8, distance: float = 0.25
+) -> Batch:
+    """Padded graphs (B, M, F) as one torch_geometric Batch with listed edges (arguments as `adjacency`)."""
+    from torch_geometric.data import Batch
+
+    valid = torch.arange(x.shape[1], device=x.device) < nodes[:, None]
+    number = torch.full(valid.shape, -1, dtype=torch.long, device=x.device)
+    number[valid] = torch.arange(int(valid.sum()), device=x.device)
+    graph, one, other = adjacency(x, nodes, edges, k, distance).nonzero(as_tuple=True)
+    batch = Batch(x=x[valid], edge_index=torch.stack([number[graph, other], number[graph, one]]))
+    batch.batch = torch.arange(len(x), device=x.device).repeat_interleave(nodes)
+    batch._num_graphs = len(x)
+    return batch
