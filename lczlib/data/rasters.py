@@ -1,0 +1,321 @@
+"""Georeferenced rasters read by ground square: Sentinel-2 as reflectance at 10 m, RGB as uint8 at 1 m.
+
+Nothing here reads more than the window it was asked for, so memory does not grow with the scene.
+Every fault of a file is a ValueError or FileNotFoundError in one line: what, fault; remedy.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from affine import Affine
+from pyproj import Geod
+from rasterio._err import CPLE_BaseError
+from rasterio.crs import CRS
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.errors import CRSError, RasterioError
+from rasterio.vrt import WarpedVRT
+from rasterio.warp import calculate_default_transform, reproject, transform, transform_bounds
+from rasterio.windows import Window
+
+from lczlib.data.layout import BANDS
+
+S2_PIXEL, RGB_PIXEL = 10.0, 1.0  # m
+ORDERS = {  # what a file without band names most likely holds; the physics test looks at the result
+    10: BANDS,
+    12: ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B11", "B12"),
+    13: ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B10", "B11", "B12"),
+}
+
+
+@contextmanager
+def one_line(
+    path: str | Path, fault: str = "its pixels cannot be read, the file is cut short or damaged"
+) -> Iterator[None]:
+    """Turn GDAL's errors into one line that names the file."""
+    try:
+        with rasterio.Env():
+            yield
+    except (RasterioError, CRSError, CPLE_BaseError):
+        raise ValueError(f"{path}: {fault}; copy or export it again") from None
+
+
+def open_raster(path: str | Path) -> rasterio.DatasetReader:
+    """Open a georeferenced raster whose CRS leads somewhere.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: no raster; no CRS; a CRS that cannot be transformed to longitude and latitude.
+    """
+    if not Path(path).exists():
+        raise FileNotFoundError(f"{path}: no such file; give the path of a GeoTIFF")
+    with one_line(path, "not a raster that GDAL can open"):
+        data = rasterio.open(path)
+    if data.crs is None:
+        raise ValueError(f"{path}: no coordinate reference system; assign one, e.g. gdal_edit.py -a_srs EPSG:32633")
+    try:
+        with rasterio.Env():
+            transform_bounds(data.crs, "EPSG:4326", *data.bounds)
+    except (RasterioError, CRSError, CPLE_BaseError):
+        raise ValueError(
+            f"{path}: its CRS cannot be transformed ({str(data.crs)[:40]}...); assign the true one"
+        ) from None
+    return data
+
+
+def ground_pixel(data: rasterio.DatasetReader) -> float:
+    """Size of a pixel on the ground in m, at the centre of the raster (geodesic: right in any CRS)."""
+    x, y = apply_affine(data.transform, data.width / 2 + np.array([0, 1]), np.full(2, data.height / 2))
+    lon, lat = transform(data.crs, "EPSG:4326", x.tolist(), y.tolist())
+    return Geod(ellps="WGS84").inv(lon[0], lat[0], lon[1], lat[1])[2]
+
+
+def apply_affine(affine: Affine, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates (x, y) under an affine transform, arrays or numbers."""
+    return affine.a * x + affine.b * y + affine.c, affine.d * x + affine.e * y + affine.f
+
+
+def utm_of(crs: CRS, bounds: Sequence[float]) -> CRS:
+    """The UTM zone (WGS 84) of the middle of `bounds` (left, bottom, right, top in `crs`)."""
+    left, bottom, right, top = transform_bounds(crs, "EPSG:4326", *bounds)
+    zone = int(((left + right) / 2 + 180) // 6) % 60 + 1
+    return CRS.from_epsg((32600 if bottom + top >= 0 else 32700) + zone)
+
+
+def band_indexes(data: rasterio.DatasetReader, bands: Sequence[str] | None = None) -> list[int]:
+    """1-based places of the ten BANDS in the file: from `bands`, else its band names, else its band count.
+
+    Args:
+        bands: the names of all the file's bands in order, such as ("B4", "B3", "B2", ...).
+
+    Raises:
+        ValueError: a band is missing, or the order cannot be known.
+    """
+    described = [re.match(r"B0?(\d{1,2}A?)\b", name or "", re.IGNORECASE) for name in data.descriptions]
+    names = ["B" + match[1].upper() if match else "" for match in described]
+    if bands:
+        names = ["B" + name.strip().upper().lstrip("B").lstrip("0") for name in bands]
+    elif not set(BANDS) <= set(names):
+        names = list(ORDERS.get(data.count, names))
+    missing = [band for band in BANDS if band not in names[: data.count]]
+    if missing:
+        raise ValueError(
+            f"{data.name}: bands missing ({', '.join(missing)}; the file has {data.count} bands); export the ten "
+            "bands of 10 m and 20 m, or name the file's bands in order with --bands B2,B3,..."
+        )
+    return [names.index(band) + 1 for band in BANDS]
+
+
+class Sentinel2:
+    """A Sentinel-2 raster seen as reflectance on a 10 m grid in its own CRS or, where that is no metric one, in UTM.
+
+    Attributes: `crs`, `transform`, `height`, `width` of the 10 m grid; `dn` (the file holds DN); `warnings` (str)
+    of the physics test. Reflectance = (DN + offset) / 10000, never clipped.
+    """
+
+    def __init__(self, path: str | Path, bands: Sequence[str] | None = None, offset: float = 0.0, units: str = "auto"):
+        self.path, self.offset = Path(path), float(offset)
+        self.data = open_raster(path)
+        self.indexes = band_indexes(self.data, bands)
+        self.view = _ten_metre_view(self.data)
+        self.crs, self.transform = self.view.crs, self.view.transform
+        self.height, self.width = self.view.height, self.view.width
+        self.dn = False
+        sample = self._sample()
+        self.dn = units == "dn" or (units == "auto" and bool(np.percentile(sample, 99) > 10))
+        self.warnings = physics(sample * (1e-4 if self.dn else 1.0) + self.offset * 1e-4)
+
+    def read(self, row: int, col: int, height: int, width: int) -> np.ndarray:
+        """Reflectance (height, width, 10) float32 of a window of the 10 m grid, all NaN where there is no data."""
+        with one_line(self.path):
+            values = self.view.read(self.indexes, window=Window(col, row, width, height)).astype(np.float32)
+            masked = MaskFlags.per_dataset in self.view.mask_flag_enums[0]
+            valid = self.view.dataset_mask(window=Window(col, row, width, height)) > 0 if masked else True
+        void = self.data.nodata
+        empty = ~np.isfinite(values).all(axis=0) | (values == 0).all(axis=0) | ~np.broadcast_to(valid, values.shape[1:])
+        if void is not None and void != 0:
+            empty |= (values == np.float32(void)).any(axis=0)
+        reflectance = values * np.float32(1e-4 if self.dn else 1.0) + np.float32(self.offset * 1e-4 if self.dn else 0)
+        reflectance[:, empty] = np.nan
+        return np.moveaxis(reflectance, 0, -1)
+
+    def _sample(self) -> np.ndarray:
+        """Values (n, 10) of valid pixels in blocks spread over the scene, else of the first block that has any."""
+        spread = np.concatenate(list(self._blocks(48, 6)))
+        if len(spread):
+            return spread
+        found = next((values for values in self._blocks(512, 10**9) if len(values)), None)
+        if found is None:
+            raise ValueError(f"{self.path}: wholly no-data; choose another scene or export")
+        return found
+
+    def _blocks(self, side: int, count: int) -> Iterator[np.ndarray]:
+        for row in _starts(self.height, side, count):
+            for col in _starts(self.width, side, count):
+                block = self.read(row, col, min(side, self.height), min(side, self.width))
+                yield block[np.isfinite(block[..., 0])]
+
+
+def _starts(length: int, side: int, count: int) -> list[int]:
+    """At most `count` starts of blocks of `side`, evenly spread over `length`."""
+    number = min(count, -(-length // side))
+    return [int(start) for start in np.linspace(0, max(length - side, 0), number)]
+
+
+def _ten_metre_view(data: rasterio.DatasetReader) -> rasterio.DatasetReader | WarpedVRT:
+    pixel, (a, b, _, d, e, _) = ground_pixel(data), data.transform[:6]
+    if not 2 <= pixel <= 61:
+        raise ValueError(f"{data.name}: pixels of {pixel:.4g} m; Sentinel-2 bands at 10 m (or 20 m) are expected")
+    metric = abs(abs(a) / pixel - 1) < 0.02
+    if metric and b == d == 0 and a == -e and abs(a - S2_PIXEL) < 0.01:
+        return data
+    crs = data.crs if metric else utm_of(data.crs, data.bounds)
+    grid, width, height = calculate_default_transform(
+        data.crs, crs, data.width, data.height, *data.bounds, resolution=S2_PIXEL
+    )
+    void = 0 if data.nodata is None else data.nodata
+    return WarpedVRT(
+        data, crs=crs, transform=grid, width=width, height=height, src_nodata=void, nodata=void,
+        resampling=Resampling.average if pixel < S2_PIXEL else Resampling.bilinear, UNIFIED_SRC_NODATA="YES",
+    )  # fmt: skip
+
+
+def physics(reflectance: np.ndarray) -> list[str]:
+    """What looks wrong about band order, offset or units: one line each, none when all is plausible.
+
+    Over vegetation B8A is close to B8, B11 below B8A and B12 below B11; neighbouring bands vary together anywhere;
+    the darkest pixels of a scene are dark in some band; next to nothing is negative.
+
+    Args:
+        reflectance: (n, 10) sample of valid pixels, in the order BANDS.
+
+    Source: LCZ.md facts of Sentinel-2; the limits here are assumed, tried on four real scenes.
+    """
+    found = []
+    band = dict(zip(BANDS, reflectance.T.astype(np.float64), strict=True))
+    total = band["B8"] + band["B4"]
+    green = (band["B8"] - band["B4"] > 0.5 * total) & (band["B8"] > 0.15)
+    if green.sum() >= 50:
+        median = {name: float(np.median(values[green])) for name, values in band.items()}
+        near = 0.75 < median["B8A"] / max(median["B8"], 1e-6) < 1.33
+        if not (near and median["B12"] < median["B11"] < median["B8A"] and median["B4"] < median["B5"] < median["B7"]):
+            found.append("vegetation does not look like vegetation (B4 < B5 < B7, B8A ~ B8 > B11 > B12)")
+    varies = all(values.std() > 1e-4 for values in band.values())
+    for one, other, least in (("B8", "B8A", 0.8), ("B6", "B7", 0.8), ("B11", "B12", 0.6), ("B3", "B4", 0.5)):
+        if varies and not found and np.corrcoef(band[one], band[other])[0, 1] < least:
+            found.append(f"{one} and {other} do not vary together")
+    if (
+        varies
+        and not found
+        and np.corrcoef([band["B2"], band["B5"]])[0, 1] > np.corrcoef([band["B4"], band["B5"]])[0, 1] + 0.04
+    ):
+        found.append("B2 goes with the red edge B5 more than B4 does")
+    advice = ["the band order looks wrong: " + found[0] + "; name the file's bands with --bands"] if found else []
+    if np.percentile(reflectance, 1, axis=0).min() > 0.08:
+        advice.append(
+            "even the darkest pixels reflect 8 % in every band; if processing is 04.00 or later, use --offset -1000"
+        )
+    if (reflectance < -0.01).any(axis=1).mean() > 0.05:
+        advice.append("many pixels are below zero: the offset looks applied twice; leave --offset at 0")
+    elif np.percentile(reflectance, 99) > 3 or np.median(reflectance) < 1e-3:
+        advice.append("values lie outside of reflectance 0..1; check --units")
+    return advice
+
+
+class RGB:
+    """A high-resolution RGB raster (0.05-2.5 m) read as uint8 squares at 1 m in any CRS: averaged, never subsampled.
+
+    Other depths than 8 bits are stretched from the 1st to the 99th percentile of all three bands together.
+    Attributes: `pixel` ground size in m; `indexes` 1-based bands taken as R, G, B; `stretch` (low, high) or None.
+    """
+
+    def __init__(self, path: str | Path, bands: Sequence[int] | None = None, stretch: Sequence[float] | None = None):
+        self.path = Path(path)
+        self.data = open_raster(path)
+        self.pixel = ground_pixel(self.data)
+        if not 0.04 <= self.pixel <= 2.6:
+            raise ValueError(f"{path}: pixels of {self.pixel:.3g} m; an RGB image of 0.1 to 2 m is expected")
+        self.palette = _palette(self.data)
+        self.indexes = [1] if self.palette is not None else _rgb_indexes(self.data, bands)
+        self.stretch = tuple(stretch) if stretch else None
+        if self.palette is None and self.stretch is None and self.data.dtypes[0] != "uint8":
+            self.stretch = self._percentiles()
+
+    def read(self, crs: CRS, left: float, top: float, side: int = 320) -> tuple[np.ndarray, np.ndarray]:
+        """The square of `side` m whose upper left corner is (left, top) in `crs`, at 1 m.
+
+        Returns:
+            (side, side, 3) uint8 and (side, side) bool: True where there is data.
+        """
+        target = np.full((3, side, side), np.nan, np.float32)
+        window = self._window(crs, left, top, side)
+        if window.width > 0 and window.height > 0:
+            reproject(
+                self._read(window), target, src_crs=self.data.crs, dst_crs=crs,
+                src_transform=self.data.window_transform(window), dst_transform=Affine(1, 0, left, 0, -1, top),
+                src_nodata=np.nan, dst_nodata=np.nan,
+                resampling=Resampling.average if self.pixel <= RGB_PIXEL * 1.01 else Resampling.bilinear,
+            )  # fmt: skip
+        valid = np.isfinite(target).all(axis=0)
+        if self.stretch:
+            target = (target - self.stretch[0]) * (255 / max(self.stretch[1] - self.stretch[0], 1e-9))
+        image = np.rint(np.clip(np.nan_to_num(target), 0, 255)).astype(np.uint8)
+        return np.moveaxis(image, 0, -1), valid
+
+    def _window(self, crs: CRS, left: float, top: float, side: int) -> Window:
+        """The part of the file that covers the square, two pixels to spare; empty when there is none."""
+        edge = np.linspace(0, side, 9)
+        x = left + np.concatenate([edge, edge, np.zeros(9), np.full(9, side)])
+        y = top - np.concatenate([np.zeros(9), np.full(9, side), edge, edge])
+        x, y = transform(crs, self.data.crs, x.tolist(), y.tolist())
+        cols, rows = apply_affine(~self.data.transform, np.array(x), np.array(y))
+        low = np.maximum([np.floor(rows.min()) - 2, np.floor(cols.min()) - 2], 0)
+        high = np.minimum([np.ceil(rows.max()) + 2, np.ceil(cols.max()) + 2], self.data.shape)
+        (height, width), (row, col) = np.maximum(high - low, 0), low
+        return Window(int(col), int(row), int(width), int(height))
+
+    def _read(self, window: Window) -> np.ndarray:
+        """(3, h, w) float32 raw values, NaN where there is no data (black collars of untagged files included)."""
+        with one_line(self.path):
+            raw = self.data.read(self.indexes, window=window)
+            valid = self.data.dataset_mask(window=window) > 0
+        values = (raw if self.palette is None else np.moveaxis(self.palette[raw[0]], -1, 0)).astype(np.float32)
+        black = (values == 0).all(axis=0)
+        untagged = self.data.mask_flag_enums[0] == [MaskFlags.all_valid]
+        if untagged and self.palette is None and black.mean() > 0.05:
+            valid &= ~black
+        return np.where(valid & np.isfinite(values).all(axis=0), values, np.float32(np.nan))
+
+    def _percentiles(self, blocks: int = 5, side: int = 128) -> tuple[float, float]:
+        rows, cols = (_starts(length, side, blocks) for length in self.data.shape)
+        size = [min(side, length) for length in self.data.shape]
+        found = np.concatenate([self._read(Window(c, r, size[1], size[0])).ravel() for r in rows for c in cols])
+        found = found[np.isfinite(found)]
+        if not len(found):
+            raise ValueError(f"{self.path}: wholly no-data; choose another image")
+        low, high = np.percentile(found, (1, 99))
+        return float(low), float(high)
+
+
+def _palette(data: rasterio.DatasetReader) -> np.ndarray | None:
+    """(256, 3) uint8 colours of a one-band palette image, else None."""
+    if data.count != 1 or data.colorinterp[0] != ColorInterp.palette:
+        return None
+    colors = data.colormap(1)
+    return np.array([colors.get(index, (0, 0, 0, 0))[:3] for index in range(256)], np.uint8)
+
+
+def _rgb_indexes(data: rasterio.DatasetReader, bands: Sequence[int] | None) -> list[int]:
+    """Places of R, G, B: as asked, as tagged, else 1 2 3; of four or more bands that are not 8 bits deep, B G R NIR."""
+    known = [ColorInterp.red, ColorInterp.green, ColorInterp.blue]
+    if bands is None and all(color in data.colorinterp for color in known):
+        bands = [data.colorinterp.index(color) + 1 for color in known]
+    bands = list(bands or ([3, 2, 1] if data.count >= 4 and data.dtypes[0] != "uint8" else [1, 2, 3]))
+    if len(bands) != 3 or max(bands) > data.count or min(bands) < 1:
+        raise ValueError(f"{data.name}: bands missing (R, G, B = {bands}, the file has {data.count}); give --rgb-bands")
+    return bands
