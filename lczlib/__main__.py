@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
-
-from lczlib.compute import prepare_cpu
 
 
 def _synth(args: argparse.Namespace) -> None:
@@ -115,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     args = _parser().parse_args(argv)
-    prepare_cpu()
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded: see lczlib.compute
     try:
         args.run(args)
     except (ValueError, OSError) as fault:

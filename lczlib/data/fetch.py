@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from lczlib.runs import atomic_path
 
 LCZC_GES2_URL = "https://github.com/ctrlovefly/DF4LCZ/archive/refs/heads/main.zip"  # about 670 MB with its data
-_BLOCK = 1 << 20
+_BLOCK = 1 << 16
 
 
 class ResumableHTTP:

@@ -73,7 +73,7 @@ def _city_split(index: pd.DataFrame, rng: np.random.Generator, test_city: str | 
 
 
 def _deal(index: pd.DataFrame, groups: pd.Series, shares: dict[str, float], rng: np.random.Generator) -> dict:
-    """Deal shuffled groups, zone by zone, to the part that lacks most of its share; a group is never divided."""
+    """Deal shuffled groups, zone by zone, to the part that lacks most of its own share; a group stays whole."""
     home = index.groupby(groups)["label"].agg(lambda labels: labels.mode().iloc[0])
     sizes = groups.value_counts()
     parts = {}
@@ -82,7 +82,7 @@ def _deal(index: pd.DataFrame, groups: pd.Series, shares: dict[str, float], rng:
         rng.shuffle(names)
         total, given = sizes[names].sum(), dict.fromkeys(shares, 0)
         for name in names:
-            part = max(shares, key=lambda p: (shares[p] * total - given[p]) if shares[p] else -np.inf)
+            part = max(shares, key=lambda p: 1 - given[p] / (shares[p] * total) if shares[p] else -np.inf)
             parts[name] = part
             given[part] += sizes[name]
     part_of = groups.map(parts)

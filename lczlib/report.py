@@ -1,0 +1,133 @@
+"""What is made from the numbers files: the report page, the README's numbers, the comparison with the committed."""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from lczlib import runs
+
+_NUMBER = re.compile(r"<!-- (?P<key>[\w.\-/ ]+):(?P<format>[^ ]*) -->.*?<!-- -->", re.DOTALL)
+_STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}
+img{max-width:100%} table{border-collapse:collapse} td,th{padding:.2em .8em;border-bottom:1px solid #ddd}
+pre{background:#f6f6f6;padding:.8em;overflow:auto;max-height:24em} .note{background:#fff3cd;padding:.5em 1em}"""
+
+
+def write_report(build: Path, profile: str, rows: list[dict]) -> Path:
+    """`build/<profile>/index.html`: every figure with its numbers, and links to the executed notebooks."""
+    numbers = {path.stem: runs.read_json(path) for path in sorted((build / "figures").glob("*.json"))}
+    kinds = sorted({str(entry["data"]) for entry in numbers.values()})
+    table = "".join(
+        f"<tr><td><a href='executed/{name}.html'>{name}</a></td><td>{seconds:.1f}</td></tr>"
+        for name, seconds in ((row["notebook"], row["seconds"]) for row in rows)
+    )
+    body = "".join(_section(entry) for entry in numbers.values())
+    page = f"""<!doctype html><meta charset="utf-8"><title>lczlib, {profile}</title><style>{_STYLE}</style>
+<h1>DF4LCZ, profile {profile}</h1><p class="note">Origin of the data: <b>{html.escape(", ".join(kinds))}</b>.
+Figures of synthetic data say so in the picture.</p>
+<table><tr><th>notebook</th><th>seconds</th></tr>{table}</table>{body}"""
+    with runs.atomic_path(build / "index.html") as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return build / "index.html"
+
+
+def _section(entry: dict) -> str:
+    stem = entry["figure"]
+    shown = html.escape(json.dumps(entry["numbers"], indent=1))
+    return (
+        f"<h2 id='{stem}'>{stem}</h2>"
+        f"<p>{html.escape(str(entry['question']))} <i>Data: {html.escape(entry['data'])}</i>,"
+        f" <a href='figures/{stem}.pdf'>PDF</a>, <a href='figures/{stem}.json'>JSON</a></p>"
+        f"<img src='figures/{stem}.png' alt='{stem}'><details><summary>numbers</summary><pre>{shown}</pre></details>"
+    )
+
+
+def leaves(value: object, name: str = "") -> Iterator[tuple[str, object]]:
+    """Every number, string or None in nested dicts and lists, with its dotted name."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from leaves(item, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list):
+        for place, item in enumerate(value):
+            yield from leaves(item, f"{name}.{place}")
+    else:
+        yield name, value
+
+
+def differences(new: dict, old: dict) -> list[str]:
+    """Where the numbers of one figure leave the tolerance that the old file states."""
+    bound = {"abs": 0.0, "rel": 0.0} | old.get("tolerance", {})
+    before, after = dict(leaves(old["numbers"])), dict(leaves(new["numbers"]))
+    found = []
+    for name in sorted(before.keys() | after.keys()):
+        if name not in before or name not in after:
+            found.append(f"{old['figure']}: {name} is only in the {'new' if name in after else 'committed'} numbers")
+        elif not _agree(after[name], before[name], bound):
+            found.append(f"{old['figure']}: {name} is {after[name]}, committed {before[name]} (tolerance {bound})")
+    return found
+
+
+def _agree(new: object, old: object, bound: dict[str, float]) -> bool:
+    numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in (new, old))
+    return math.isclose(new, old, rel_tol=bound["rel"], abs_tol=bound["abs"]) if numbers else new == old
+
+
+def compare_with_committed(produced: Path, committed: Path, notebooks: list[str]) -> list[str]:
+    """Differences between the numbers just produced and the committed ones, for these notebooks ("04").
+
+    A committed figure marked `"optional": true` in its parameters (it needs data that not everybody has) may be
+    missing from what was produced.
+    """
+    found = []
+    for stem, old in sorted(_committed_numbers(committed).items()):
+        if stem[:2] not in notebooks:
+            continue
+        path = produced / f"{stem}.json"
+        if path.exists():
+            found += differences(runs.read_json(path), old)
+        elif not old["parameters"].get("optional"):
+            found.append(f"{stem}: committed, but not produced")
+    return found
+
+
+def _committed_numbers(folder: Path) -> dict[str, dict]:
+    """The numbers files as the last commit has them; as they lie there outside a checkout."""
+    try:
+        listing = _git(folder, "ls-tree", "--name-only", "HEAD", "./").split()
+        texts = {Path(name).stem: _git(folder, "show", f"HEAD:./{name}") for name in listing if name.endswith(".json")}
+    except (OSError, subprocess.CalledProcessError):
+        texts = {path.stem: path.read_text(encoding="utf-8") for path in folder.glob("*.json")}
+    return {stem: json.loads(text) for stem, text in texts.items()}
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+def fill_readme(readme: Path, figures: Path) -> None:
+    """Set every number of the README from the numbers files.
+
+    A number stands between two comments, `<!-- 04_alpha.best.oa:.3f -->0.812<!-- -->`: stem, dotted name, format.
+
+    Raises:
+        ValueError: the README names a number that no file holds.
+    """
+    text = readme.read_text(encoding="utf-8")
+    filled = _NUMBER.sub(lambda match: _filled(match, figures), text)
+    if filled != text:
+        with runs.atomic_path(readme) as temporary:
+            temporary.write_text(filled, encoding="utf-8")
+
+
+def _filled(match: re.Match, figures: Path) -> str:
+    stem, _, name = match["key"].partition(".")
+    path = figures / f"{stem}.json"
+    numbers = dict(leaves(runs.read_json(path)["numbers"])) if path.exists() else {}
+    if name not in numbers:
+        raise ValueError(f"README.md: no number {name!r} in {path.name}; correct the name or run the notebook")
+    return f"<!-- {match['key']}:{match['format']} -->{format(numbers[name], match['format'])}<!-- -->"

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Regenerates every figure. On a fresh machine with Python 3.11 it makes .venv from requirements.txt first; inside an
+# active conda or virtual environment it uses that. `./run_all.sh --help` lists the options.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+if [[ -n "${VIRTUAL_ENV:-}" || -n "${CONDA_PREFIX:-}" ]]; then
+    python=python
+else
+    python=.venv/bin/python
+    lock=$(cksum requirements.txt pyproject.toml)
+    if [[ ! -x $python || "$(cat .venv/lock 2>/dev/null)" != "$lock" ]]; then
+        base=$(command -v python3.11 || command -v python3 || true)
+        if [[ -z $base ]] || ! "$base" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+            echo "error: Python 3.11 or newer not found; install it, or activate an environment made from environment.yml" >&2
+            exit 1
+        fi
+        echo "setting up .venv (once) ..."
+        "$base" -m venv .venv
+        .venv/bin/pip install --quiet --disable-pip-version-check -r requirements.txt
+        .venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+        echo "$lock" > .venv/lock
+    fi
+fi
+
+if ! "$python" -c 'import lczlib, torch, papermill' 2>/dev/null; then
+    echo "error: the active environment lacks packages; run: $python -m pip install -r requirements.txt -e ." >&2
+    exit 1
+fi
+exec "$python" -m lczlib.reproduce "$@"

@@ -1,0 +1,229 @@
+"""Layout, packing and splits, on generated pairs in the published layout."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lczlib.data import check, make_split, open_pairs, read_published_split
+from lczlib.data.layout import read_rgb, rgb_path, s2_path, write_index, write_pair
+
+
+@pytest.fixture
+def data_dir(tmp_path) -> Path:
+    rng = np.random.default_rng(0)
+    labels = [1, 2, 11, 17, 2]
+    for i, label in enumerate(labels):
+        rgb = rng.integers(0, 255, (320, 320, 3), dtype=np.uint8)
+        write_pair(tmp_path, i, rng.random((32, 32, 10)), rgb, label)
+    frame = pd.DataFrame({"id": range(5), "label": labels, "city": "x", "polygon": ["a", "b", "c", "d", "e"]})
+    write_index(tmp_path, frame, kind="synthetic")
+    return tmp_path
+
+
+def test_pairs_come_back_as_written(data_dir):
+    pairs = open_pairs(data_dir)
+    assert (pairs.kind, len(pairs), pairs.has_rgb) == ("synthetic", 5, True)
+    assert pairs.labels.tolist() == [1, 2, 11, 17, 2]
+    assert pairs.s2.shape == (5, 32, 32, 10)
+    assert pairs.s2.dtype == np.float32
+    assert (pairs.rgb[3] == read_rgb(rgb_path(data_dir, 3))[0]).all()
+    assert (pairs.subset([4, 1]).s2 == pairs.s2[[1, 4]]).all()
+    with pytest.raises(ValueError, match="no pair 99"):
+        pairs.subset([99])
+
+
+def test_the_published_set_needs_no_index(data_dir):
+    (data_dir / "index.csv").unlink()
+    (data_dir / "dataset.json").unlink()
+    pairs = open_pairs(data_dir)
+    assert pairs.kind == "LCZC-GES2"
+    assert pairs.labels.tolist() == [1, 2, 11, 17, 2]
+    assert set(pairs.cities) == {""}
+    with pytest.raises(ValueError, match="names no polygon"):
+        make_split(pairs.index, "polygon_pool")
+
+
+def test_without_google_patches_the_message_says_what_to_do(data_dir):
+    for path in (data_dir / "google_img_320").iterdir():
+        path.unlink()
+    (data_dir / "google_img_320").rmdir()
+    pairs = open_pairs(data_dir)
+    assert not pairs.has_rgb
+    with pytest.raises(FileNotFoundError, match=r"google_img_320.*shipped graphs"):
+        _ = pairs.rgb
+    assert check(data_dir) == []
+
+
+def test_a_stale_pack_is_noticed(data_dir):
+    before = open_pairs(data_dir).s2[0].copy()
+    write_pair(data_dir, 0, before + 1, None, 1)
+    assert np.allclose(open_pairs(data_dir).s2[0], before + 1)
+
+
+def test_google_patches_of_another_size_are_resized(tmp_path):
+    path = rgb_path(tmp_path, 0)
+    path.parent.mkdir()
+    np.savez(path, image=np.full((300, 310, 3), 7, np.uint8), label=3)
+    image, label = read_rgb(path)
+    assert image.shape == (320, 320, 3)
+    assert (image == 7).all()
+    assert label == 3
+
+
+def test_a_sound_set_has_no_fault(data_dir):
+    assert check(data_dir) == []
+
+
+def _break(data_dir: Path, how: str) -> str:
+    """Break one thing; returns the name of the file that check must blame."""
+    path, image = s2_path(data_dir, 2), np.random.default_rng(1).random((32, 32, 10))
+    if how == "missing":
+        path.unlink()
+    elif how == "truncated":
+        path.write_bytes(path.read_bytes()[:200])
+    elif how == "no zip":
+        path.write_bytes(b"hello")
+    elif how == "pickled":
+        np.savez(path, image=np.array([{"a": 1}], dtype=object), label=11)
+    elif how == "no label":
+        np.savez(path, image=image)
+    elif how == "shape":
+        np.savez(path, image=image[:, :, :9], label=11)
+    elif how == "not finite":
+        image[0, 0, 0] = np.nan
+        np.savez(path, image=image, label=11)
+    elif how == "digital numbers":
+        np.savez(path, image=image * 10000, label=11)
+    elif how == "constant":
+        np.savez(path, image=np.zeros((32, 32, 10)), label=11)
+    elif how == "label":
+        np.savez(path, image=image, label=18)
+    elif how == "other label":
+        np.savez(path, image=image, label=12)
+    elif how == "rgb type":
+        path = rgb_path(data_dir, 2)
+        np.savez(path, image=np.zeros((320, 320, 3)), label=11)
+    elif how == "rgb missing":
+        path = rgb_path(data_dir, 2)
+        path.unlink()
+    elif how == "stray":
+        np.savez(s2_path(data_dir, 77), image=image, label=11)
+        path = path.parent
+    elif how == "polygon of two zones":
+        path = data_dir / "index.csv"
+        path.write_text(path.read_text().replace(",b\n", ",a\n"))
+    elif how == "index":
+        path = data_dir / "index.csv"
+        path.write_text("id,label\n0,1\n")
+    return path.name
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "missing",
+        "truncated",
+        "no zip",
+        "pickled",
+        "no label",
+        "shape",
+        "not finite",
+        "digital numbers",
+        "constant",
+        "label",
+        "other label",
+        "rgb type",
+        "rgb missing",
+        "stray",
+        "polygon of two zones",
+        "index",
+    ],
+)
+def test_check_blames_the_file(data_dir, how):
+    blamed = _break(data_dir, how)
+    faults = check(data_dir)
+    assert faults, how
+    assert {fault.path.name for fault in faults} == {blamed}
+    assert all(fault.fault and fault.remedy and "\n" not in str(fault) for fault in faults)
+
+
+def test_no_data_at_all_says_how_to_make_some(tmp_path):
+    with pytest.raises(FileNotFoundError, match="python -m lczlib synth"):
+        open_pairs(tmp_path)
+
+
+@st.composite
+def indices(draw):
+    polygons = draw(
+        st.lists(st.tuples(st.integers(1, 17), st.integers(0, 3), st.integers(1, 5)), min_size=2, max_size=40)
+    )
+    rows = [(label, f"city {city}", f"p{n}") for n, (label, city, size) in enumerate(polygons) for _ in range(size)]
+    return pd.DataFrame(rows, columns=["label", "city", "polygon"]).assign(id=lambda f: np.arange(len(f)) * 3 + 1)
+
+
+@settings(max_examples=50, deadline=None)
+@given(indices(), st.integers(0, 9), st.sampled_from(["sample_pool", "polygon_pool"]))
+def test_splits_are_disjoint_complete_and_repeatable(index, seed, strategy):
+    split = make_split(index, strategy, seed)
+    everything = np.concatenate([split.train, split.validation, split.test])
+    assert sorted(everything) == sorted(index["id"])
+    again = make_split(index.sample(frac=1, random_state=1), strategy, seed)
+    assert sorted(again.test) == sorted(split.test)
+    if strategy == "polygon_pool":
+        part = pd.Series(split.of(index["id"].to_numpy()))
+        assert (part.groupby(index["polygon"].to_numpy()).nunique() == 1).all()
+
+
+def test_shares_are_those_of_the_published_split():
+    index = pd.DataFrame({"id": np.arange(1700), "label": np.arange(1700) % 17 + 1, "city": "", "polygon": ""})
+    split = make_split(index, "sample_pool")
+    assert [len(split.train), len(split.validation), len(split.test)] == [1190, 170, 340]
+
+
+def test_a_city_is_held_out_whole():
+    rows = [(f"c{c}", f"p{p}", p % 17 + 1) for c in range(3) for p in range(34)]
+    index = pd.DataFrame(rows, columns=["city", "polygon", "label"]).assign(id=np.arange(102))
+    split = make_split(index, "city", test_city="c1")
+    assert set(index.set_index("id").loc[split.test, "city"]) == {"c1"}
+    assert len(split.test) == 34
+    assert len(split.validation) > 0
+    with pytest.raises(ValueError, match="cannot test on city 'nowhere'"):
+        make_split(index, "city", test_city="nowhere")
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4, 5])
+def test_published_splits_are_read(tmp_path, protocol):
+    path = tmp_path / "partition_random.npz"
+    parts = {"train": np.arange(5), "validation": [5, 6], "test": np.array([7, 8], dtype=np.int32)}
+    path.write_bytes(pickle.dumps(parts, protocol=protocol))
+    split = read_published_split(path)
+    assert split.train.tolist() == [0, 1, 2, 3, 4]
+    assert split.validation.tolist() == [5, 6]
+    assert split.test.tolist() == [7, 8]
+
+
+class _Evil:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (self.path,))
+
+
+@pytest.mark.parametrize("content", ["evil", "overlap", "incomplete", "garbage"])
+def test_split_files_are_never_executed_nor_half_read(tmp_path, content):
+    path, victim = tmp_path / "partition.npz", tmp_path / "victim"
+    made = {
+        "evil": {"train": _Evil(victim), "validation": [1], "test": [2]},
+        "overlap": {"train": [1], "validation": [1], "test": [2]},
+        "incomplete": {"train": [1], "test": [2]},
+    }
+    path.write_bytes(pickle.dumps(made[content]) if content in made else b"\x80\x04garbage")
+    with pytest.raises(ValueError, match="not a split of LCZC-GES2"):
+        read_published_split(path)
+    assert not victim.exists()

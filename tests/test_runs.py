@@ -1,0 +1,48 @@
+import json
+
+import numpy as np
+import pytest
+
+from lczlib.runs import Run, atomic_path, key, read_json, write_json
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path):
+    target = tmp_path / "numbers.txt"
+    target.write_text("old")
+
+    def stop_half_way():
+        with atomic_path(target) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        stop_half_way()
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_json_takes_numpy_and_writes_nan_as_null(tmp_path):
+    path = write_json(tmp_path / "a" / "x.json", {"n": np.int64(3), "a": np.array([1.5, np.nan]), 4: (1, 2)})
+    assert json.loads(path.read_text()) == {"n": 3, "a": [1.5, None], "4": [1, 2]}
+
+
+def test_damaged_json_is_one_clear_line(tmp_path):
+    (tmp_path / "x.json").write_text("{")
+    with pytest.raises(ValueError, match=r"x\.json: not valid JSON.*delete it"):
+        read_json(tmp_path / "x.json")
+
+
+def test_key_follows_content_not_order():
+    assert key({"a": 1, "b": 2}) == key({"b": 2, "a": 1})
+    assert key({"a": np.zeros(3)}) != key({"a": np.ones(3)})
+    assert key({"a": 1}) != key({"a": 2})
+
+
+def test_a_run_is_found_again_by_its_parameters(tmp_path):
+    run = Run(tmp_path, "s2", {"epochs": 3})
+    assert not run.done
+    run.finish({"oa": 0.5})
+    again = Run(tmp_path, "s2", {"epochs": 3})
+    assert again.done
+    assert again.summary() == {"oa": 0.5}
+    assert not Run(tmp_path, "s2", {"epochs": 4}).done
