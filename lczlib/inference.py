@@ -1,0 +1,90 @@
+"""Networks by name, finished runs as networks, and what a network says of pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from lczlib.graphs import GraphSet
+from lczlib.models import InstanceGCN, ResNet3D11
+from lczlib.models.resnet3d import set_batch_norm_momentum
+from lczlib.recipe import Recipe
+from lczlib.runs import read_json
+from lczlib.zones import K
+
+Inputs = np.ndarray | GraphSet
+
+__all__ = ["Inputs", "Source", "load_model", "make_model", "predict"]
+
+
+def make_model(name: str, recipe: Recipe, features: int) -> nn.Module:
+    """A network by name: "resnet3d11", "gcn", or one of `lczlib.models.baselines`.
+
+    Args:
+        features: bands of a patch, or features of a node.
+    """
+    if name == "resnet3d11":
+        model = ResNet3D11(recipe.width, features, thin_training=recipe.thin_training)
+    elif name == "gcn":
+        model = InstanceGCN(features, recipe.width)
+    else:
+        from lczlib.models.baselines import make_baseline
+
+        model = make_baseline(name, recipe.width, features)
+    set_batch_norm_momentum(model, recipe.batch_norm_momentum)
+    return model
+
+
+def load_model(path: str | Path) -> nn.Module:
+    """The network of a finished run, on the CPU, evaluating.
+
+    Args:
+        path: the run's folder.
+
+    Raises:
+        FileNotFoundError: no finished run there.
+    """
+    path = Path(path)
+    if not (path / "run.json").exists():
+        raise FileNotFoundError(f"{path}: no finished training there; run notebooks 02 and 03, or train_stream, first")
+    params = read_json(path / "params.json")
+    model = make_model(params["model"], Recipe(**params["recipe"]), params["features"])
+    model.load_state_dict(load_file(path / "model.safetensors"))
+    return model.eval()
+
+
+class Source:
+    """Rows of the inputs as the arguments of a network, on the device."""
+
+    def __init__(self, inputs: Inputs, device: torch.device):
+        self.inputs, self.device = inputs, device
+
+    def __call__(self, rows: np.ndarray) -> tuple[Tensor, ...]:
+        """(B, bands, H, W), or (B, M, F) and (B,)."""
+        if isinstance(self.inputs, GraphSet):
+            parts = self.inputs.x[rows], self.inputs.nodes[rows]
+            return tuple(torch.from_numpy(part).to(self.device) for part in parts)
+        patches = torch.from_numpy(np.asarray(self.inputs[rows], dtype=np.float32)).to(self.device)
+        return (patches.permute(0, 3, 1, 2).contiguous(),)
+
+
+def predict(
+    model: nn.Module, inputs: Inputs, batch_size: int = 128, precision: str = "fp32", device: str | None = None
+) -> np.ndarray:
+    """Probabilities (N, K) float64 of patches (N, H, W, C) or of a GraphSet.
+
+    A ResNet3D11 computes with folded batch norms and without its unread positions (exact), in bf16 if asked.
+    """
+    where = torch.device(device) if device else next(model.parameters()).device
+    network = (model.folded() if isinstance(model, ResNet3D11) else model).to(where).eval()
+    source, low = Source(inputs, where), precision == "bf16"
+    p = np.empty((len(inputs), K), dtype=np.float64)
+    with torch.inference_mode(), torch.autocast(where.type, torch.bfloat16, enabled=low):
+        for start in range(0, len(inputs), batch_size):
+            rows = np.arange(start, min(start + batch_size, len(inputs)))
+            p[rows] = network(*source(rows)).double().softmax(1).cpu().numpy()
+    return p

@@ -1,0 +1,94 @@
+"""How a stream is trained: the published settings, the demo's, and what differs between them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+
+__all__ = ["MEANING", "Recipe"]
+
+MEANING = {  # what a departure means, for the tables of the notebooks
+    "epochs": "epochs at most",
+    "batch_size": "pairs per step",
+    "learning_rate": "first learning rate",
+    "halve_every": "epochs between two halvings of the learning rate (0: constant)",
+    "patience": "epochs without a lower validation loss before stopping",
+    "augment": "flips and rotations of the patches",
+    "loss": "loss of a batch: mean or sum over its pairs",
+    "width": "filters of the first block, or units of a graph layer",
+    "batch_norm_momentum": "share of the old batch statistics kept at each step",
+    "thin_training": "positions that the next block never reads are left out in training too",
+    "precision": "arithmetic of the training step",
+    "compile": "torch.compile",
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of one training; every departure from the paper is a field.
+
+    Attributes:
+        stream: "s2" or "ge". The other fields: `MEANING`.
+
+    Both streams: Nadam as Keras has it, cross-entropy, the weights of the best validation accuracy are kept.
+
+    Source: PAPER.md; patience watches the validation loss in both streams ("assumed" for s2).
+    """
+
+    stream: str
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    halve_every: int
+    patience: int
+    augment: bool
+    loss: str
+    width: int
+    batch_norm_momentum: float = 0.99
+    thin_training: bool = False
+    precision: str = "fp32"
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("stream", ("s2", "ge")), ("precision", ("fp32", "bf16")), ("loss", ("mean", "sum"))):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name}: {getattr(self, name)!r} is not one of {', '.join(allowed)}")
+        for name in ("epochs", "batch_size", "learning_rate", "width"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name}: {getattr(self, name)} must be above 0")
+
+    @classmethod
+    def published(cls, stream: str, **changes: object) -> Recipe:
+        """The paper's recipe of a stream, with `changes` (each of which `departures` will list)."""
+        if stream not in _PUBLISHED:
+            raise ValueError(f"unknown stream {stream!r}; expected s2 or ge")
+        return replace(_PUBLISHED[stream], **changes)
+
+    @classmethod
+    def demo(cls, stream: str, **changes: object) -> Recipe:
+        """Small enough for a laptop: narrower, shorter, with the departures that make a short training work."""
+        return cls.published(stream, **(_DEMO[stream] | changes))
+
+    def learning_rate_at(self, epoch: int) -> float:
+        """Learning rate of an epoch, counted from 0."""
+        return self.learning_rate * 0.5 ** (epoch // self.halve_every) if self.halve_every else self.learning_rate
+
+    def departures(self) -> dict[str, dict[str, object]]:
+        """What differs from the paper: {field: {"meaning", "here", "paper"}}."""
+        here, paper = asdict(self), asdict(_PUBLISHED[self.stream])
+        return {
+            name: {"meaning": MEANING[name], "here": here[name], "paper": paper[name]}
+            for name in MEANING
+            if here[name] != paper[name]
+        }
+
+
+_PUBLISHED = {
+    "s2": Recipe("s2", 100, 64, 0.002, halve_every=5, patience=15, augment=True, loss="mean", width=64),
+    "ge": Recipe("ge", 100, 32, 0.01, halve_every=0, patience=20, augment=False, loss="sum", width=32),
+}
+
+_DEMO: dict[str, dict[str, object]] = {
+    "s2": {"epochs": 10, "batch_size": 32, "halve_every": 3, "width": 16, "batch_norm_momentum": 0.9,
+           "thin_training": True, "precision": "bf16"},
+    "ge": {"epochs": 60, "batch_size": 32},
+}  # fmt: skip

@@ -1,0 +1,254 @@
+"""One loop for both streams: learns, resumes to the bit, keeps the best, is found again, runs on two processes."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from lczlib import training
+from lczlib.data.splits import Split
+from lczlib.graphs import GraphSet
+from lczlib.training import Recipe, train_stream
+
+S2 = Recipe.published("s2", epochs=4, batch_size=16, width=4, batch_norm_momentum=0.8, thin_training=True)
+GE = Recipe.published("ge", epochs=5, batch_size=16)
+ZONES = (1, 2, 11, 17)
+
+
+def world(n: int = 96, seed: int = 0):
+    """Pairs of four zones whose colours differ: patches, graphs, index, split."""
+    rng = np.random.default_rng(seed)
+    labels = np.array(ZONES)[np.arange(n) % len(ZONES)]
+    spectra = np.linspace(0.1, 0.5, 18)[labels][:, None] + 0.1 * np.sin(labels[:, None] + np.arange(10))
+    s2 = (spectra[:, None, None] + rng.normal(0, 0.05, (n, 32, 32, 10))).astype(np.float32)
+    nodes = rng.integers(1, 12, n)
+    x = rng.random((n, 50, 5), dtype=np.float32)
+    x[..., :3] = x[..., :3] * 0.2 + labels[:, None, None] / 20
+    x *= np.arange(50)[None, :, None] < nodes[:, None, None]
+    ids = np.arange(n) + 1000
+    index = pd.DataFrame({"id": ids, "label": labels, "city": "synthetic-1", "polygon": "p"})
+    split = Split(ids[: n // 2], ids[n // 2 : 3 * n // 4], ids[3 * n // 4 :], "sample_pool")
+    return s2, GraphSet(ids, x, nodes), index, split
+
+
+def train(stream: str, folder, recipe=None, seed: int = 0, **changes):
+    s2, graphs, index, split = world()
+    recipe = replace(recipe or {"s2": S2, "ge": GE}[stream], **changes)
+    name, inputs = {"s2": ("resnet3d11", s2), "ge": ("gcn", graphs)}[stream]
+    return train_stream(stream, name, inputs, index, split, recipe, seed, folder)
+
+
+def same_weights(a, b) -> bool:
+    states = a.model.state_dict(), b.model.state_dict()
+    return all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+@pytest.mark.parametrize("stream", ["s2", "ge"])
+def test_learns_and_predicts_every_pair_of_the_split(stream, tmp_path):
+    result = train(stream, tmp_path, epochs=8)
+    assert list(result.history.columns) == list(training.HISTORY)
+    assert result.history["loss"].iloc[-1] < 0.8 * result.history["loss"].iloc[0]
+    assert result.history["val_accuracy"].max() > 0.6
+    predictions = result.predictions
+    assert (predictions.frame["split"].value_counts()[["train", "validation", "test"]] == [48, 24, 24]).all()
+    validation = predictions.select(split="validation")
+    best = (validation.predicted == validation.labels).mean()
+    assert best == pytest.approx(result.history["val_accuracy"].max(), abs=1 / 24 + 1e-9)
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("stream", ["s2", "ge"])
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_killed_after_any_epoch_it_ends_with_the_same_weights(stream, epoch, tmp_path, monkeypatch):
+    whole = train(stream, tmp_path / "whole")
+    save = training._Training._save
+
+    def save_and_die(self):
+        save(self)
+        if len(self.history) == epoch:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training._Training, "_save", save_and_die)
+        with pytest.raises(Killed):
+            train(stream, tmp_path / "cut")
+    assert not list((tmp_path / "cut" / "runs").glob("*/run.json"))
+    torch.rand(11)  # whatever was drawn in between does not matter
+    resumed = train(stream, tmp_path / "cut")
+    assert same_weights(whole, resumed)
+    pd.testing.assert_frame_equal(whole.history, resumed.history)
+    np.testing.assert_array_equal(whole.predictions.p, resumed.predictions.p)
+
+
+def test_finished_training_is_found_again_and_changes_are_not(tmp_path, monkeypatch):
+    first = train("ge", tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(training._Training, "__init__", lambda *a, **k: pytest.fail("trained again"))
+        again = train("ge", tmp_path)
+    assert same_weights(first, again)
+    np.testing.assert_array_equal(first.predictions.p, again.predictions.p)
+    assert train("ge", tmp_path, seed=1).run.path != first.run.path
+    assert train("ge", tmp_path, learning_rate=0.02).run.path != first.run.path
+    _s2, graphs, index, split = world()
+    graphs.x[3, 0, 0] += 0.01
+    assert train_stream("ge", "gcn", graphs, index, split, GE, 0, tmp_path).run.path != first.run.path
+
+
+def test_graphs_are_joined_by_id(tmp_path):
+    _s2, graphs, index, split = world()
+    order = np.random.default_rng(0).permutation(len(graphs))
+    mixed = train_stream("ge", "gcn", graphs.take(order), index, split, GE, 0, tmp_path / "a")
+    assert same_weights(mixed, train("ge", tmp_path / "b"))
+    with pytest.raises(ValueError, match="no graph for pair 1005"):
+        train_stream("ge", "gcn", graphs.take(np.delete(np.arange(96), 5)), index, split, GE, 0, tmp_path)
+
+
+def test_faults_of_the_caller_are_named(tmp_path):
+    s2, _graphs, index, split = world()
+    with pytest.raises(ValueError, match="95 patches for 96 rows"):
+        train_stream("s2", "resnet3d11", s2[1:], index, split, S2, 0, tmp_path)
+    with pytest.raises(ValueError, match="no pair to train on"):
+        train_stream("s2", "resnet3d11", s2, index, Split(*np.array([[1], [2], [3]]), "x"), S2, 0, tmp_path)
+    with pytest.raises(ValueError, match="stream"):
+        train_stream("s2", "resnet3d11", s2, index, split, GE, 0, tmp_path)
+    with pytest.raises(ValueError, match="unknown network"):
+        train_stream("s2", "resnet1001", s2, index, split, S2, 0, tmp_path)
+    with pytest.raises(FileNotFoundError, match="no finished training"):
+        training.load_model(tmp_path / "nowhere")
+
+
+def test_damaged_checkpoint_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(training._Training, "_write", lambda *a: (_ for _ in ()).throw(Killed))
+    with pytest.raises(Killed):
+        train("ge", tmp_path)
+    (checkpoint,) = tmp_path.glob("runs/*/checkpoint.pt")
+    checkpoint.write_bytes(checkpoint.read_bytes()[:300])
+    with pytest.raises(ValueError, match=r"checkpoint\.pt: damaged"):
+        train("ge", tmp_path)
+
+
+def test_patience_stops_and_the_best_is_kept(tmp_path):
+    result = train("ge", tmp_path, epochs=40, patience=2, learning_rate=0.2)
+    losses = result.history["val_loss"].to_numpy()
+    assert len(losses) < 40
+    assert losses[-2:].min() >= losses[:-2].min()
+
+
+def test_without_validation_the_last_weights_are_kept(tmp_path):
+    _s2, graphs, index, split = world()
+    split = Split(split.train, np.array([], np.int64), split.test, "sample_pool")
+    result = train_stream("ge", "gcn", graphs, index, split, GE, 0, tmp_path)
+    assert len(result.history) == GE.epochs
+    assert result.history["val_loss"].isna().all()
+
+
+def test_bf16_and_compile_are_switches(tmp_path):
+    low = train("s2", tmp_path, precision="bf16", epochs=2)
+    full = train("s2", tmp_path, epochs=2)
+    assert low.history["loss"].iloc[-1] == pytest.approx(full.history["loss"].iloc[-1], rel=0.1)
+    assert low.history["loss"].iloc[-1] != full.history["loss"].iloc[-1]
+
+
+def test_predict_is_the_network_itself():
+    s2, graphs, _index, _split = world(20)
+    torch.manual_seed(0)
+    model = training.make_model("resnet3d11", S2, 10).eval()
+    with torch.no_grad():
+        expected = model(torch.from_numpy(s2).permute(0, 3, 1, 2)).softmax(1).numpy()
+    p = training.predict(model, s2, batch_size=7)
+    assert p.dtype == np.float64
+    np.testing.assert_allclose(p, expected, atol=1e-6)
+    np.testing.assert_allclose(training.predict(model, s2, precision="bf16"), expected, atol=0.02)
+    gcn = training.make_model("gcn", GE, 5)
+    np.testing.assert_allclose(training.predict(gcn, graphs).sum(1), 1)
+
+
+def test_augmentation_turns_and_flips_about_the_centre():
+    x = torch.rand(4, 3, 32, 32)
+    none, right = torch.zeros(4), torch.full((4,), torch.pi / 2)
+    off = torch.zeros(4, 2, dtype=torch.bool)
+    horizontal, vertical = (torch.tensor([flip] * 4) for flip in ([True, False], [False, True]))
+    assert torch.allclose(training.augment_patches(x, off, none), x, atol=1e-5)
+    assert torch.allclose(training.augment_patches(x, horizontal, none), x.flip(3), atol=1e-4)
+    assert torch.allclose(training.augment_patches(x, vertical, none), x.flip(2), atol=1e-4)
+    assert torch.allclose(training.augment_patches(x, off, right), x.rot90(1, (2, 3)), atol=1e-4)
+    tilted = training.augment_patches(x, off, none + 0.5)
+    assert torch.isfinite(tilted).all()
+    assert tilted.min() >= x.min()
+    assert tilted.max() <= x.max()
+
+
+def test_published_recipes_are_the_papers():
+    s2, ge = Recipe.published("s2"), Recipe.published("ge")
+    assert (s2.epochs, s2.batch_size, s2.patience, s2.width, s2.augment) == (100, 64, 15, 64, True)
+    assert [s2.learning_rate_at(e) for e in (0, 4, 5, 10)] == [0.002, 0.002, 0.001, 0.0005]
+    assert (ge.epochs, ge.batch_size, ge.patience, ge.width, ge.augment, ge.loss) == (100, 32, 20, 32, False, "sum")
+    assert ge.learning_rate_at(99) == 0.01
+    assert s2.departures() == ge.departures() == {}
+    assert Recipe.published("s2", epochs=3).departures() == {
+        "epochs": {"meaning": "epochs at most", "here": 3, "paper": 100}
+    }
+    assert Recipe.demo("s2", width=8).departures()["width"]["here"] == 8
+
+
+@pytest.mark.parametrize(
+    "changes", [{"precision": "int4"}, {"epochs": 0}, {"loss": "median"}, {"batch_size": -1}, {"width": 0}]
+)
+def test_impossible_recipes_are_refused(changes):
+    with pytest.raises(ValueError, match=next(iter(changes))):
+        Recipe.published("s2", **changes)
+    with pytest.raises(ValueError, match="s2 or ge"):
+        Recipe.published("rgb")
+
+
+def test_nadam_takes_kerass_steps():
+    """Nadam as Keras documents it, written out, on a quadratic bowl."""
+    w = torch.tensor([3.0, -2.0], dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.NAdam([w], 0.01, eps=1e-7, momentum_decay=1.0)
+    v, m, s, product = np.array([3.0, -2.0]), 0.0, 0.0, 1.0
+    for t in range(1, 31):
+        optimizer.zero_grad()
+        (w**2).sum().backward()
+        optimizer.step()
+        g = 2 * v
+        now, following = (0.9 * (1 - 0.5 * 0.96**step) for step in (t, t + 1))
+        product *= now
+        m, s = 0.9 * m + 0.1 * g, 0.999 * s + 0.001 * g**2
+        m_hat = following * m / (1 - product * following) + (1 - now) * g / (1 - product)
+        v = v - 0.01 * m_hat / (np.sqrt(s / (1 - 0.999**t)) + 1e-7)
+    np.testing.assert_allclose(w.detach().numpy(), v, atol=1e-9)
+
+
+TWO = """
+import sys
+sys.path.insert(0, {tests!r})
+import torch
+from lczlib.compute import prepare_cpu
+prepare_cpu(1)
+from test_training import train
+train({stream!r}, {folder!r}, epochs=2)
+"""
+
+
+@pytest.mark.parametrize("stream", ["ge", "s2"])
+def test_two_processes_train_as_one(stream, tmp_path):
+    script = tmp_path / "two.py"
+    script.write_text(TWO.format(tests=os.path.dirname(__file__), stream=stream, folder=str(tmp_path / "two")))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    one, two = train(stream, tmp_path / "one", epochs=2), train(stream, tmp_path / "two", epochs=2)
+    if stream == "ge":
+        np.testing.assert_allclose(two.history.to_numpy(), one.history.to_numpy(), rtol=1e-4)
+        np.testing.assert_allclose(two.predictions.p, one.predictions.p, atol=1e-4)
+    else:  # on CPUs each process normalises with the statistics of its own half of the batch
+        np.testing.assert_allclose(two.history["loss"], one.history["loss"], rtol=0.15)
