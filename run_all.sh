@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Regenerates every figure. On a fresh machine with Python 3.11 it makes .venv from requirements.txt first; inside an
-# active conda or virtual environment it uses that. `./run_all.sh --help` lists the options.
+# Regenerates every figure; `./run_all.sh --test` runs the tests instead, `./run_all.sh --help` lists the options.
+# On a fresh machine with Python 3.11 it makes .venv from requirements.txt first; inside an active conda or virtual
+# environment it uses that.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -26,5 +27,8 @@ fi
 if ! "$python" -c 'import lczlib, torch, papermill' 2>/dev/null; then
     echo "error: the active environment lacks packages; run: $python -m pip install -r requirements.txt -e ." >&2
     exit 1
+fi
+if [[ "${1:-}" == --test ]]; then
+    exec "$python" -m pytest "${@:2}"
 fi
 exec "$python" -m lczlib.reproduce "$@"

@@ -219,6 +219,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sam", choices=("nano", "truth", "vit_b", "vit_l", "vit_h"), help="instance masks")
     parser.add_argument("--only", metavar="NN", help="one notebook, after those it builds on")
     parser.add_argument("--seed", type=int, help="seed of splits and training")
+    parser.add_argument("--test", action="store_true", help="(of run_all.sh, first) run the tests instead")
     parser.add_argument("--check", action="store_true", help="compare the numbers with the committed figures/*.json")
     return parser
 

@@ -1,4 +1,4 @@
-"""The three lists of packages agree: pyproject.toml names them, requirements.txt locks them, environment.yml for conda."""
+"""The lists of packages agree: pyproject.toml names them, requirements.txt locks them, environment.yml has conda's."""
 
 import re
 import tomllib

@@ -1,0 +1,209 @@
+"""The runner on small notebooks of its own, and every real notebook in the smoke profile through run_all.sh."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+from lczlib import report, reproduce
+
+ROOT = Path(__file__).parents[1]
+DRAW = """
+import json, pathlib
+folder = pathlib.Path(figures_dir); folder.mkdir(parents=True, exist_ok=True)
+numbers = {"oa": 0.5 + seed / 10, "name": "a"}
+for suffix in ("png", "pdf"):
+    (folder / f"{stem}.{suffix}").write_text("picture")
+entry = {"figure": stem, "question": "1", "data": "synthetic", "parameters": {}, "seed": seed, "numbers": numbers}
+(folder / f"{stem}.json").write_text(json.dumps(entry | {"tolerance": {"abs": 0.02, "rel": 0}}))
+"""
+
+
+def _notebook(path: Path, *cells: str) -> None:
+    first = nbformat.v4.new_code_cell(f'stem: str = "{path.stem}"\nfigures_dir: str = "x"\nseed: int = 0')
+    first.metadata["tags"] = ["parameters"]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    cells = [first, *map(nbformat.v4.new_code_cell, cells)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), path)
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Path:
+    """A project of two notebooks, in a folder of its own."""
+    (tmp_path / "notebooks" / "params").mkdir(parents=True)
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "README.md").write_text("OA <!-- 00_first.oa:.2f -->?<!-- -->")
+    (tmp_path / "notebooks" / "params" / "demo.yaml").write_text("common: {seed: 1}\n")
+    _notebook(tmp_path / "notebooks" / "00_first.ipynb", DRAW)
+    _notebook(tmp_path / "notebooks" / "04_second.ipynb", DRAW)
+    for name, path in (("ROOT", ""), ("NOTEBOOKS", "notebooks"), ("FIGURES", "figures")):
+        monkeypatch.setattr(reproduce, name, tmp_path / path)
+    return tmp_path
+
+
+def test_a_run_leaves_figures_report_and_readme(project, capsys):
+    assert reproduce.main([]) == 0
+    assert json.loads((project / "figures" / "00_first.json").read_text())["numbers"]["oa"] == 0.6
+    assert "0.60" in (project / "README.md").read_text()
+    page = (project / "build" / "demo" / "index.html").read_text()
+    assert "executed/04_second.html" in page
+    assert "synthetic" in page
+    assert "04_second" in capsys.readouterr().out
+
+
+def test_what_has_not_changed_is_not_run_again(project, capsys):
+    reproduce.main([])
+    capsys.readouterr()
+    assert reproduce.main([]) == 0
+    assert capsys.readouterr().out.count("up to date") == 2
+    _notebook(project / "notebooks" / "04_second.ipynb", DRAW, "1 + 1")
+    reproduce.main([])
+    assert capsys.readouterr().out.count("up to date") == 1
+    (project / "build" / "demo" / "figures" / "00_first.png").unlink()  # a lost figure is made again
+    reproduce.main([])
+    assert (project / "build" / "demo" / "figures" / "00_first.png").exists()
+
+
+def test_a_failing_notebook_stops_it_with_error_and_path(project, capsys):
+    _notebook(project / "notebooks" / "00_first.ipynb", DRAW, "raise ValueError('no such zone')")
+    assert reproduce.main([]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "ValueError: no such zone" in error
+    assert "build/demo/executed/00_first.ipynb" in error
+    assert not (project / "figures" / "00_first.json").exists()
+    _notebook(project / "notebooks" / "00_first.ipynb", DRAW)  # mended: it goes on
+    assert reproduce.main([]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--profile", "huge"], "unknown profile 'huge'; expected one of demo"),
+        (["--data", "nowhere"], "nowhere: no index.csv"),
+        (["--only", "17"], "no notebook '17'; expected one of 00, 04"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_1(project, capsys, arguments, words):
+    assert reproduce.main(arguments) == 1
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+
+
+def test_check_finds_a_number_out_of_tolerance_and_leaves_the_figures(project, capsys):
+    reproduce.main([])
+    committed = project / "figures" / "04_second.json"
+    entry = json.loads(committed.read_text())
+    entry["numbers"]["oa"] += 0.01  # within the tolerance of 0.02
+    committed.write_text(json.dumps(entry))
+    assert reproduce.main(["--check"]) == 0
+    entry["numbers"]["oa"] += 0.05
+    committed.write_text(json.dumps(entry))
+    assert reproduce.main(["--check"]) == 1
+    assert "04_second: oa is 0.6" in capsys.readouterr().err
+    assert json.loads(committed.read_text()) == entry
+    with pytest.raises(SystemExit) as usage:
+        reproduce.main(["--check", "--seed", "3"])
+    assert usage.value.code == 2
+
+
+def test_another_seed_has_a_folder_of_its_own(project):
+    reproduce.main(["--seed", "3", "--only", "04"])
+    assert not (project / "figures" / "04_second.json").exists()
+    (folder,) = (project / "build").iterdir()
+    assert json.loads((folder / "figures" / "04_second.json").read_text())["numbers"]["oa"] == 0.8
+
+
+def test_numbers_that_appear_or_vanish_differ():
+    old = {"figure": "x", "numbers": {"a": 1.0, "b": ["u"]}, "tolerance": {"abs": 0.1}}
+    assert report.differences({"numbers": {"a": 1.05, "b": ["u"]}}, old) == []
+    assert len(report.differences({"numbers": {"a": 1.2, "b": ["v"], "c": 3}}, old)) == 3
+    assert len(report.differences({"numbers": {"a": None, "b": ["u"]}}, old)) == 1
+
+
+def test_a_number_the_readme_names_must_exist(tmp_path):
+    (tmp_path / "README.md").write_text("<!-- 04_alpha.oa:.2f --><!-- -->")
+    with pytest.raises(ValueError, match="no number 'oa' in 04_alpha"):
+        report.fill_readme(tmp_path / "README.md", tmp_path)
+
+
+# The committed notebooks
+
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_follow_the_anatomy(path):
+    cells = nbformat.read(path, as_version=4).cells
+    code = [cell for cell in cells if cell.cell_type == "code"]
+    assert all(not cell.outputs and cell.execution_count is None for cell in code), "committed without outputs"
+    assert sum("parameters" in cell.metadata.get("tags", []) for cell in cells) == 1
+    assert cells[0].source.startswith("# ")
+    assert "mybinder.org" in cells[0].source
+    assert "colab" in cells[0].source
+    titles = [line for cell in cells if cell.cell_type == "markdown" for line in cell.source.splitlines()]
+    assert sum(line.startswith("# ") for line in titles) == 1
+    source = "\n".join(cell.source for cell in code)
+    assert "class " not in source
+    assert "sys.path" not in source
+    assert "filterwarnings" not in source
+
+
+@pytest.mark.parametrize("path", [p for p in NOTEBOOKS if p.stem[:2].isdigit()], ids=lambda path: path.stem)
+def test_the_parameters_cell_holds_the_demo_profile(path):
+    sizes = yaml.safe_load((ROOT / "notebooks" / "params" / "demo.yaml").read_text())
+    cells = nbformat.read(path, as_version=4).cells
+    (cell,) = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    literals: dict = {}
+    exec(cell.source, {}, literals)
+    literals.pop("__annotations__", None)
+    wanted = sizes.get("common", {}) | sizes.get(path.stem, {})
+    unknown = sizes.get(path.stem, {}).keys() - literals.keys()
+    assert not unknown, f"the profile sets what the notebook does not have: {unknown}"
+    assert {name: literals[name] for name in wanted if name in literals} == {
+        name: value for name, value in wanted.items() if name in literals
+    }
+
+
+@pytest.mark.parametrize("profile", ["smoke", "paper"])
+def test_profiles_set_the_same_names(profile):
+    read = [yaml.safe_load((ROOT / "notebooks" / "params" / f"{name}.yaml").read_text()) for name in ("demo", profile)]
+    assert {section: set(values) for section, values in read[0].items()} == {
+        section: set(values) for section, values in read[1].items()
+    }
+
+
+def _copy_of_the_project(folder: Path) -> Path:
+    for name in ("lczlib", "notebooks"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+    for name in ("run_all.sh", "README.md"):
+        shutil.copy2(ROOT / name, folder / name)
+    return folder
+
+
+@pytest.mark.notebooks
+def test_every_notebook_runs_through_run_all(tmp_path):
+    project = _copy_of_the_project(tmp_path)
+    environment = os.environ | {"VIRTUAL_ENV": sys.prefix, "PYTHONPATH": str(project)}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    command = ["./run_all.sh", "--profile", "smoke"]
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    folder = project / "build" / "smoke"
+    stems = {path.stem for path in (folder / "figures").glob("*.json")}
+    assert {stem[:2] for stem in stems} == {path.stem[:2] for path in NOTEBOOKS if path.stem[:2].isdigit()}
+    for stem in stems:
+        assert (folder / "figures" / f"{stem}.png").stat().st_size > 2000
+        assert (folder / "figures" / f"{stem}.pdf").exists()
+        assert json.loads((folder / "figures" / f"{stem}.json").read_text())["data"]
+    assert (folder / "index.html").exists()
+    again = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=True)
+    assert again.stdout.count("up to date") == len([p for p in NOTEBOOKS if p.stem[:2].isdigit()])
