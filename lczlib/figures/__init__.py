@@ -1,0 +1,15 @@
+"""Figures: `base` (style, widths, saving) is re-exported here; one module of plot functions per topic beside it.
+
+Plot functions take data and return a matplotlib Figure: `dataset`, `sam`, `training`, `evaluation`, `maps`.
+"""
+
+from lczlib.figures.base import (
+    ONE_COLUMN,
+    STREAM_COLORS,
+    STREAM_NAMES,
+    TWO_COLUMNS,
+    save_figure,
+    use_style,
+)
+
+__all__ = ["ONE_COLUMN", "STREAM_COLORS", "STREAM_NAMES", "TWO_COLUMNS", "save_figure", "use_style"]
