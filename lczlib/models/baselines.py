@@ -1,0 +1,269 @@
+"""What the two streams are compared with, each with its parameters and multiply-adds (`costs`).
+
+Sentinel-2 patches: "resnet2d11", "resnet50", "densenet" (torchvision's), "msmla50", "sen2lcz", and a random forest on
+band statistics. Graphs: "deepsets", and "gcn", "sage", "gin", "gat" on complete graphs or, by a suffix, on others:
+"gcn-nearest", "sage-distance" (torch_geometric's dense layers: a graph here has 50 nodes at most).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lczlib.graphs import EDGES, adjacency
+from lczlib.models.resnet3d import KERAS_EPS, KERAS_MOMENTUM, glorot
+from lczlib.zones import K
+
+PATCH_NETWORKS = ("resnet2d11", "resnet50", "densenet", "msmla50", "sen2lcz")
+GRAPH_NETWORKS = ("deepsets", "gcn", "sage", "gin", "gat")
+
+__all__ = [
+    "GRAPH_NETWORKS",
+    "PATCH_NETWORKS",
+    "GraphNetwork",
+    "band_statistics",
+    "costs",
+    "make_baseline",
+    "random_forest",
+]
+
+
+def make_baseline(name: str, width: int, features: int) -> nn.Module:
+    """A baseline by name.
+
+    Args:
+        width: filters of the first stage or units of a graph layer; resnet50 and msmla50 have their own.
+        features: bands, or features of a node.
+
+    Raises:
+        ValueError: unknown name.
+    """
+    kind, _, edges = name.partition("-")
+    if kind in GRAPH_NETWORKS and edges in ("", *EDGES):
+        return GraphNetwork(kind, features, width, edges or "complete")
+    if name not in PATCH_NETWORKS:
+        known = ", ".join(("resnet3d11", *PATCH_NETWORKS, *GRAPH_NETWORKS))
+        raise ValueError(f"unknown network {name!r}; expected one of {known} (graphs: -nearest, -distance)")
+    if name in ("resnet50", "msmla50"):
+        return {"resnet50": _resnet50, "msmla50": MSMLA50}[name](features)
+    return {"resnet2d11": ResNet2D11, "densenet": _densenet, "sen2lcz": Sen2LCZNet}[name](width, features)
+
+
+def costs(model: nn.Module, *example: Tensor) -> dict[str, int]:
+    """Trainable parameters, and multiply-adds of evaluating the first pair of `example` (convolutions, products)."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model.eval()(*(argument[:1] for argument in example))
+    parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    return {"parameters": parameters, "multiply_adds": counter.get_total_flops() // 2}
+
+
+class ConvNorm2d(nn.Sequential):
+    """Convolution with `same` padding, then batch normalisation with Keras's constants."""
+
+    def __init__(self, inputs: int, filters: int, kernel: int, stride: int = 1):
+        super().__init__(
+            nn.Conv2d(inputs, filters, kernel, stride, padding=kernel // 2),
+            nn.BatchNorm2d(filters, eps=KERAS_EPS, momentum=1 - KERAS_MOMENTUM),
+        )
+
+
+class Bottleneck2d(nn.Module):
+    """The 3D network's block without its spectral axis."""
+
+    def __init__(self, inputs: int, filters: int, stride: int):
+        super().__init__()
+        self.path = nn.Sequential(
+            *(ConvNorm2d(inputs, filters, 1, stride), nn.ReLU(), ConvNorm2d(filters, filters, 3), nn.ReLU()),
+            ConvNorm2d(filters, 4 * filters, 1),
+        )
+        self.shortcut = ConvNorm2d(inputs, 4 * filters, 1, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) -> (B, 4 filters, H / stride, W / stride)."""
+        return torch.relu(self.path(x) + self.shortcut(x))
+
+
+class ResNet2D11(nn.Sequential):
+    """ResNet3D11 with 2D convolutions: bands are channels of the stem. (B, bands, 32, 32) -> logits (B, K)."""
+
+    def __init__(self, width: int = 64, bands: int = 10):
+        inputs = (width, 4 * width, 8 * width)
+        blocks = [Bottleneck2d(inputs[k], width * 2**k, (1, 2, 2)[k]) for k in range(3)]
+        head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16 * width, K))
+        super().__init__(ConvNorm2d(bands, width, 3), nn.ReLU(), *blocks, *head)
+        self.apply(glorot)
+
+
+class Sen2LCZNet(nn.Module):
+    """Sen2LCZ-Net-MF: four blocks of four convolutions, double pooling, the mean of the four levels' predictions.
+
+    Source: Qiu et al. 2020 (IEEE JSTARS, document 9103196); own rendering of its description (16 filters first).
+    """
+
+    def __init__(self, width: int = 16, bands: int = 10, depth: int = 17, dropout: float = 0.2):
+        super().__init__()
+        self.blocks, self.heads, inputs = nn.ModuleList(), nn.ModuleList(), bands
+        for level in range(4):
+            filters, layers = width * 2**level, []
+            for _ in range((depth - 1) // 4):
+                layers += [ConvNorm2d(inputs, filters, 3), nn.ReLU()]
+                inputs = filters
+            self.blocks.append(nn.Sequential(*layers))
+            self.heads.append(nn.Linear(filters, K))
+            inputs = 2 * filters  # largest and mean value, side by side
+        self.dropout = nn.Dropout(dropout)
+        self.apply(glorot)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, bands, 32, 32) -> log of the mean probability of the four levels (B, K)."""
+        levels = []
+        for block, head in zip(self.blocks, self.heads):
+            x = block(x)
+            levels.append(head(x.mean((2, 3))).float().softmax(1))
+            pooled = nn.functional.max_pool2d(x, 2), nn.functional.avg_pool2d(x, 2)
+            x = self.dropout(torch.cat(pooled, dim=1))
+        return torch.stack(levels).mean(0).clamp(min=1e-12).log()
+
+
+class MSMLA50(nn.Module):
+    """Multi-scale stem, squeeze-and-excitation ResNet50, attention (CBAM) at every level, levels joined at the end.
+
+    Source: Kim, Jeong and Kim 2021 (ISPRS Journal, S0924271621002537); own rendering of its description.
+    """
+
+    def __init__(self, bands: int = 10):
+        super().__init__()
+        self.scales = nn.ModuleList(ConvNorm2d(bands, filters, k) for k, filters in ((3, 24), (5, 24), (7, 16)))
+        backbone = _resnet50(bands, squeeze=True)
+        self.levels = nn.ModuleList([backbone.layer1, backbone.layer2, backbone.layer3, backbone.layer4])
+        self.attention = nn.ModuleList(CBAM(256 * 2**k) for k in range(4))
+        self.head = nn.Linear(256 + 512 + 1024 + 2048, K)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, bands, 32, 32) -> logits (B, K)."""
+        x = torch.cat([scale(x) for scale in self.scales], dim=1).relu()
+        seen = []
+        for level, attention in zip(self.levels, self.attention):
+            x = level(x)
+            seen.append(attention(x).mean((2, 3)))
+        return self.head(torch.cat(seen, dim=1))
+
+
+class CBAM(nn.Module):
+    """Channel attention, then spatial attention (Woo et al. 2018)."""
+
+    def __init__(self, channels: int, reduction: int = 16):
+        super().__init__()
+        few = channels // reduction
+        self.channel = nn.Sequential(nn.Linear(channels, few), nn.ReLU(), nn.Linear(few, channels))
+        self.spatial = nn.Conv2d(2, 1, 7, padding=3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same, weighted."""
+        weight = self.channel(x.mean((2, 3))) + self.channel(x.amax((2, 3)))
+        x = x * weight.sigmoid()[:, :, None, None]
+        seen = torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], dim=1)
+        return x * self.spatial(seen).sigmoid()
+
+
+def _resnet50(bands: int, squeeze: bool = False) -> nn.Module:
+    """torchvision's ResNet50 with a 3x3 stem of stride 1 for patches of 32 pixels ("assumed")."""
+    resnet = _torchvision().models.resnet
+    block = resnet.Bottleneck
+    if squeeze:
+        block = type("SqueezeBottleneck", (resnet.Bottleneck,), {"__init__": _init_squeezed})
+    model = resnet.ResNet(block, [3, 4, 6, 3], num_classes=K)
+    model.conv1 = nn.Conv2d(bands, 64, 3, padding=1, bias=False)
+    return model
+
+
+def _init_squeezed(self: nn.Module, *args: object, **kwargs: object) -> None:
+    vision = _torchvision()
+    vision.models.resnet.Bottleneck.__init__(self, *args, **kwargs)
+    channels = self.bn3.num_features
+    self.bn3 = nn.Sequential(self.bn3, vision.ops.SqueezeExcitation(channels, channels // 16))
+
+
+def _densenet(width: int, bands: int) -> nn.Module:
+    """torchvision's DenseNet121 (growth 32 at width 64) with a 3x3 stem of stride 1."""
+    model = _torchvision().models.DenseNet(max(width // 2, 4), (6, 12, 24, 16), width, num_classes=K)
+    model.features.conv0 = nn.Conv2d(bands, width, 3, padding=1, bias=False)
+    return model
+
+
+def _torchvision():
+    from lczlib.sam._torchvision_ops import ensure
+
+    ensure()
+    import torchvision
+
+    return torchvision
+
+
+class GraphNetwork(nn.Module):
+    """Three layers of a kind, mean over the nodes, dense; the same frame for every kind.
+
+    Args:
+        kind: one of `GRAPH_NETWORKS`; `deepsets` has no edges: what a graph network adds is measured against it.
+        features: per node. hidden: units. edges: `lczlib.graphs.EDGES`.
+    """
+
+    def __init__(self, kind: str, features: int = 5, hidden: int = 32, edges: str = "complete"):
+        super().__init__()
+        self.kind, self.edges = kind, edges
+        widths = [features, hidden, hidden, hidden]
+        self.layers = nn.ModuleList(_graph_layer(kind, widths[k], widths[k + 1]) for k in range(3))
+        self.head = nn.Linear(hidden, K)
+
+    def forward(self, x: Tensor, nodes: Tensor) -> Tensor:
+        """x (B, M, F) padded, nodes (B,) -> logits (B, K)."""
+        valid = torch.arange(x.shape[1], device=x.device) < nodes[:, None]
+        mask = valid.unsqueeze(-1).to(x.dtype)
+        joined = None if self.kind == "deepsets" else adjacency(x, nodes, self.edges).to(x.dtype)
+        if self.kind == "gcn":  # normalised as the paper does
+            r = joined.sum(2).clamp(min=1).rsqrt()
+            joined = joined * r[:, :, None] * r[:, None]
+        for layer in self.layers:
+            x = (layer(x) if joined is None else layer(x, joined, valid)).relu() * mask
+        return self.head(x.sum(1) / nodes.clamp(min=1)[:, None])
+
+
+def _graph_layer(kind: str, inputs: int, units: int) -> nn.Module:
+    from torch_geometric.nn import dense
+
+    if kind == "deepsets":
+        return nn.Linear(inputs, units)
+    if kind == "gin":
+        return dense.DenseGINConv(nn.Sequential(nn.Linear(inputs, units), nn.ReLU(), nn.Linear(units, units)))
+    if kind == "gat":
+        return dense.DenseGATConv(inputs, units // 4, heads=4)
+    return {"gcn": dense.DenseGraphConv, "sage": dense.DenseSAGEConv}[kind](inputs, units)
+
+
+def band_statistics(s2: np.ndarray) -> np.ndarray:
+    """Mean, standard deviation, 10th and 90th percentile of each band: (N, H, W, C) reflectance -> (N, 4 C) float32."""
+    flat = np.asarray(s2, dtype=np.float32).reshape(len(s2), -1, s2.shape[-1])
+    low, high = np.percentile(flat, [10, 90], axis=1)
+    return np.concatenate([flat.mean(1), flat.std(1), low, high], axis=1).astype(np.float32)
+
+
+def random_forest(
+    train: np.ndarray, labels: np.ndarray, test: np.ndarray, seed: int = 0, trees: int = 200
+) -> np.ndarray:
+    """Fit a random forest on band statistics, the LCZ Generator's kind of classifier.
+
+    Args:
+        train, test: (N, F) statistics. labels: (N,) 1..17 of `train`.
+
+    Returns:
+        (len(test), K) float64 probabilities.
+    """
+    from sklearn.ensemble import RandomForestClassifier
+
+    forest = RandomForestClassifier(trees, random_state=seed, n_jobs=1).fit(train, labels)
+    p = np.zeros((len(test), K))
+    p[:, forest.classes_ - 1] = forest.predict_proba(test)
+    return p
