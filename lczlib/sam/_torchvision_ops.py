@@ -1,0 +1,82 @@
+"""Let torchvision be imported beside a torch that its compiled operators were not built for.
+
+segment_anything imports torchvision, and torchvision registers shape rules for its operators `nms` and `qnms` as it is
+imported: where its compiled library did not load (a CPU build of torch beside the package index's torchvision is the
+common case) that import fails with "operator torchvision::nms does not exist". Two operators defined here in Python are
+all that segment_anything needs. Where the compiled ones load, nothing is defined.
+
+Call `ensure()` before the first import of segment_anything or torchvision.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import torch
+
+_SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+_library: torch.library.Library | None = None
+
+
+def ensure() -> bool:
+    """Make `import torchvision` work. Idempotent.
+
+    Returns:
+        True if torchvision's compiled operators are used, False if those of this module are.
+    """
+    global _library
+    if _library is None and _compiled():
+        return True
+    if _library is None:
+        _library = torch.library.Library("torchvision", "DEF")
+        for name in ("nms", "qnms"):
+            _library.define(name + _SCHEMA)
+            _library.impl(name, nms, "CPU")
+        import torchvision.ops.boxes
+
+        torchvision.ops.boxes._assert_has_ops = lambda: None  # nms exists now: do not refuse to call it
+    return False
+
+
+def nms(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> torch.Tensor:
+    """Greedy non-maximum suppression, the same decisions as torchvision's compiled operator.
+
+    Args:
+        boxes: (n, 4) x0, y0, x1, y1.
+        scores: (n,) higher is better; equal scores keep their order.
+        iou_threshold: a box is dropped when its IoU with a better kept box is *above* this.
+
+    Returns:
+        (k,) int64 indices of the kept boxes, best first.
+    """
+    b = boxes.detach().numpy()
+    order = torch.sort(scores.detach(), stable=True, descending=True).indices.numpy()
+    x0, y0, x1, y1 = b[order].T
+    area = (x1 - x0) * (y1 - y0)
+    alive, kept = np.ones(len(order), bool), []
+    for i in range(len(order)):
+        if not alive[i]:
+            continue
+        kept.append(order[i])
+        width = np.minimum(x1[i], x1[i + 1 :]) - np.maximum(x0[i], x0[i + 1 :])
+        height = np.minimum(y1[i], y1[i + 1 :]) - np.maximum(y0[i], y0[i + 1 :])
+        overlap = np.maximum(width, 0) * np.maximum(height, 0)
+        with np.errstate(invalid="ignore"):  # two empty boxes: 0 / 0 is not above any threshold
+            alive[i + 1 :] &= ~(overlap / (area[i] + area[i + 1 :] - overlap) > iou_threshold)
+    return torch.as_tensor(np.array(kept, np.int64))
+
+
+def _compiled() -> bool:
+    """Whether torchvision's compiled library loads beside this torch (found without importing torchvision)."""
+    spec = importlib.util.find_spec("torchvision")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("torchvision: not installed; run: pip install torchvision")
+    for path in Path(spec.origin).parent.glob("_C*"):
+        try:
+            torch.ops.load_library(path)
+            return hasattr(torch.ops.torchvision, "nms")
+        except (ImportError, OSError):
+            continue
+    return False

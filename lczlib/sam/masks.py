@@ -1,0 +1,303 @@
+"""Automatic instance masks for batches of images: what SamAutomaticMaskGenerator finds, with less work.
+
+The rules are segment_anything's, in its order: a grid of point prompts over the image and over its overlapping crops,
+three masks a prompt, filters by predicted IoU, stability and crop edge, box NMS within a crop and between crops, small
+holes and islands removed, NMS again. Then the paper's area rule. Source: paper Sec. III (Google Earth stream); the
+settings are those of the published script.
+"""
+
+from __future__ import annotations
+
+import copy
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from . import decoder as decoding
+from ._torchvision_ops import ensure, nms
+
+if TYPE_CHECKING:
+    from segment_anything.modeling import Sam
+
+Masks = tuple[np.ndarray, np.ndarray]  # masks (n, H, W) bool, boxes (n, 4) int32 XYWH
+CHUNK = 32  # masks brought to full size together: small enough for a core's cache
+_halves: weakref.WeakKeyDictionary[Any, tuple[Any, Any]] = weakref.WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class MaskSettings:
+    """How masks are made; the defaults are the paper's. Names and meaning of the first eight: segment_anything.
+
+    Attributes:
+        min_area: masks below this many pixels are dropped.
+        max_masks: at most so many are kept, the largest, largest first.
+        bf16: encoder and decoder in bfloat16: faster on CPUs with AMX and on GPUs, masks differ by a few pixels.
+        prompts_per_pass: prompts decoded together; changes speed and memory, not the result.
+    """
+
+    points_per_side: int = 12
+    pred_iou_thresh: float = 0.88
+    stability_score_thresh: float = 0.92
+    box_nms_thresh: float = 0.4
+    crop_n_layers: int = 1
+    crop_nms_thresh: float = 0.4
+    crop_n_points_downscale_factor: int = 2
+    min_mask_region_area: int = 100
+    min_area: int = 50
+    max_masks: int = 50
+    bf16: bool = False
+    prompts_per_pass: int = 64
+
+    def generator_arguments(self) -> dict[str, float]:
+        """The keyword arguments that give SamAutomaticMaskGenerator the same settings."""
+        own = ("min_area", "max_masks", "bf16", "prompts_per_pass")
+        return {name: value for name, value in vars(self).items() if name not in own}
+
+
+PAPER = MaskSettings()
+
+
+def generate_masks(
+    sam: Sam, images: Sequence[np.ndarray], settings: MaskSettings = PAPER, images_per_pass: int | None = None
+) -> list[Masks]:
+    """Instance masks of each image.
+
+    Args:
+        sam: a model of `load_sam`, on any device.
+        images: (H, W, 3) uint8 RGB each; sizes may differ.
+        settings: the paper's by default.
+        images_per_pass: images whose patches share encoder passes; None: 1 on a CPU (more gains nothing there), else 8.
+
+    Returns:
+        For each image (masks (n, H, W) bool, boxes (n, 4) int32 x, y, width, height), largest first; boxes are
+        inclusive as in segment_anything (width = x_max - x_min). An image without any mask gives one mask of the whole
+        image, so that its graph has a node (the published code stops there).
+
+    Raises:
+        ValueError: an image is not (H, W, 3) uint8.
+    """
+    for i, image in enumerate(images):
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise ValueError(f"image {i}: {image.shape} {image.dtype}; masks need (H, W, 3) uint8 RGB")
+    step = images_per_pass or (1 if sam.device.type == "cpu" else 8)
+    out: list[Masks] = []
+    with torch.inference_mode():
+        for start in range(0, len(images), step):
+            group = images[start : start + step]
+            crops = [_crops(image.shape[:2], settings) for image in group]
+            embeddings = iter(_encode(sam, group, [c[0] for c in crops], settings.bf16))
+            for image, (boxes, layers) in zip(group, crops):
+                found = [
+                    _crop_masks(sam, next(embeddings), b, k, image.shape[:2], settings) for b, k in zip(boxes, layers)
+                ]
+                out.append(_finish(found, boxes, image.shape[:2], settings))
+    return out
+
+
+def truth_masks(instances: np.ndarray, settings: MaskSettings = PAPER) -> Masks:
+    """The true instances of a synthetic scene as masks, by the same area rule.
+
+    Args:
+        instances: (H, W) integer ids, 0 = no instance.
+        settings: its `min_area` and `max_masks` are used.
+
+    Returns:
+        As one item of `generate_masks`.
+    """
+    ids, areas = np.unique(instances[instances > 0], return_counts=True)
+    order = np.argsort(-areas, kind="stable")[: settings.max_masks]
+    ids = ids[order][areas[order] >= settings.min_area]
+    return _whole_if_none(instances[None] == ids[:, None, None], settings)
+
+
+def boxes_of(masks: np.ndarray) -> np.ndarray:
+    """Inclusive boxes of masks (n, H, W) bool: (n, 4) int32 x, y, width, height; zeros for an empty mask."""
+    x, y = masks.any(1), masks.any(2)
+    x0, y0 = x.argmax(1), y.argmax(1)
+    x1, y1 = x.shape[1] - 1 - x[:, ::-1].argmax(1), y.shape[1] - 1 - y[:, ::-1].argmax(1)
+    return (np.stack([x0, y0, x1 - x0, y1 - y0], 1) * x.any(1, keepdims=True)).astype(np.int32)
+
+
+def _whole_if_none(masks: np.ndarray, settings: MaskSettings) -> Masks:
+    masks = masks[: settings.max_masks]
+    if len(masks) == 0:
+        masks = np.ones((1, *masks.shape[1:]), bool)
+    return masks, boxes_of(masks)
+
+
+def _crops(size: tuple[int, int], settings: MaskSettings) -> tuple[list[list[int]], list[int]]:
+    """Boxes (x0, y0, x1, y1) of the image and its crops, and the layer of each. Overlap ratio: SAM's 512 / 1500."""
+    ensure()
+    from segment_anything.utils.amg import generate_crop_boxes
+
+    return generate_crop_boxes(size, settings.crop_n_layers, 512 / 1500)
+
+
+def _parts(sam: Sam, bf16: bool) -> tuple[Any, Any]:
+    """Encoder and decoder to compute with: the model's own, or copies in bfloat16 (made once a model)."""
+    if not bf16:
+        return sam.image_encoder, sam.mask_decoder
+    if sam not in _halves:
+        _halves[sam] = tuple(copy.deepcopy(part).bfloat16() for part in (sam.image_encoder, sam.mask_decoder))
+    return _halves[sam]
+
+
+def _encode(sam: Sam, images: Sequence[np.ndarray], crops: list[list[list[int]]], bf16: bool) -> list[torch.Tensor]:
+    """Embeddings (C, h, w) of all crops of all images, in few passes (ViTs on a CPU: one crop each, for memory)."""
+    from segment_anything.utils.transforms import ResizeLongestSide
+
+    resize = ResizeLongestSide(sam.image_encoder.img_size).apply_image
+    patches = [resize(image[y0:y1, x0:x1]) for image, boxes in zip(images, crops) for x0, y0, x1, y1 in boxes]
+    tensors = [sam.preprocess(torch.as_tensor(p, device=sam.device).permute(2, 0, 1)) for p in patches]
+    step = 1 if sam.device.type == "cpu" and sam.image_encoder.img_size > 512 else len(tensors)
+    encoder, dtype = _parts(sam, bf16)[0], torch.bfloat16 if bf16 else torch.float32
+    passes = [encoder(torch.stack(tensors[i : i + step]).to(dtype)) for i in range(0, len(tensors), step)]
+    return list(torch.cat(passes))
+
+
+def _prompts(sam: Sam, side: int, size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """A grid of `side` x `side` points over a crop of `size`: sparse (P, 2, C) and dense (C, h, w) embeddings."""
+    from segment_anything.utils.amg import build_point_grid
+    from segment_anything.utils.transforms import ResizeLongestSide
+
+    points = build_point_grid(side) * np.array(size)[None, ::-1]
+    points = ResizeLongestSide(sam.image_encoder.img_size).apply_coords(points, size)
+    coordinates = torch.as_tensor(points, device=sam.device)[:, None]
+    labels = torch.ones(coordinates.shape[:2], dtype=torch.int, device=sam.device)
+    sparse, dense = sam.prompt_encoder(points=(coordinates, labels), boxes=None, masks=None)
+    return sparse, dense[0]
+
+
+def _crop_masks(
+    sam: Sam, embedding: torch.Tensor, crop: list[int], layer: int, image_size: tuple[int, int], settings: MaskSettings
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Masks of one crop after all its filters: (n, h, w) bool in the crop's frame, boxes (n, 4) XYXY in the image's."""
+    size = (crop[3] - crop[1], crop[2] - crop[0])
+    side = int(settings.points_per_side / settings.crop_n_points_downscale_factor**layer)
+    sparse, dense = _prompts(sam, side, size)
+    decoder = _parts(sam, settings.bf16)[1]
+    image = (embedding + dense.to(embedding.dtype))[None]
+    place = sam.prompt_encoder.get_dense_pe()[0].to(embedding.dtype)
+    masks, boxes, scores = [], [], []
+    for prompts in sparse.to(embedding.dtype).split(settings.prompts_per_pass):
+        tokens, keys = decoding.attend(decoder, image, place, prompts)
+        iou = decoding.predict_iou(decoder, tokens).float()
+        keep = (
+            iou > settings.pred_iou_thresh if settings.pred_iou_thresh > 0 else torch.ones_like(iou, dtype=torch.bool)
+        )
+        logits = decoding.make_masks(decoder, tokens, keys, tuple(image.shape[2:]), keep)
+        for small, score in zip(logits.split(CHUNK), iou[keep].split(CHUNK)):
+            full = _full_size(sam, small.float(), size)
+            found, box, steady = _threshold(full, sam.mask_threshold, settings.stability_score_thresh)
+            inside = ~_near_edge(box + torch.tensor(crop[:2] * 2), crop, image_size)
+            masks.append(found[inside.to(found.device)])
+            boxes.append(box[inside])
+            scores.append(score.cpu()[steady][inside])
+    if not masks:
+        return torch.zeros(0, *size, dtype=torch.bool), torch.zeros(0, 4, dtype=torch.int64)
+    box = torch.cat(boxes)
+    best = nms(box.float(), torch.cat(scores), settings.box_nms_thresh)
+    return torch.cat(masks)[best.to(masks[0].device)].cpu(), box[best] + torch.tensor(crop[:2] * 2)
+
+
+def _full_size(sam: Sam, logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Decoder logits (n, h, w) -> (n, *size), by SAM's two bilinear steps; the second left out where it is identity."""
+    side = sam.image_encoder.img_size
+    scale = side / max(size)
+    inner = (int(size[0] * scale + 0.5), int(size[1] * scale + 0.5))
+    full = F.interpolate(logits[None], (side, side), mode="bilinear", align_corners=False)[..., : inner[0], : inner[1]]
+    return full[0] if inner == size else F.interpolate(full, size, mode="bilinear", align_corners=False)[0]
+
+
+def _threshold(
+    logits: torch.Tensor, level: float, stability: float, offset: float = 1.0
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Masks (k, h, w) of the stable ones of `logits` (n, h, w), their boxes (k, 4) XYXY, and which they are (n,) bool.
+
+    Stability is the IoU of the masks above level + offset and above level - offset.
+    """
+    inner = (logits > level + offset).flatten(1).sum(1, dtype=torch.int32)
+    outer = (logits > level - offset).flatten(1).sum(1, dtype=torch.int32)
+    steady = inner / outer >= stability if stability > 0 else torch.ones_like(inner, dtype=torch.bool)
+    masks = (logits if steady.all() else logits[steady]) > level
+    box = torch.as_tensor(boxes_of(masks.cpu().numpy()), dtype=torch.int64)
+    box[:, 2:] += box[:, :2]
+    return masks, box, steady.cpu()
+
+
+def _near_edge(
+    boxes: torch.Tensor, crop: list[int], image_size: tuple[int, int], tolerance: float = 20
+) -> torch.Tensor:
+    """Whether boxes (n, 4) XYXY end within 20 px of the crop's edge where that is not the image's edge: (n,) bool."""
+    image = torch.tensor([0, 0, image_size[1], image_size[0]])
+    return (((boxes - torch.tensor(crop)).abs() <= tolerance) & ((boxes - image).abs() > tolerance)).any(1)
+
+
+def _finish(
+    found: list[tuple[torch.Tensor, torch.Tensor]],
+    crops: list[list[int]],
+    size: tuple[int, int],
+    settings: MaskSettings,
+) -> Masks:
+    """From the masks of all crops to the image's: NMS that prefers small crops, small regions, NMS, the area rule."""
+    boxes = torch.cat([box for _, box in found])
+    areas = torch.tensor([(c[2] - c[0]) * (c[3] - c[1]) for c in crops], dtype=torch.float32)
+    origin = torch.arange(len(crops)).repeat_interleave(torch.tensor([len(box) for _, box in found]))
+    starts = torch.tensor([0, *[len(box) for _, box in found]]).cumsum(0)
+    keep = (
+        nms(boxes.float(), 1 / areas[origin], settings.crop_nms_thresh) if len(crops) > 1 else torch.arange(len(boxes))
+    )
+    masks = np.zeros((len(keep), *size), bool)
+    for mask, i in zip(masks, keep.tolist()):
+        x0, y0, x1, y1 = crops[origin[i]]
+        mask[y0:y1, x0:x1] = found[origin[i]][0][i - starts[origin[i]]].numpy()
+    if settings.min_mask_region_area > 0 and len(masks):
+        masks = _without_small_regions(masks, boxes[keep].numpy(), settings)
+    area = masks.sum((1, 2))
+    order = np.argsort(-area, kind="stable")
+    return _whole_if_none(masks[order[area[order] >= settings.min_area]], settings)
+
+
+def _without_small_regions(masks: np.ndarray, boxes: np.ndarray, settings: MaskSettings) -> np.ndarray:
+    """Fill small holes, remove small islands, then NMS that prefers unchanged masks. Changes `masks` in place."""
+    unchanged = [_mend(mask, box, settings.min_mask_region_area) for mask, box in zip(masks, boxes)]
+    box = boxes_of(masks)
+    box[:, 2:] += box[:, :2]
+    threshold = max(settings.box_nms_thresh, settings.crop_nms_thresh)
+    return masks[nms(torch.as_tensor(box).float(), torch.tensor(unchanged).float(), threshold).numpy()]
+
+
+def _mend(mask: np.ndarray, box: np.ndarray, smallest: int) -> bool:
+    """Fill holes and remove islands below `smallest` px in place, inside its box (XYXY); True if nothing changed.
+
+    One pixel around the box stands for the outside, which is a full row or column at least: larger than `smallest`.
+    """
+    import cv2
+
+    x0, y0, x1, y1 = box
+    if smallest > min(mask.shape):
+        x0, y0, x1, y1 = 0, 0, mask.shape[1] - 1, mask.shape[0] - 1
+    window = mask[max(y0 - 1, 0) : y1 + 2, max(x0 - 1, 0) : x1 + 2]
+    same = True
+    for holes in (True, False):
+        _, regions, stats, _ = cv2.connectedComponentsWithStats((window ^ holes).astype(np.uint8), connectivity=8)
+        left, top = stats[:, cv2.CC_STAT_LEFT], stats[:, cv2.CC_STAT_TOP]
+        right, bottom = left + stats[:, cv2.CC_STAT_WIDTH], top + stats[:, cv2.CC_STAT_HEIGHT]
+        small = stats[:, cv2.CC_STAT_AREA] < smallest
+        if holes:  # what reaches the added border is the outside
+            small &= ~((x0 > 0) & (left == 0)) & ~((y0 > 0) & (top == 0))
+            small &= ~((x1 + 1 < mask.shape[1]) & (right == window.shape[1]))
+            small &= ~((y1 + 1 < mask.shape[0]) & (bottom == window.shape[0]))
+        small[0] = False
+        if not small.any():
+            continue
+        same = False
+        if not holes and small[1:].all():
+            small[1 + np.argmax(stats[1:, cv2.CC_STAT_AREA])] = False  # all islands are small: the largest stays
+        window[small[regions]] = holes
+    return same

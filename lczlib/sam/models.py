@@ -1,0 +1,223 @@
+"""Segment Anything models: the three official ones from their checkpoints, and `nano`, which ships with this package.
+
+All are segment_anything's own `Sam`, so that its predictor and generator work on them too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ._torchvision_ops import ensure
+
+if TYPE_CHECKING:
+    from segment_anything.modeling import Sam
+
+NANO = Path(__file__).with_name("nano.safetensors")
+NAMES = ("nano", "vit_b", "vit_l", "vit_h")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """An official checkpoint: where it is, its size in bytes (None: not known here), its SHA-256, its ViT's width."""
+
+    url: str
+    size: int | None
+    sha256: str
+    width: int
+
+    @property
+    def file(self) -> str:
+        """File name, the same on the server and in the cache."""
+        return self.url.rsplit("/", 1)[1]
+
+
+_SERVER = "https://dl.fbaipublicfiles.com/segment_anything/"
+CHECKPOINTS = {
+    "vit_b": Checkpoint(
+        _SERVER + "sam_vit_b_01ec64.pth",
+        375_042_383,
+        "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
+        768,
+    ),
+    "vit_l": Checkpoint(
+        _SERVER + "sam_vit_l_0b3195.pth",
+        None,
+        "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
+        1024,
+    ),
+    "vit_h": Checkpoint(
+        _SERVER + "sam_vit_h_4b8939.pth",
+        2_564_550_879,
+        "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
+        1280,
+    ),
+}
+
+
+def cache_dir() -> Path:
+    """Where `python -m lczlib fetch` keeps checkpoints and `load_sam` looks for them."""
+    import pooch
+
+    return Path(pooch.os_cache("lczlib"))
+
+
+def load_sam(name: str, checkpoint: str | Path | None = None) -> Sam:
+    """A Segment Anything model with its weights, in evaluation mode, on the CPU.
+
+    Args:
+        name: "nano" (ships with this package, 320 px), "vit_b", "vit_l" or "vit_h" (the paper's; 1024 px).
+        checkpoint: file of weights (.pth or .safetensors); None: the shipped or the fetched one.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: unknown name; the file is truncated, of another variant or no SAM checkpoint.
+    """
+    if name not in NAMES:
+        raise ValueError(f"SAM variant {name!r}: unknown; use one of {', '.join(NAMES)}")
+    path = checkpoint_path(name, checkpoint)
+    state = _read(path, name)
+    with torch.device("meta"):  # no time spent on initial weights that are replaced at once
+        sam = build_sam(name)
+    _check(state, sam.state_dict(), path, name)
+    sam.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()}, assign=True)
+    for buffer, values in (("pixel_mean", (123.675, 116.28, 103.53)), ("pixel_std", (58.395, 57.12, 57.375))):
+        setattr(sam, buffer, torch.tensor(values).view(-1, 1, 1))  # not part of a checkpoint
+    return sam.eval().requires_grad_(False)
+
+
+def checkpoint_path(name: str, checkpoint: str | Path | None = None) -> Path:
+    """The file `load_sam` reads. Raises FileNotFoundError, naming the command to run, when it is not there."""
+    path = Path(checkpoint) if checkpoint else NANO if name == "nano" else cache_dir() / CHECKPOINTS[name].file
+    if not path.is_file():
+        remedy = (
+            "give the path of one"
+            if checkpoint or name == "nano"
+            else f"run: python -m lczlib fetch sam-{name.replace('_', '-')}"
+        )
+        raise FileNotFoundError(f"{path}: no {name} checkpoint there; {remedy}")
+    return path
+
+
+def build_sam(name: str) -> Sam:
+    """The model of that name with initial (random) weights."""
+    ensure()
+    import segment_anything
+
+    return build_nano() if name == "nano" else segment_anything.sam_model_registry[name]()
+
+
+def build_nano(size: int = 320, dim: int = 128) -> Sam:
+    """nano: segment_anything's prompt encoder and mask decoder (128 channels, 4 heads), `NanoEncoder` before them."""
+    ensure()
+    from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+
+    tokens = size // NanoEncoder.stride
+    transformer = TwoWayTransformer(depth=2, embedding_dim=dim, num_heads=4, mlp_dim=4 * dim)
+    return Sam(
+        NanoEncoder(size, dim),
+        PromptEncoder(
+            embed_dim=dim, image_embedding_size=(tokens, tokens), input_image_size=(size, size), mask_in_chans=16
+        ),
+        MaskDecoder(transformer_dim=dim, transformer=transformer, iou_head_hidden_dim=2 * dim),
+    ).eval()
+
+
+class NanoEncoder(nn.Module):
+    """A small convolutional image encoder: (B, 3, 320, 320) -> (B, 128, 20, 20).
+
+    A pyramid of strides 4, 8 and 16, brought together again from coarse to fine; the fine maps' pixels become channels
+    of the one token that covers them, so that the decoder, which refines a token to 4 x 4 places, finds their detail.
+    """
+
+    stride = 16
+
+    def __init__(self, img_size: int = 320, dim: int = 128, widths: tuple[int, int, int] = (32, 64, 160)):
+        super().__init__()
+        a, b, c = widths
+        self.img_size = img_size
+        self.fine = nn.Sequential(_halve(3, a), _halve(a, a), _Residual(a), _Residual(a))
+        self.middle = nn.Sequential(_halve(a, b), *[_Residual(b) for _ in range(3)])
+        self.coarse = nn.Sequential(_halve(b, c), *[_Residual(c) for _ in range(4)])
+        self.to_middle, self.merge_middle = nn.Conv2d(c, b, 1), nn.Sequential(_Residual(b), _Residual(b))
+        self.to_fine, self.merge_fine = nn.Conv2d(b, a, 1), _Residual(a)
+        self.squeeze = nn.Conv2d(a, a // 2, 1)
+        self.neck = nn.Conv2d(c + 4 * b + 8 * a, dim, 1)
+
+    def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Embedding (B, dim, H/16, W/16) and the fine map (B, 32, H/4, W/4) it was made from."""
+        fine = self.fine(x.contiguous(memory_format=torch.channels_last))
+        middle = self.middle(fine)
+        coarse = self.coarse(middle)
+        middle = self.merge_middle(middle + F.interpolate(self.to_middle(coarse), scale_factor=2))
+        fine = self.merge_fine(fine + F.interpolate(self.to_fine(middle), scale_factor=2))
+        all_ = torch.cat([coarse, F.pixel_unshuffle(middle, 2), F.pixel_unshuffle(self.squeeze(fine), 4)], 1)
+        return self.neck(all_), fine
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: normalised RGB (B, 3, H, W); see `features`."""
+        return self.features(x)[0]
+
+
+class _Residual(nn.Module):
+    def __init__(self, width: int):
+        super().__init__()
+        self.first, self.second = _convolution(width, width), _convolution(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.second(F.relu(self.first(x))))
+
+
+def _convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs))
+
+
+def _halve(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(*_convolution(inputs, outputs, 2), nn.ReLU())
+
+
+def _read(path: Path, name: str) -> dict[str, Any]:
+    """The weights in a file, nothing in it executed."""
+    size, expected = path.stat().st_size, CHECKPOINTS[name].size if name in CHECKPOINTS else None
+    official = name in CHECKPOINTS and path.name == CHECKPOINTS[name].file
+    if official and expected and size != expected:
+        raise ValueError(
+            f"{path}: {size} bytes instead of {expected} (a truncated download?); delete and fetch it again"
+        )
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as fault:  # every reader has its own exceptions for a damaged file
+        reason = str(fault).splitlines()[0][:120]
+        raise ValueError(
+            f"{path}: cannot be read as weights ({reason}); truncated or no checkpoint: fetch it again"
+        ) from None
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(f"{path}: holds no table of weights; give a SAM checkpoint")
+    return state
+
+
+def _check(state: dict[str, Tensor], wanted: dict[str, Tensor], path: Path, name: str) -> None:
+    """Raise ValueError in one line unless `state` fits the model."""
+    position = state.get("image_encoder.pos_embed")
+    width = position.shape[-1] if position is not None else None
+    found = next((n for n, c in CHECKPOINTS.items() if c.width == width), None)
+    found = found or ("nano" if "image_encoder.neck.weight" in state else None)
+    if found and found != name:
+        raise ValueError(f"{path}: a {found} checkpoint, not {name}; use the name {found} or another file")
+    wrong = [k for k in wanted if k not in state or state[k].shape != wanted[k].shape] + [
+        k for k in state if k not in wanted
+    ]
+    if wrong:
+        raise ValueError(
+            f"{path}: no {name} checkpoint, {len(wrong)} weights do not fit (first: {wrong[0]}); give another file"
+        )

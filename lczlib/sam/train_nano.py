@@ -1,0 +1,362 @@
+"""How `nano` was made: SAM's promptable training on synthetic scenes, with dense targets beside it.
+
+    python -m lczlib.sam.train_nano --work build/nano --out lczlib/sam/nano.safetensors --minutes 45 [--seed 0]
+
+Stopped and called again it goes on from its last checkpoint. It ends by calibrating the model on scenes it was not
+trained on and writes the evaluation on cities it never saw beside the weights, as JSON: the model card's numbers.
+
+Source: SAM (Kirillov et al. 2023), Sec. 3 and App. A: focal and dice loss 20 : 1 on the best of three masks, predicted
+IoU by mean squared error. The dense targets are this project's: promptable training alone hardly moves a small encoder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from . import decoder as decoding
+from .models import NanoEncoder, build_sam
+
+Scenes = tuple[np.ndarray, np.ndarray]  # RGB (N, 320, 320, 3) uint8, instance ids (N, 320, 320) uint16
+STRIDE = 4  # of the dense targets and of the decoder's masks, px
+REACH = 32.0  # px, unit of the offsets to an instance's centre
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes of a training. `window` px of the network's input are cut from scenes enlarged by `scales`."""
+
+    window: int = 160
+    windows: int = 16
+    prompts: int = 16
+    rate: float = 2e-3
+    dense_first: float = 0.1  # share of the training in which only the encoder learns, from the dense targets
+    wide_last: float = 0.25  # share at the end with windows of 320 px
+    scales: tuple[float, float] = (0.9, 1.7)  # the generator sees scenes at 1 (image) and 1.5 (crops)
+    least: int = 30  # px in the window, instances below are not asked for
+
+
+class NanoTrainer(nn.Module):
+    """The model in training, beside it dense heads: boundary (1), offset to the instance's centre (2), log size (1)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sam = build_sam("nano").train()
+        self.dense = nn.Conv2d(self.sam.image_encoder.squeeze.in_channels, 4, 1)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """images (B, 3, S, S) RGB 0..255 -> embeddings (B, C, S/16, S/16), dense maps (B, 4, S/4, S/4)."""
+        embedding, fine = self.sam.image_encoder.features((images - self.sam.pixel_mean) / self.sam.pixel_std)
+        return embedding, self.dense(fine)
+
+    def prompt(
+        self, embedding: Tensor, prompts: Tensor, boxes: Tensor, corner: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
+        """Masks for prompts.
+
+        Args:
+            embedding: (B, C, h, w) of windows whose first token lies at `corner` (row, column) of the full grid.
+            prompts: (B, P, 2, 2) two points x, y in the window; a point prompt repeats its point.
+            boxes: (B, P) bool, whether the two points are corners of a box.
+
+        Returns:
+            logits (B P, 3, 4 h, 4 w), predicted IoU (B P, 3).
+        """
+        encoder, count = self.sam.prompt_encoder, prompts.shape[1]
+        place = encoder.get_dense_pe()[0][:, corner[0] :, corner[1] :][:, : embedding.shape[2], : embedding.shape[3]]
+        shift = torch.tensor([corner[1], corner[0]]) * NanoEncoder.stride
+        at = encoder.pe_layer.forward_with_coords(prompts.flatten(0, 1) + shift + 0.5, encoder.input_image_size)
+        kinds = torch.stack([encoder.point_embeddings[i].weight[0] for i in (1, 2, 3)])  # point, first, second corner
+        flat = boxes.flatten()[:, None]
+        first = at[:, 0] + torch.where(flat, kinds[1], kinds[0])
+        second = torch.where(flat, at[:, 1] + kinds[2], encoder.not_a_point_embed.weight)
+        image = embedding + encoder.no_mask_embed.weight[0][:, None, None]
+        tokens, keys = decoding.attend(
+            self.sam.mask_decoder, image.repeat_interleave(count, 0), place, torch.stack([first, second], 1)
+        )
+        every = torch.ones(len(tokens), 3, dtype=torch.bool)
+        logits = decoding.make_masks(self.sam.mask_decoder, tokens, keys, tuple(image.shape[2:]), every)
+        return logits.unflatten(0, (-1, 3)), decoding.predict_iou(self.sam.mask_decoder, tokens)
+
+
+def cut(
+    scene: tuple[np.ndarray, np.ndarray], plan: Plan, size: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """One augmented window of a scene: RGB (size, size, 3) uint8 and instance ids (size, size) int32."""
+    import cv2
+
+    rgb, ids = scene
+    side = min(int(size / np.exp(rng.uniform(*np.log(plan.scales)))), len(rgb))
+    y, x = rng.integers(0, len(rgb) - side + 1, 2)
+    rgb, ids = rgb[y : y + side, x : x + side], ids[y : y + side, x : x + side]
+    turn, flip = rng.integers(4), rng.random() < 0.5
+    rgb, ids = (np.rot90(a[:, ::-1] if flip else a, turn) for a in (rgb, ids))
+    rgb = cv2.resize(np.ascontiguousarray(rgb), (size, size), interpolation=cv2.INTER_LINEAR)
+    ids = cv2.resize(np.ascontiguousarray(ids).astype(np.int32), (size, size), interpolation=cv2.INTER_NEAREST)
+    gain, shift = np.exp(rng.normal(0, 0.12) + rng.normal(0, 0.05, 3)), rng.normal(0, 8) + rng.normal(0, 4, 3)
+    rgb = (rgb.astype(np.float32) - 110) * gain + 110 + shift
+    if rng.random() < 0.3:
+        rgb += rng.normal(0, rng.uniform(1, 6), rgb.shape)
+    if rng.random() < 0.2:
+        rgb = cv2.GaussianBlur(rgb, (0, 0), rng.uniform(0.3, 1.0))
+    return rgb.clip(0, 255).astype(np.uint8), ids
+
+
+def dense_targets(ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Targets of the dense heads for windows (B, S, S) of instance ids: (B, 4, S/4, S/4) and validity (B, S/4, S/4)."""
+    size, device = ids.shape[1], ids.device
+    edge = torch.zeros_like(ids, dtype=torch.float32)
+    edge[:, :, 1:] = (ids[:, :, 1:] != ids[:, :, :-1]).float()
+    edge[:, 1:] = torch.maximum(edge[:, 1:], (ids[:, 1:] != ids[:, :-1]).float())
+    edge = F.max_pool2d(edge[:, None], STRIDE)
+    flat = (ids + torch.arange(len(ids), device=device)[:, None, None] * (int(ids.max()) + 1)).flatten().long()
+    at = torch.arange(size, dtype=torch.float32, device=device)
+    area = torch.bincount(flat).clamp(min=1)
+    x = at.expand(len(ids), size, size)
+    y = at[:, None].expand(len(ids), size, size)
+    to_x, to_y = (((torch.bincount(flat, v.flatten()) / area)[flat].view_as(v) - v) / REACH for v in (x, y))
+    log_size = area[flat].view(ids.shape).log() / 4 - 1.5
+    rest = torch.stack([to_x.float(), to_y.float(), log_size], 1)[..., STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE]
+    return torch.cat([edge, rest], 1), ids[:, STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE] > 0
+
+
+def dense_loss(maps: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
+    """Cross-entropy of boundaries plus smooth L1 of offsets and sizes inside instances."""
+    edge = F.binary_cross_entropy_with_logits(maps[:, 0], targets[:, 0])
+    rest = F.smooth_l1_loss(maps[:, 1:], targets[:, 1:], reduction="none", beta=0.25).sum(1)
+    return edge + (rest * valid).sum() / valid.sum().clamp(min=1)
+
+
+def sample_prompts(ids: np.ndarray, plan: Plan, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Prompts for one window of ids (S, S): points (P, 2, 2) x, y; which are boxes (P,); the id asked for (P,), 0 none.
+
+    Half of the points fall anywhere, as the grid's do, half are spread evenly over the instances.
+    """
+    size, count = len(ids), plan.prompts
+    at = rng.integers(0, size * size, count)
+    numbers, areas = np.unique(ids, return_counts=True)
+    numbers = numbers[(areas >= plan.least) & (numbers > 0)]
+    if len(numbers):
+        order = np.argsort(ids, axis=None, kind="stable")
+        starts = np.searchsorted(ids.ravel()[order], numbers)
+        ends = np.searchsorted(ids.ravel()[order], numbers, side="right")
+        chosen = rng.integers(0, len(numbers), count // 2)
+        at[: count // 2] = order[rng.integers(starts[chosen], ends[chosen])]
+    wanted = ids.ravel()[at]
+    wanted = np.where(np.isin(wanted, numbers), wanted, 0)
+    points = np.repeat(np.stack([at % size, at // size], 1)[:, None], 2, 1).astype(np.float32)
+    boxes = (rng.random(count) < 0.15) & (wanted > 0)
+    for i in np.flatnonzero(boxes):
+        y, x = np.nonzero(ids == wanted[i])
+        spread = 0.1 * np.array([np.ptp(x) + 1, np.ptp(y) + 1])
+        points[i] = np.array([[x.min(), y.min()], [x.max(), y.max()]]) + rng.normal(0, spread.clip(0, 10), (2, 2))
+    return points.clip(0, size - 1), boxes, wanted
+
+
+def prompt_loss(logits: Tensor, predicted: Tensor, ids: Tensor, wanted: Tensor) -> tuple[Tensor, dict[str, float]]:
+    """SAM's loss for masks asked for at prompts.
+
+    Args:
+        logits: (B P, 3, s, s). predicted: (B P, 3) IoU. ids: (B, S, S). wanted: (B, P) instance ids, 0 = no instance
+            there: then only the predicted IoU learns (to be 0).
+    """
+    step = 2
+    truth = (ids[:, None, step // 2 :: step, step // 2 :: step] == wanted[..., None, None]).flatten(0, 1)  # (B P, z, z)
+    asked = (wanted > 0).flatten()
+    logits = F.interpolate(logits.float(), truth.shape[-2:], mode="bilinear", align_corners=False)
+    with torch.no_grad():
+        found = logits > 0
+        both = (found & truth[:, None]).flatten(2).sum(2)
+        iou = both / (found | truth[:, None]).flatten(2).sum(2).clamp(min=1) * asked[:, None]
+    score = F.mse_loss(predicted.float(), iou)
+    logits, target = logits[asked].flatten(2), truth[asked].flatten(1)[:, None].float()
+    p = torch.sigmoid(logits)
+    entropy = F.binary_cross_entropy_with_logits(logits, target.expand_as(logits), reduction="none")
+    wrong = (p - target).abs()
+    focal = ((0.25 * target + 0.75 * (1 - target)) * wrong * wrong * entropy).mean(2)
+    dice = 1 - (2 * (p * target).sum(2) + 1) / (p.sum(2) + target.sum(2) + 1)
+    best = (20 * focal + dice).min(1).values.mean() if len(logits) else logits.sum()
+    facts = {
+        "best": float(best.detach()),
+        "iou": float(iou[asked].max(1).values.mean()),
+        "score": float(score.detach()),
+    }
+    return best + score, facts
+
+
+def batch(scenes: Scenes, plan: Plan, size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Windows (B, 3, S, S) float RGB, ids (B, S, S) and the stacked parts of `sample_prompts`."""
+    chosen = rng.integers(0, len(scenes[0]), max(1, plan.windows * plan.window**2 // size**2))
+    windows = [cut((scenes[0][i], scenes[1][i]), plan, size, rng) for i in chosen]
+    prompts = zip(*[sample_prompts(ids, plan, rng) for _, ids in windows])
+    images = torch.from_numpy(np.stack([rgb for rgb, _ in windows])).permute(0, 3, 1, 2).float()
+    ids = torch.from_numpy(np.stack([ids for _, ids in windows]))
+    return images, ids, [torch.from_numpy(np.stack(part)) for part in prompts]
+
+
+def losses(
+    trainer: NanoTrainer, plan: Plan, scenes: Scenes, done: float, rng: np.random.Generator
+) -> tuple[Tensor, dict[str, float]]:
+    """The loss of one step at `done` (0..1) of the training, and numbers for the log."""
+    size = plan.window if done < 1 - plan.wide_last else trainer.sam.image_encoder.img_size
+    images, ids, (points, boxes, wanted) = batch(scenes, plan, size, rng)
+    room = (trainer.sam.image_encoder.img_size - size) // NanoEncoder.stride + 1
+    corner = (int(rng.integers(room)), int(rng.integers(room)))
+    with torch.autocast("cpu", torch.bfloat16):
+        embedding, maps = trainer(images)
+        dense = dense_loss(maps.float(), *dense_targets(ids))
+        if done < plan.dense_first:
+            return dense, {"dense": float(dense.detach())}
+        logits, predicted = trainer.prompt(embedding, points, boxes, corner)
+    prompted, facts = prompt_loss(logits, predicted, ids, wanted)
+    return dense + prompted, {"dense": float(dense.detach()), **facts}
+
+
+def train(
+    scenes: Scenes, state_path: Path, plan: Plan, minutes: float | None, steps: int | None, seed: int
+) -> NanoTrainer:
+    """Train, or go on from `state_path` (written every two minutes); ends after `minutes` of training or `steps`.
+
+    Returns:
+        The trainer with the exponential average of its weights.
+    """
+    torch.manual_seed(seed)
+    trainer, start, spent, history = NanoTrainer(), 0, 0.0, []
+    average = copy.deepcopy(trainer)
+    optimizer = torch.optim.AdamW(trainer.parameters(), plan.rate, weight_decay=0.02, betas=(0.9, 0.98))
+    if state_path.exists():
+        state = torch.load(state_path, weights_only=True)
+        trainer.load_state_dict(state["model"])
+        average.load_state_dict(state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+        start, spent, history = state["step"], state["spent"], state["history"]
+    clock, saved, step = time.monotonic() - spent, time.monotonic(), start
+    while (done := step / steps if steps else (time.monotonic() - clock) / 60 / (minutes or 1)) < 1:
+        for group in optimizer.param_groups:
+            group["lr"] = plan.rate * min(1, (step + 1) / 100) * (0.5 + 0.5 * np.cos(np.pi * done) + 0.01)
+        loss, facts = losses(trainer, plan, scenes, done, np.random.default_rng((seed, step)))
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(trainer.parameters(), 1.0)
+        optimizer.step()
+        _follow(average, trainer, min(0.998, step / (step + 20)))
+        history.append(facts)
+        step += 1
+        if step % 50 == 0:
+            recent = {k: round(float(np.mean([h[k] for h in history[-50:] if k in h])), 4) for k in facts}
+            print(f"step {step} done {done:.3f} {time.monotonic() - clock:.0f} s {recent}", flush=True)
+        if time.monotonic() - saved > 120:
+            saved = time.monotonic()
+            _save(state_path, trainer, average, optimizer, step, saved - clock, history)
+    _save(state_path, trainer, average, optimizer, step, time.monotonic() - clock, history)
+    average.steps, average.minutes = step, (time.monotonic() - clock) / 60
+    return average.eval()
+
+
+@torch.no_grad()
+def _follow(average: nn.Module, model: nn.Module, decay: float) -> None:
+    for kept, new in zip(average.state_dict().values(), model.state_dict().values()):
+        kept.lerp_(new, 1 - decay) if kept.is_floating_point() else kept.copy_(new)
+
+
+def _save(
+    path: Path, trainer: nn.Module, average: nn.Module, optimizer: Any, step: int, spent: float, history: list
+) -> None:
+    from lczlib.runs import atomic_path
+
+    state = {"model": trainer.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()}
+    with atomic_path(path) as temporary:
+        torch.save({**state, "step": step, "spent": spent, "history": history[-2000:]}, temporary)
+
+
+def scenes_of(path: Path, count: int, cities: Sequence[int], seed: int, workers: int = 2) -> Scenes:
+    """`count` scenes of these cities, zones in turn, seeds from `seed` on; made once and kept beside `path`."""
+    from multiprocessing import get_context
+
+    from lczlib.runs import atomic_path
+
+    files = path.with_suffix(".rgb.npy"), path.with_suffix(".ids.npy")
+    if not all(file.exists() for file in files):
+        jobs = [(1 + i % 17, cities[i // 17 % len(cities)], seed + i) for i in range(count)]
+        with get_context("spawn").Pool(workers) as pool:
+            made = pool.starmap(_scene, jobs, chunksize=8)
+        for file, stack in zip(files, zip(*made)):
+            with atomic_path(file) as temporary, temporary.open("wb") as stream:
+                np.save(stream, np.stack(stack))
+    return tuple(np.load(file, mmap_mode="r") for file in files)
+
+
+def _scene(label: int, city: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    from lczlib.synthetic import generate_scene
+
+    scene = generate_scene(label, city, seed)
+    return scene.rgb, scene.instances
+
+
+def export(sam: Any, path: Path) -> None:
+    """Write the weights as half-precision safetensors (the loader brings them back to single precision)."""
+    from safetensors.torch import save_file
+
+    from lczlib.runs import atomic_path
+
+    with atomic_path(path) as temporary:
+        save_file(
+            {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in sam.state_dict().items()}, temporary
+        )
+
+
+def finish(
+    trainer: NanoTrainer, work: Path, out: Path, plan: Plan, facts: dict[str, Any], test: int = 200
+) -> dict[str, Any]:
+    """Calibrate on new seeds of the training cities, evaluate on cities 6 and 7, write weights and JSON."""
+    from lczlib.runs import write_json
+
+    from .evaluation import calibrate, reachable, score
+    from .masks import generate_masks
+    from .models import load_sam
+
+    tuning = scenes_of(work / "tuning", 68, range(6), seed=500_000)
+    sam, chosen = calibrate(trainer.sam, *tuning)
+    export(sam, out)
+    rgb, ids = scenes_of(work / "test", test, (6, 7), seed=900_000)
+    result = score(generate_masks(load_sam("nano", out), rgb), ids)
+    report = {"test": {"scenes": test, "cities": [6, 7], **result, "reachable": reachable(ids)}, "calibration": chosen}
+    report |= {"training": {**facts, **vars(plan), "parameters": sum(p.numel() for p in sam.parameters())}}
+    write_json(out.with_suffix(".json"), report)
+    return report
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line; see the module's text."""
+    parser = argparse.ArgumentParser(prog="python -m lczlib.sam.train_nano", description="Train and evaluate nano.")
+    parser.add_argument("--work", type=Path, default=Path("build/nano"), help="folder for scenes and checkpoints")
+    parser.add_argument("--out", type=Path, default=Path("build/nano/nano.safetensors"), help="weights to write")
+    parser.add_argument("--minutes", type=float, help="training time; or give --steps")
+    parser.add_argument("--steps", type=int, help="training steps: reproducible, unlike minutes")
+    parser.add_argument("--count", type=int, default=3060, help="training scenes")
+    parser.add_argument("--test", type=int, default=200, help="test scenes")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    if not (options.minutes or options.steps):
+        parser.error("give --minutes or --steps")
+    from lczlib.compute import prepare_cpu
+
+    prepare_cpu()
+    plan, scenes = Plan(), scenes_of(options.work / "train", options.count, range(6), seed=options.seed)
+    trainer = train(scenes, options.work / "state.pt", plan, options.minutes, options.steps, options.seed)
+    facts = {"steps": trainer.steps, "minutes": trainer.minutes, "scenes": options.count, "seed": options.seed}
+    print(finish(trainer, options.work, options.out, plan, facts, options.test)["test"])
+
+
+if __name__ == "__main__":
+    main()
