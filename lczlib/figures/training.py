@@ -1,0 +1,155 @@
+"""Figures of the two streams: how they train, what a graph is made of, what each design choice changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.colors import hsv_to_rgb
+from matplotlib.figure import Figure
+from scipy import stats
+
+from lczlib.figures.base import ONE_COLUMN, STREAM_COLORS, STREAM_NAMES, TWO_COLUMNS
+
+__all__ = ["design_choices", "graph_of_instances", "interval", "network_costs", "training_curves"]
+
+
+def training_curves(history: pd.DataFrame, stream: str) -> Figure:
+    """Loss and accuracy by epoch: training dashed, validation solid, the epoch whose weights were kept marked.
+
+    Args:
+        history: `train_stream(...).history`.
+        stream: "s2" or "ge".
+    """
+    fig, axes = plt.subplots(1, 2, figsize=(TWO_COLUMNS, 2.3))
+    best = history["val_accuracy"].idxmax()
+    epochs, color = history["epoch"] + 1, STREAM_COLORS[stream]
+    for axis, name in zip(axes, ("loss", "accuracy"), strict=True):
+        axis.plot(epochs, history[name], "--", color=color, alpha=0.55, label="training")
+        axis.plot(epochs, history[f"val_{name}"], color=color, label="validation")
+        axis.plot(epochs[best], history[f"val_{name}"][best], "o", color="black", label="weights kept")
+        axis.set(xlabel="epoch", xlim=(0.5, epochs.iloc[-1] + 0.5))
+        axis.grid(axis="y")
+    axes[0].set(ylabel="cross-entropy", title=f"{STREAM_NAMES[stream]} stream: loss", yscale="log")
+    axes[1].set(ylabel="accuracy", title="Accuracy", ylim=(0, 1))
+    axes[1].axhline(1 / 17, color="#999999", linewidth=0.8, linestyle=":")
+    axes[1].text(epochs.iloc[-1], 1 / 17, "chance", ha="right", va="bottom", fontsize=6, color="#777777")
+    axes[0].legend()
+    return fig
+
+
+def graph_of_instances(images: Sequence[np.ndarray], masks: Sequence, x: Sequence, titles: Sequence[str]) -> Figure:
+    """Each column one place: the patch, its instance masks, the graph (nodes in their mean colour, size by area).
+
+    Args:
+        images: (320, 320, 3) uint8 each.
+        masks: (n, 320, 320) bool each.
+        x: (n, >= 5) node features each.
+        titles: one each.
+    """
+    fig, axes = plt.subplots(3, len(images), figsize=(TWO_COLUMNS, TWO_COLUMNS * 3 / len(images)), squeeze=False)
+    for column, (image, found, nodes, title) in enumerate(zip(images, masks, x, titles, strict=True)):
+        axes[0, column].imshow(image)
+        axes[0, column].set_title(title)
+        axes[1, column].imshow(paint(image, found))
+        _draw_graph(axes[2, column], found, nodes)
+        for axis in axes[:, column]:
+            axis.set(xticks=[], yticks=[], xlim=(0, image.shape[1]), ylim=(image.shape[0], 0))
+    for axis, name in zip(axes[:, 0], ("RGB patch", "instance masks", "graph"), strict=True):
+        axis.set_ylabel(name)
+    _scale_bar(axes[0, 0])
+    return fig
+
+
+def paint(image: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """The image with each mask in a fixed colour of its own, smaller masks on top: (H, W, 3) 0..1."""
+    shown = image / 255 * 0.5
+    for k, mask in enumerate(masks):
+        color = hsv_to_rgb((k * 0.381966 % 1, 0.65, 0.95))  # golden ratio: neighbours in the list differ
+        shown[mask] = 0.35 * image[mask] / 255 + 0.65 * color
+    return shown
+
+
+def _draw_graph(axis: Axes, masks: np.ndarray, nodes: np.ndarray) -> None:
+    side = masks.shape[-1]
+    x, y = nodes[:, 3] * side, nodes[:, 4] * masks.shape[-2]
+    first, second = np.triu_indices(len(x), 1)
+    axis.plot(x[[first, second]], y[[first, second]], color="#888888", linewidth=0.2, alpha=0.35, zorder=1)
+    size = 4 + 200 * masks.mean((1, 2))
+    axis.scatter(x, y, s=size, c=nodes[:, :3].clip(0, 1), edgecolors="black", linewidths=0.4, zorder=2)
+    axis.set_aspect("equal")
+
+
+def _scale_bar(axis: Axes) -> None:
+    axis.plot([12, 112], [306, 306], color="white", linewidth=2)
+    axis.text(62, 300, "100 m", color="white", ha="center", va="bottom", fontsize=6)
+
+
+def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+    """Student's interval of the mean over seeds; (nan, nan) for fewer than two."""
+    values = np.asarray(values, dtype=float)
+    if len(values) < 2:
+        return float("nan"), float("nan")
+    half = stats.t.ppf(0.5 + level / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return float(values.mean() - half), float(values.mean() + half)
+
+
+def design_choices(frame: pd.DataFrame, titles: dict[str, str], value: str = "oa", label: str = "test OA") -> Figure:
+    """One panel for each question: a row for each design, seeds as points, the mean with its 95 % interval.
+
+    Args:
+        frame: question, design, seed, `value`, and `paper` (bool: the paper's design, drawn dark); rows in the order
+            in which designs are to be shown.
+        titles: {question: panel title}.
+    """
+    counts = [frame.loc[frame["question"] == q, "design"].nunique() for q in titles]
+    columns = min(len(titles), 2)
+    rows = -(-len(titles) // columns)
+    heights = [max(counts[r * columns : (r + 1) * columns]) for r in range(rows)]
+    size = (TWO_COLUMNS, 0.55 * rows + 0.19 * sum(heights))
+    fig, axes = plt.subplots(rows, columns, figsize=size, height_ratios=heights, squeeze=False)
+    for axis, (question, title) in zip(axes.flat, titles.items()):
+        _design_panel(axis, frame[frame["question"] == question], value)
+        axis.set(title=title, xlabel=label)
+    for axis in axes.flat[len(titles) :]:
+        axis.remove()
+    return fig
+
+
+def _design_panel(axis: Axes, rows: pd.DataFrame, value: str) -> None:
+    designs = list(dict.fromkeys(rows["design"]))
+    for place, design in enumerate(designs):
+        some = rows[rows["design"] == design]
+        color = "#2B2B2B" if some["paper"].iloc[0] else "#8A8A8A"
+        low, high = interval(some[value])
+        if np.isfinite(low):
+            axis.plot([low, high], [place, place], color=color, linewidth=2.5, alpha=0.35, solid_capstyle="butt")
+        axis.plot(some[value], np.full(len(some), place), "o", color=color, markersize=2.5, alpha=0.8)
+        axis.plot(some[value].mean(), place, "|", color=color, markersize=10, markeredgewidth=1.8)
+    axis.set_yticks(range(len(designs)), designs)
+    axis.set_ylim(len(designs) - 0.5, -0.5)
+    axis.grid(axis="x")
+    for tick, design in zip(axis.get_yticklabels(), designs):
+        if rows.loc[rows["design"] == design, "paper"].iloc[0]:
+            tick.set_fontweight("bold")
+
+
+def network_costs(table: pd.DataFrame) -> Figure:
+    """Parameters against multiply-adds, both logarithmic, one labelled point for each network.
+
+    Args:
+        table: name, stream, parameters, multiply_adds.
+    """
+    fig, axis = plt.subplots(figsize=(ONE_COLUMN * 1.4, 2.8))
+    for row in table.itertuples():
+        axis.plot(row.parameters, row.multiply_adds, "o", color=STREAM_COLORS[row.stream])
+        axis.annotate(
+            row.name, (row.parameters, row.multiply_adds), xytext=(4, 2), textcoords="offset points", fontsize=6
+        )
+    axis.set(xscale="log", yscale="log", xlabel="parameters", ylabel="multiply-adds for one pair")
+    axis.grid()
+    axis.margins(0.15)
+    return fig
