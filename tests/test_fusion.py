@@ -1,0 +1,132 @@
+"""Fusion on streams whose knowledge is known because it was drawn."""
+
+import numpy as np
+import pytest
+import torch
+
+from lczlib import fusion as f
+from lczlib import metrics
+
+
+def streams(n=600, seed=0, skill=(2.0, 1.5), sharpness=(1.0, 1.0)):
+    """Two independent noisy streams of the same labels: p = softmax(sharpness (skill one-hot + noise))."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(1, 18, n)
+    out = []
+    for s, q in zip(skill, sharpness):
+        logits = q * (s * np.eye(17)[labels - 1] + rng.normal(size=(n, 17)))
+        out.append(f._softmax(logits))
+    return out, labels
+
+
+def oa(p, labels):
+    return float((p.argmax(1) + 1 == labels).mean())
+
+
+def test_fuse_is_the_papers_sum():
+    (a, b), _ = streams(20)
+    np.testing.assert_allclose(f.fuse(a, b, 0.6), 0.6 * a + 0.4 * b)
+    assert np.array_equal(f.fuse(a, b, 1.0), a)
+    assert np.array_equal(f.fuse(a, b, 0.0), b)
+    np.testing.assert_allclose(f.fuse(a, b, 0.3).sum(1), 1)
+    assert f.fuse(a.tolist(), b.tolist(), 0.5).shape == (20, 17)
+    tensor = f.fuse(torch.from_numpy(a), torch.from_numpy(b), 0.6)
+    assert torch.is_tensor(tensor)
+    np.testing.assert_allclose(tensor.numpy(), f.fuse(a, b, 0.6))
+
+
+def test_fuse_refuses_what_does_not_fit():
+    (a, b), _ = streams(20)
+    with pytest.raises(ValueError, match="join"):
+        f.fuse(a, b[:10], 0.5)
+    for alpha in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ValueError, match="alpha"):
+            f.fuse(a, b, alpha)
+
+
+def test_sweep_ends_are_the_single_streams():
+    (a, b), labels = streams(300)
+    s = f.sweep(a, b, labels, np.arange(300) // 3, draws=50)
+    assert s["oa"][0] == pytest.approx(oa(b, labels))
+    assert s["oa"][-1] == pytest.approx(oa(a, labels))
+    assert (s["low"] <= s["oa"]).all()
+    assert (s["oa"] <= s["high"]).all()
+    assert s["oa"].max() > max(s["oa"][0], s["oa"][-1])
+
+
+def test_simplex_is_complete():
+    grid = f.simplex(3, 0.25)
+    assert len(grid) == 15
+    np.testing.assert_allclose(grid.sum(1), 1)
+    assert grid.min() == 0.0
+    assert len({tuple(w) for w in grid}) == 15
+    np.testing.assert_allclose(np.sort(f.simplex(2, 0.1)[:, 0]), np.linspace(0, 1, 11))
+
+
+def test_best_alpha_follows_the_better_stream():
+    (a, b), labels = streams(800, skill=(3.0, 0.3))
+    assert f.best_alpha(a, b, labels) > 0.6
+    assert f.best_alpha(b, a, labels) < 0.4
+    noise = f._softmax(np.random.default_rng(1).normal(size=a.shape))
+    w = f.best_weights([a, b, noise], labels)
+    assert w.sum() == pytest.approx(1)
+    assert w[0] == w.max()
+
+
+def test_temperature_undoes_sharpening():
+    (a, _), labels = streams(3000, skill=(2.0, 1.0))
+    t = f.temperature(a, labels)
+    assert f.temperature(f.tempered(a, 1 / 3), labels) == pytest.approx(3 * t, rel=0.02)
+    assert metrics.ece(labels, f.tempered(a, t)) < metrics.ece(labels, f.tempered(a, 0.3))
+    assert np.array_equal(f.tempered(a, 5.0).argmax(1), a.argmax(1))
+
+
+@pytest.mark.parametrize("name", f.METHODS)
+def test_methods_give_probabilities_and_gain(name):
+    sources, labels = streams(900, seed=2, sharpness=(1.0, 3.0))
+    new, truth = streams(900, seed=3, sharpness=(1.0, 3.0))
+    p = f.METHODS[name](sources, labels)(new)
+    assert p.shape == (900, 17)
+    assert p.min() >= 0
+    np.testing.assert_allclose(p.sum(1), 1, atol=1e-6)
+    assert oa(p, truth) > max(oa(s, truth) for s in new)
+
+
+@pytest.mark.parametrize("name", f.METHODS)
+def test_methods_take_three_sources_and_missing_zones(name):
+    (a, b), labels = streams(300, seed=4)
+    keep = labels < 16  # zones 16 and 17 have no validation pair
+    c = f._softmax(np.random.default_rng(5).normal(size=a.shape))
+    p = f.METHODS[name]([a[keep], b[keep], c[keep]], labels[keep])([a, b, c])
+    assert p.shape == (300, 17)
+    np.testing.assert_allclose(p.sum(1), 1, atol=1e-6)
+
+
+def test_the_right_method_wins_where_its_assumption_holds():
+    """Independent streams: the product with exponents near 1 is Bayes' rule, and beats the sum in likelihood."""
+    sources, labels = streams(2000, seed=6, skill=(1.5, 1.5))
+    new, truth = streams(2000, seed=7, skill=(1.5, 1.5))
+    product = f.log_linear(sources, labels)(new)
+    assert metrics.losses(truth, product).mean() < metrics.losses(truth, f.weighted_sum(sources, labels)(new)).mean()
+
+
+def test_per_zone_weights_find_who_knows_what():
+    """Stream a knows zones 1-8 only, stream b the others only."""
+    rng = np.random.default_rng(8)
+    labels = rng.integers(1, 18, 3000)
+    hot = 3 * np.eye(17)[labels - 1]
+    a = f._softmax(hot * (labels < 9)[:, None] + rng.normal(size=(3000, 17)))
+    b = f._softmax(hot * (labels >= 9)[:, None] + rng.normal(size=(3000, 17)))
+    w = f.zone_weights([a, b], labels)
+    assert w[0, :8].mean() > w[0, 8:].mean() + 0.2
+
+
+def test_compare_reports_every_method_with_intervals():
+    sources, labels = streams(300, seed=9)
+    new, truth = streams(300, seed=10)
+    out = f.compare(sources, labels, new, truth, np.arange(300) // 3, draws=50)
+    assert list(out) == list(f.METHODS)
+    for row in out.values():
+        assert row["oa"].low <= row["oa"].value <= row["oa"].high
+        assert row["p"].shape == (300, 17)
+    assert out["sum, published 0.6"]["difference"] == (0, 0, 0)
