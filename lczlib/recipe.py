@@ -66,7 +66,14 @@ class Recipe:
     @classmethod
     def demo(cls, stream: str, **changes: object) -> Recipe:
         """Small enough for a laptop: narrower, shorter, with the departures that make a short training work."""
-        return cls.published(stream, **(_DEMO[stream] | changes))
+        return cls.published(stream, **(_DEMO.get(stream, {}) | changes))
+
+    @classmethod
+    def of(cls, name: str, stream: str, **changes: object) -> Recipe:
+        """The recipe called `name`: "published" or "demo", with `changes`. Raises ValueError on another name."""
+        if name not in ("published", "demo"):
+            raise ValueError(f"unknown recipe {name!r}; expected published or demo")
+        return getattr(cls, name)(stream, **changes)
 
     def learning_rate_at(self, epoch: int) -> float:
         """Learning rate of an epoch, counted from 0."""
