@@ -62,3 +62,37 @@ def write_areas(path, rows, crs=UTM33, column="lcz", to_crs=None):
     frame = gpd.GeoDataFrame({column: [row[0] for row in rows]}, geometry=[row[1] for row in rows], crs=crs)
     (frame.to_crs(to_crs) if to_crs else frame).to_file(path)
     return path
+
+
+class Coded:
+    """A stream whose answer is known: the zone is written in the reflectance of the window's middle 100 m."""
+
+    key = "coded"
+
+    def __init__(self, sharpness: float = 0.9):
+        self.sharpness = sharpness
+
+    def __call__(self, patches: np.ndarray) -> np.ndarray:
+        middle = patches[:, 11:21, 11:21, 6].mean(axis=(1, 2))
+        labels = np.rint(middle * 40).astype(int).clip(1, 17)
+        p = np.full((len(patches), 17), (1 - self.sharpness) / 16)
+        p[np.arange(len(p)), labels - 1] = self.sharpness
+        return p
+
+
+class Bright:
+    """An RGB stream: LCZ 2 where the image is bright, LCZ A where it is dark."""
+
+    key = "bright"
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        share = images.mean(axis=(1, 2, 3)) / 255
+        p = np.full((len(images), 17), 1e-9)
+        p[:, 1], p[:, 10] = share, 1 - share
+        return p / p.sum(axis=1, keepdims=True)
+
+
+def coded_scene(labels: np.ndarray) -> np.ndarray:
+    """(10 h, 10 w, 10) reflectance that `Coded` reads as these labels (h, w), one per 100 m; 0 becomes no-data."""
+    values = labels.repeat(10, 0).repeat(10, 1)[..., None] / 40
+    return np.broadcast_to(values, (*values.shape[:2], 10)).astype(np.float32)

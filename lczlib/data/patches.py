@@ -93,7 +93,7 @@ def cut_patches(
     report = CutReport(notes=notes, warnings=[f"{s2}: {warning}" for warning in scene.warnings])
     areas = _on_scene(areas, scene, polygons, s2, report)
     if image:
-        _require_overlap(scene, image)
+        require_overlap(scene, image)
     old = _old_index(Path(out), append)
     rows, looks = [], []
     for area in tqdm(list(areas.itertuples()), desc="cutting patches", unit="polygon", disable=not progress):
@@ -136,7 +136,8 @@ def _place(crs, bounds: Sequence[float]) -> str:
     return f"{(west + east) / 2:.3f} E {(south + north) / 2:.3f} N"
 
 
-def _require_overlap(scene: Sentinel2, image: RGB) -> None:
+def require_overlap(scene: Sentinel2, image: RGB) -> None:
+    """Raise ValueError where the two images lie in different places."""
     other = box(*transform_bounds(image.data.crs, scene.crs, *image.data.bounds))
     if not _frame(scene).intersects(other):
         here, there = _place(image.data.crs, image.data.bounds), _place(scene.crs, _frame(scene).bounds)

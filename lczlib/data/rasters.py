@@ -118,31 +118,47 @@ class Sentinel2:
     of the physics test. Reflectance = (DN + offset) / 10000, never clipped.
     """
 
-    def __init__(self, path: str | Path, bands: Sequence[str] | None = None, offset: float = 0.0, units: str = "auto"):
-        self.path, self.offset = Path(path), float(offset)
+    def __init__(
+        self,
+        path: str | Path,
+        bands: Sequence[str] | None = None,
+        offset: float = 0.0,
+        units: str = "auto",
+        check: bool = True,
+    ):
+        self.path, self.offset, self.dn = Path(path), float(offset), units == "dn"
         self.data = open_raster(path)
         self.indexes = band_indexes(self.data, bands)
         self.view = _ten_metre_view(self.data)
         self.crs, self.transform = self.view.crs, self.view.transform
         self.height, self.width = self.view.height, self.view.width
-        self.dn = False
+        self.warnings = self._look(units) if check else []
+
+    def _look(self, units: str) -> list[str]:
+        """Settle the units and test the physics on a sample."""
+        self.dn, offset, self.offset = False, self.offset, 0.0
         sample = self._sample()
-        self.dn = units == "dn" or (units == "auto" and bool(np.percentile(sample, 99) > 10))
-        self.warnings = physics(sample * (1e-4 if self.dn else 1.0) + self.offset * 1e-4)
+        self.dn, self.offset = units == "dn" or (units == "auto" and np.percentile(sample, 99) > 10), offset
+        return physics(sample * 1e-4 + offset * 1e-4 if self.dn else sample)
 
     def read(self, row: int, col: int, height: int, width: int) -> np.ndarray:
         """Reflectance (height, width, 10) float32 of a window of the 10 m grid, all NaN where there is no data."""
         with one_line(self.path):
             values = self.view.read(self.indexes, window=Window(col, row, width, height)).astype(np.float32)
-            masked = MaskFlags.per_dataset in self.view.mask_flag_enums[0]
-            valid = self.view.dataset_mask(window=Window(col, row, width, height)) > 0 if masked else True
-        void = self.data.nodata
-        empty = ~np.isfinite(values).all(axis=0) | (values == 0).all(axis=0) | ~np.broadcast_to(valid, values.shape[1:])
-        if void is not None and void != 0:
-            empty |= (values == np.float32(void)).any(axis=0)
-        reflectance = values * np.float32(1e-4 if self.dn else 1.0) + np.float32(self.offset * 1e-4 if self.dn else 0)
+        empty = self._empty(values, Window(col, row, width, height))
+        reflectance = (values + np.float32(self.offset)) * np.float32(1e-4) if self.dn else values
         reflectance[:, empty] = np.nan
         return np.moveaxis(reflectance, 0, -1)
+
+    def _empty(self, values: np.ndarray, window: Window) -> np.ndarray:
+        """(height, width) bool: not finite, all bands 0, tagged as no-data, or masked."""
+        empty = ~np.isfinite(values).all(axis=0) | (values == 0).all(axis=0)
+        if self.data.nodata:  # a tag of 0 counts in all bands together only: dark pixels are 0 in some band
+            empty |= (values == np.float32(self.data.nodata)).any(axis=0)
+        if MaskFlags.per_dataset in self.view.mask_flag_enums[0]:
+            with one_line(self.path):
+                empty |= self.view.dataset_mask(window=window) == 0
+        return empty
 
     def _sample(self) -> np.ndarray:
         """Values (n, 10) of valid pixels in blocks spread over the scene, else of the first block that has any."""
@@ -167,14 +183,19 @@ def _starts(length: int, side: int, count: int) -> list[int]:
     return [int(start) for start in np.linspace(0, max(length - side, 0), number)]
 
 
+def metric(data: rasterio.DatasetReader) -> bool:
+    """Whether the raster's CRS counts in metres on the ground (Web Mercator, feet and degrees do not), upright."""
+    a, b, _, d, e, _ = data.transform[:6]
+    return b == d == 0 and a == -e and abs(a / ground_pixel(data) - 1) < 0.02
+
+
 def _ten_metre_view(data: rasterio.DatasetReader) -> rasterio.DatasetReader | WarpedVRT:
-    pixel, (a, b, _, d, e, _) = ground_pixel(data), data.transform[:6]
+    pixel = ground_pixel(data)
     if not 2 <= pixel <= 61:
         raise ValueError(f"{data.name}: pixels of {pixel:.4g} m; Sentinel-2 bands at 10 m (or 20 m) are expected")
-    metric = abs(abs(a) / pixel - 1) < 0.02
-    if metric and b == d == 0 and a == -e and abs(a - S2_PIXEL) < 0.01:
+    if metric(data) and abs(data.transform.a - S2_PIXEL) < 0.01:
         return data
-    crs = data.crs if metric else utm_of(data.crs, data.bounds)
+    crs = data.crs if metric(data) else utm_of(data.crs, data.bounds)
     grid, width, height = calculate_default_transform(
         data.crs, crs, data.width, data.height, *data.bounds, resolution=S2_PIXEL
     )

@@ -1,0 +1,126 @@
+"""Trained streams as functions of patches, and the small one that serves where no run is given."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from lczlib.runs import read_json
+
+
+@dataclass(frozen=True)
+class RunStream:
+    """A trained run as a function: patches (n, 32, 32, 10) or images (n, 320, 320, 3) -> (n, 17) probabilities.
+
+    Attributes:
+        folder: of the run (`model.safetensors`, `run.json`). sam: the model that makes instance masks.
+    """
+
+    folder: Path
+    sam: str = "nano"
+
+    @cached_property
+    def params(self) -> dict:
+        """What the run was made with: stream, model, features, recipe, seed."""
+        for name in ("run.json", "model.safetensors"):
+            if not (self.folder / name).exists():
+                raise FileNotFoundError(f"{self.folder}: no {name}; give the folder of a finished run")
+        return read_json(self.folder / "run.json")["params"]
+
+    @cached_property
+    def key(self) -> str:
+        """Changes with the weights."""
+        with (self.folder / "model.safetensors").open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()[:12]
+        return f"{self.params['stream']} {self.params['model']} {digest}" + self.sam * (self.params["stream"] == "ge")
+
+    def __call__(self, inputs: np.ndarray) -> np.ndarray:
+        from lczlib.inference import predict
+
+        model = _model(self.folder)
+        return predict(model, inputs if self.params["stream"] == "s2" else self._graphs(inputs), batch_size=64)
+
+    def _graphs(self, images: np.ndarray):
+        """GraphSet of the instances that SAM finds."""
+        from lczlib.graphs import FEATURES, MOST_NODES, GraphSet, extra_features, node_features
+        from lczlib.sam import generate_masks
+
+        features = self.params["features"]
+        x, nodes = np.zeros((len(images), MOST_NODES, features), np.float32), np.zeros(len(images), np.int64)
+        for place, (masks, boxes) in enumerate(generate_masks(_sam(self.sam), list(images))):
+            parts = [node_features(images[place], masks, boxes)]
+            if features > len(FEATURES):
+                parts.append(extra_features(images[place], masks, boxes))
+            nodes[place] = min(len(masks), MOST_NODES)
+            x[place, : nodes[place]] = np.concatenate(parts, axis=1)[:MOST_NODES]
+        return GraphSet(np.arange(len(images)), x, nodes)
+
+
+@lru_cache(maxsize=4)
+def _model(folder: Path):
+    from lczlib.inference import load_model
+
+    return load_model(folder)
+
+
+@lru_cache(maxsize=1)
+def _sam(name: str):
+    from lczlib.compute import pick_device
+    from lczlib.sam import load_sam
+
+    return load_sam(name).to(pick_device())
+
+
+def open_streams(
+    runs: Sequence[str | Path], s2: bool, rgb: bool, sam: str = "nano"
+) -> tuple[tuple[RunStream | None, RunStream | None], str]:
+    """The streams of the images given: from the runs, or small ones trained on synthetic data where there is no run.
+
+    Returns:
+        (Sentinel-2 stream or None, RGB stream or None), and "synthetic" where the small ones serve, else "".
+
+    Raises:
+        FileNotFoundError, ValueError: a run that is none, of the wrong stream, or missing for one of the images.
+    """
+    found = {stream.params["stream"]: stream for stream in (RunStream(Path(run).resolve(), sam) for run in runs)}
+    wanted = ["s2"] * s2 + ["ge"] * rgb
+    if not runs:
+        found = {name: small_stream(name, sam) for name in wanted}
+    for name in wanted:
+        if name not in found:
+            raise ValueError(
+                f"--run: no run of stream {name} among {', '.join(map(str, runs))}; give one, or leave its image out"
+            )
+    return (found.get("s2") if s2 else None, found.get("ge") if rgb else None), "" if runs else "synthetic"
+
+
+def small_stream(name: str, sam: str = "nano", pairs: int = 816, work_dir: str | Path | None = None) -> RunStream:
+    """A narrow model trained on the synthetic world, made on first use and kept in the cache folder.
+
+    It shows that everything works; it knows no real city. Train on one's own pairs for a map to rely on.
+    """
+    from lczlib.data import make_split
+    from lczlib.sam.models import cache_dir
+    from lczlib.synthetic import open_or_make
+    from lczlib.training import Recipe, train_stream
+
+    work_dir = Path(work_dir) if work_dir else cache_dir() / f"small-{pairs}"
+    data = open_or_make(work_dir / "data", pairs=pairs, seed=0)
+    split = make_split(data.index, "polygon_pool", seed=0)
+    inputs = data.s2 if name == "s2" else _synthetic_graphs(data, sam)
+    model = "resnet3d11" if name == "s2" else "gcn"
+    result = train_stream(name, model, inputs, data.index, split, Recipe.demo(name), 0, work_dir)
+    return RunStream(result.run.path.resolve(), sam)
+
+
+def _synthetic_graphs(data, sam: str):
+    from lczlib.compute import cpu_count
+    from lczlib.graphs import build_graphs
+    from lczlib.sam.store import make_masks
+
+    return build_graphs(data, make_masks(data.data_dir, sam=sam, workers=min(cpu_count(), 8)))
