@@ -81,6 +81,9 @@ def compute(job: Job, parts: Parts, dask: str | None = None, progress: bool = Fa
 
 
 def _here(job: Job, parts: Parts, numbers: list[int]) -> Iterator[tuple[int, np.ndarray]]:
+    from lczlib.compute import prepare_cpu
+
+    prepare_cpu()
     yield from ((number, compute_chunk(job, *parts.chunks[number][:2])) for number in numbers)
 
 
@@ -211,6 +214,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--alpha", type=float, help=f"weight of the Sentinel-2 stream where both are used ({ALPHA})")
     parser.add_argument("--step", type=float, default=100.0, help="m between windows, and size of a map pixel (100)")
     parser.add_argument("--sam", default="nano", help="instance masks of the RGB stream: nano, vit_b, vit_l, vit_h")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="bf16: faster, 1 % off")
     parser.add_argument("--dask", metavar="ADDRESS", help="spread the windows over an existing Dask scheduler")
     parser.add_argument("--old-codes", action="store_true", help="also a copy with 101-107 for LCZ A-G")
     parser.add_argument("--epsg4326", action="store_true", help="also a copy in EPSG:4326")
@@ -223,15 +227,15 @@ def command(args: argparse.Namespace) -> None:
     from lczlib import mapping_compare, mapping_output, mapping_streams
 
     if args.s2 or args.rgb or not args.compare:
-        streams, trained_on = mapping_streams.open_streams(args.runs, bool(args.s2), bool(args.rgb), args.sam)
-        names = ("alpha", "step", "bands", "offset", "units", "rgb_bands")
-        options = {name: getattr(args, name) for name in names}
-        result = map_scene(
-            args.out, args.s2, args.rgb, *streams, trained_on=trained_on, dask=args.dask, progress=True, **options
-        )
-        for warning in result.warnings:
+        options = {name: getattr(args, name) for name in ("alpha", "step", "bands", "offset", "units", "rgb_bands")}
+        for warning in open_job(args.s2, args.rgb, None, None, **options)[1]:  # before any training
             print(f"warning: {warning}")
-        print(result.areas[result.areas["pixels"] > 0].to_string(index=False))
+        streams, trained_on = mapping_streams.open_streams(
+            args.runs, bool(args.s2), bool(args.rgb), args.sam, args.precision
+        )
+        shared = {"trained_on": trained_on, "dask": args.dask, "progress": True}
+        areas = map_scene(args.out, args.s2, args.rgb, *streams, **shared, **options).areas
+        print(areas[areas["pixels"] > 0].to_string(index=False))
     for path in mapping_output.copies(args.out, args.old_codes, args.epsg4326):
         print(path)
     if args.compare:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -19,10 +19,12 @@ class RunStream:
 
     Attributes:
         folder: of the run (`model.safetensors`, `run.json`). sam: the model that makes instance masks.
+        precision: "fp32", or "bf16": 2.5 times faster where the processor has it, probabilities differ by 1 %.
     """
 
     folder: Path
     sam: str = "nano"
+    precision: str = "fp32"
 
     @cached_property
     def params(self) -> dict:
@@ -37,13 +39,16 @@ class RunStream:
         """Changes with the weights."""
         with (self.folder / "model.safetensors").open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()[:12]
-        return f"{self.params['stream']} {self.params['model']} {digest}" + self.sam * (self.params["stream"] == "ge")
+        how = self.sam if self.params["stream"] == "ge" else self.precision
+        return f"{self.params['stream']} {self.params['model']} {digest} {how}"
 
     def __call__(self, inputs: np.ndarray) -> np.ndarray:
         from lczlib.inference import predict
 
-        model = _model(self.folder)
-        return predict(model, inputs if self.params["stream"] == "s2" else self._graphs(inputs), batch_size=64)
+        s2 = self.params["stream"] == "s2"
+        return predict(
+            _model(self.folder), inputs if s2 else self._graphs(inputs), 16, self.precision if s2 else "fp32"
+        )
 
     def _graphs(self, images: np.ndarray):
         """GraphSet of the instances that SAM finds."""
@@ -63,9 +68,10 @@ class RunStream:
 
 @lru_cache(maxsize=4)
 def _model(folder: Path):
+    from lczlib.compute import pick_device
     from lczlib.inference import load_model
 
-    return load_model(folder)
+    return load_model(folder).to(pick_device())
 
 
 @lru_cache(maxsize=1)
@@ -77,7 +83,7 @@ def _sam(name: str):
 
 
 def open_streams(
-    runs: Sequence[str | Path], s2: bool, rgb: bool, sam: str = "nano"
+    runs: Sequence[str | Path], s2: bool, rgb: bool, sam: str = "nano", precision: str = "fp32"
 ) -> tuple[tuple[RunStream | None, RunStream | None], str]:
     """The streams of the images given: from the runs, or small ones trained on synthetic data where there is no run.
 
@@ -87,10 +93,12 @@ def open_streams(
     Raises:
         FileNotFoundError, ValueError: a run that is none, of the wrong stream, or missing for one of the images.
     """
-    found = {stream.params["stream"]: stream for stream in (RunStream(Path(run).resolve(), sam) for run in runs)}
+    found = {
+        stream.params["stream"]: stream for stream in (RunStream(Path(run).resolve(), sam, precision) for run in runs)
+    }
     wanted = ["s2"] * s2 + ["ge"] * rgb
     if not runs:
-        found = {name: small_stream(name, sam) for name in wanted}
+        found = {name: replace(small_stream(name, sam), precision=precision) for name in wanted}
     for name in wanted:
         if name not in found:
             raise ValueError(
