@@ -1,0 +1,303 @@
+"""Figures of the evaluation: alpha, confusion, gain per zone, methods, reliability, transfer. Each returns a Figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lczlib.figures.base import ONE_COLUMN, STREAM_COLORS, STREAM_NAMES, TWO_COLUMNS
+from lczlib.metrics import Interval
+from lczlib.zones import CODES, COLORS, K
+
+STREAMS = ("s2", "ge", "fused")
+GREY, ACCENT = "#888888", "#A23B72"
+_LIGHT = {"5", "6", "7", "8", "9", "D", "F", "G", "B"}  # zone colours that take dark text
+
+
+def zone_axis(ax: Axes, axis: str = "x", size: float = 5.5) -> None:
+    """The 17 zones as ticks, each code printed on its colour."""
+    ticks = {f"{axis}ticks": range(K), f"{axis}ticklabels": CODES}
+    ax.set(**ticks)
+    ax.tick_params(axis=axis, length=0, pad=4)
+    for label, code, color in zip(getattr(ax, f"get_{axis}ticklabels")(), CODES, COLORS, strict=True):
+        label.set(fontsize=size, color="#111111" if code in _LIGHT else "white", fontweight="bold")
+        label.set_bbox({"facecolor": color, "edgecolor": "#666666", "linewidth": 0.3, "pad": 1.2})
+
+
+def percent(ax: Axes, axis: str = "y", digits: int = 0) -> None:
+    """Shares 0..1 printed as percent on one axis."""
+    getattr(ax, f"{axis}axis").set_major_formatter(plt.matplotlib.ticker.PercentFormatter(1, decimals=digits))
+
+
+def alpha_curve(curves: Mapping[str, Mapping], best: float, published: float = 0.6, title: str = "") -> Figure:
+    """Accuracy along alpha on validation and test; the single streams are the two ends.
+
+    Args:
+        curves: "validation" and "test" to `fusion.sweep`'s {"alpha", "oa", "low", "high"}.
+        best: alpha chosen on validation. published: marked beside it.
+    """
+    fig, ax = plt.subplots(figsize=(ONE_COLUMN, 2.5))
+    v, t = curves["validation"], curves["test"]
+    ax.fill_between(t["alpha"], t["low"], t["high"], color=STREAM_COLORS["fused"], alpha=0.13, lw=0)
+    ax.plot(t["alpha"], t["oa"], color=STREAM_COLORS["fused"], label="test, 95 % interval")
+    ax.plot(v["alpha"], v["oa"], color=GREY, ls=(0, (3, 1.5)), lw=1, label="validation")
+    for i, stream in ((0, "ge"), (-1, "s2")):
+        color, value = STREAM_COLORS[stream], t["oa"][i]
+        ax.errorbar(t["alpha"][i], value, [[value - t["low"][i]], [t["high"][i] - value]], fmt="o", color=color, ms=5,
+                    capsize=2, zorder=5, clip_on=False, label=f"{STREAM_NAMES[stream]} alone")  # fmt: skip
+    low, high = ax.get_ylim()
+    ax.set_ylim(low - 0.12 * (high - low), high)
+    for x, text, color in ((published, f"published {published:g}", "#777777"), (best, f"chosen {best:.2f}", ACCENT)):
+        ax.axvline(x, color=color, lw=0.8, ls=":" if color != ACCENT else "-", zorder=0)
+        right = x >= max(best, published) and (x != best or x != published or color == ACCENT)
+        ax.annotate(text, (x, 0.015), xycoords=("data", "axes fraction"), xytext=(3 if right else -3, 0),
+                    textcoords="offset points", ha="left" if right else "right", fontsize=6.5, color=color)  # fmt: skip
+    ax.set(xlabel=r"$\alpha$, weight of the Sentinel-2 stream", ylabel="overall accuracy", xlim=(-0.02, 1.02))
+    ax.set_title(title)
+    percent(ax)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2, columnspacing=1.2)
+    return fig
+
+
+def alpha_details(
+    zone_values: np.ndarray, alphas, cities: Mapping[str, np.ndarray], regret: Mapping[str, Sequence]
+) -> Figure:
+    """Left: per zone and alpha, the change of F1 against alpha = 0.5; right: accuracy along alpha per group.
+
+    Args:
+        zone_values: (17, A) F1. alphas: (A,). cities: {city: (A,) accuracy}.
+        regret: {split strategy: (A,) accuracy below the best of its own curve}.
+    """
+    fig, axes = plt.subplots(1, 3, figsize=(TWO_COLUMNS, 2.8), width_ratios=(1.35, 1, 1))
+    middle = np.argmin(np.abs(np.asarray(alphas) - 0.5))
+    delta = zone_values - zone_values[:, [middle]]
+    span = float(np.nanmax(np.abs(delta))) or 1.0
+    im = axes[0].imshow(delta, aspect="auto", cmap="PuOr", vmin=-span, vmax=span, extent=(0, 1, K - 0.5, -0.5))
+    best = np.nanargmax(np.where(np.isnan(zone_values), -1, zone_values), axis=1)
+    axes[0].plot(np.asarray(alphas)[best], range(K), "o", ms=3, mfc="white", mec="black", mew=0.7, clip_on=False)
+    zone_axis(axes[0], "y", 5)
+    axes[0].set(xlabel=r"$\alpha$", title="per zone: F1 against $\\alpha=0.5$")
+    axes[0].spines[:].set_visible(False)
+    fig.colorbar(im, ax=axes[0], shrink=0.8, pad=0.02)
+    for ax, lines, title in ((axes[1], cities, "per city, test"), (axes[2], regret, "below the best, per split")):
+        for i, (name, y) in enumerate(lines.items()):
+            ax.plot(alphas, y, lw=1, color=plt.cm.viridis(i / max(len(lines) - 0.4, 1)), label=name)
+        ax.axvline(0.6, color="#777777", lw=0.8, ls=":")
+        ax.set(xlabel=r"$\alpha$", title=title, xticks=[0, 0.5, 1])
+        percent(ax)
+        ax.legend(fontsize=5.5, ncols=2 if len(lines) > 4 else 1, columnspacing=0.8, loc="best")
+    return fig
+
+
+def confusion_matrices(matrices: Mapping[str, np.ndarray], titles: Mapping[str, str] | None = None) -> Figure:
+    """Confusion matrices side by side, row-normalised, rows = reference, n per row.
+
+    Args:
+        matrices: stream ("s2", "ge", "fused") to counts (17, 17). titles: text beside the stream's name.
+    """
+    fig, axes = plt.subplots(1, len(matrices), figsize=(TWO_COLUMNS, 2.95))
+    for ax, (stream, cm) in zip(np.atleast_1d(axes), matrices.items(), strict=True):
+        n = cm.sum(1)
+        share = cm / np.maximum(n, 1)[:, None]
+        im = ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
+        for (i, j), v in np.ndenumerate(share):
+            if v >= 0.045:
+                ax.text(j, i, f"{100 * v:.0f}", ha="center", va="center", fontsize=3.6,
+                        color="white" if v > 0.55 else "#222222")  # fmt: skip
+        ax.axhline(9.5, color="#666666", lw=0.5)
+        ax.axvline(9.5, color="#666666", lw=0.5)
+        for i in range(K):
+            ax.text(K - 0.3, i, str(int(n[i])), va="center", fontsize=4, color=GREY)
+        zone_axis(ax, "x", 4.2)
+        zone_axis(ax, "y", 4.2)
+        ax.spines[:].set_visible(False)
+        ax.set_xlabel("predicted")
+        ax.set_title(f"{STREAM_NAMES.get(stream, stream)} {(titles or {}).get(stream, '')}".strip(), fontsize=7.5)
+        ax.title.set_color(STREAM_COLORS.get(stream, "black"))
+    np.atleast_1d(axes)[0].set_ylabel("reference (n of each row at its right)")
+    bar = fig.colorbar(im, ax=axes, shrink=0.72, pad=0.01, aspect=30)
+    percent(bar.ax)
+    bar.outline.set_visible(False)
+    return fig
+
+
+def zone_gain(values: Mapping[str, np.ndarray], gains: Sequence[Interval], measure: str = "F1") -> Figure:
+    """Above: a measure per zone for both streams and the fusion; below: fusion minus the better stream, interval.
+
+    Args:
+        values: stream to (17,). gains: 17 paired intervals.
+    """
+    fig, (top, low) = plt.subplots(2, 1, figsize=(TWO_COLUMNS, 3.4), sharex=True, height_ratios=(1.5, 1))
+    x = np.arange(K)
+    stack = np.stack([values[s] for s in STREAMS])
+    top.vlines(x, np.nanmin(stack, 0), np.nanmax(stack, 0), color="#cccccc", lw=3, zorder=0)
+    for stream, marker in zip(STREAMS, "soD", strict=True):
+        top.plot(x, values[stream], marker, color=STREAM_COLORS[stream], ms=4.2, label=STREAM_NAMES[stream])
+    top.set(ylabel=f"{measure} per zone", ylim=(-0.03, 1.03))
+    top.legend(ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
+    g = np.array([(i.value, i.low, i.high) for i in gains], float)
+    better = [STREAM_COLORS["s2" if a >= b else "ge"] for a, b in zip(values["s2"], values["ge"], strict=True)]
+    low.bar(x, g[:, 0], color=better, width=0.62)
+    low.errorbar(x, g[:, 0], np.abs(g[:, 1:].T - g[:, 0]), fmt="none", ecolor="#333333", elinewidth=0.7, capsize=1.5)
+    low.axhline(0, color="#444444", lw=0.6)
+    low.axvline(9.5, color="#bbbbbb", lw=0.6)
+    top.axvline(9.5, color="#bbbbbb", lw=0.6)
+    low.set(ylabel=f"gain in {measure}", xlim=(-0.6, K - 0.4))
+    low.set_title(
+        "fusion minus the better single stream (bar in that stream's colour)", fontsize=7, fontweight="normal"
+    )
+    zone_axis(low, "x", 6)
+    top.tick_params(axis="x", length=0, labelbottom=False)
+    return fig
+
+
+def measures(values: Mapping[str, Mapping[str, Interval]]) -> Figure:
+    """Several measures of accuracy for both streams and the fusion, with intervals.
+
+    Args:
+        values: {stream: {measure: Interval}}.
+    """
+    names = list(next(iter(values.values())))
+    fig, ax = plt.subplots(figsize=(ONE_COLUMN, 0.27 * len(names) + 0.7))
+    for k, stream in enumerate(values):
+        _intervals(ax, list(values[stream].values()), np.arange(len(names)) + 0.22 * (k - 1), STREAM_COLORS[stream],
+                   STREAM_NAMES[stream])  # fmt: skip
+    ax.set(yticks=range(len(names)), yticklabels=names, xlabel="value, 95 % interval over groups")
+    ax.invert_yaxis()
+    ax.grid(axis="x")
+    ax.legend(ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
+    return fig
+
+
+def _intervals(ax: Axes, rows: Sequence[Interval], y, color, label: str = "", marker: str = "o") -> None:
+    """Points with horizontal intervals; an interval that does not exist is left out."""
+    r = np.array([(i[0], i[1], i[2]) for i in rows], float)
+    spread = np.nan_to_num(np.abs(r[:, 1:].T - r[:, 0]))
+    ax.errorbar(r[:, 0], y, xerr=spread, fmt=marker, color=color, ms=3.5, elinewidth=0.9, capsize=1.5, label=label)
+
+
+def methods(rows: Mapping[str, Mapping], reference: str) -> Figure:
+    """Ways of fusing: gain in accuracy over the reference (paired interval), beside likelihood and calibration.
+
+    Args:
+        rows: `fusion.compare`'s result, possibly with rows of more sources. reference: name of the row at zero.
+    """
+    names = list(rows)
+    fig, axes = plt.subplots(1, 3, figsize=(TWO_COLUMNS, 0.24 * len(names) + 0.75), sharey=True, width_ratios=(2, 1, 1))
+    y = np.arange(len(names))
+    _intervals(axes[0], [rows[n]["difference"] for n in names], y, STREAM_COLORS["fused"])
+    axes[0].axvline(0, color=ACCENT, lw=0.8)
+    axes[0].set(yticks=y, yticklabels=names, xlabel=f"accuracy minus “{reference}”")
+    percent(axes[0], "x", 1)
+    for ax, m, text in ((axes[1], "nll", "negative log-likelihood"), (axes[2], "ece", "calibration error")):
+        v = [rows[n][m] for n in names]
+        ax.barh(y, v, color=[ACCENT if a == min(v) else "#c9c9c9" for a in v], height=0.6)
+        for yy, a in zip(y, v, strict=True):
+            ax.text(a, yy, f" {a:.3f}", va="center", fontsize=6)
+        ax.set(xlabel=text, xlim=(0, max(v) * 1.28))
+    axes[0].invert_yaxis()
+    axes[0].grid(axis="x")
+    return fig
+
+
+def reliability_diagrams(panels: Mapping[str, Mapping]) -> Figure:
+    """Accuracy against confidence, one panel each; the bars below show where the pairs are.
+
+    Args:
+        panels: {title: `metrics.reliability`'s result with "ece" and "color" added}.
+    """
+    fig, axes = plt.subplots(1, len(panels), figsize=(TWO_COLUMNS, 2.1), sharey=True)
+    for ax, (title, r) in zip(np.atleast_1d(axes), panels.items(), strict=True):
+        bins = len(r["n"])
+        ax.plot([0, 1], [0, 1], color=GREY, lw=0.8, ls=":")
+        ax.bar((np.arange(bins) + 0.5) / bins, 0.28 * r["n"] / r["n"].max(), 0.9 / bins, color="#dddddd")
+        keep = r["n"] >= 3
+        ax.plot(r["confidence"][keep], r["accuracy"][keep], "o-", color=r["color"], ms=3, lw=1.1)
+        ax.set(title=f"{title}: ECE {r['ece']:.3f}", xlim=(0, 1), ylim=(0, 1), xlabel="confidence")
+        ax.set_aspect("equal")
+    np.atleast_1d(axes)[0].set_ylabel("accuracy")
+    return fig
+
+
+def transfer(rows: Mapping[str, Mapping[str, tuple]], cities: Sequence[str]) -> Figure:
+    """In-city against leave-one-city-out: left per stream with paired interval, right per city.
+
+    Args:
+        rows: stream to {"in": Interval, "out": Interval, "drop": Interval (in - out), "in_city", "out_city": (C,)}.
+        cities: the C held-out cities.
+    """
+    fig, (left, right) = plt.subplots(1, 2, figsize=(TWO_COLUMNS, 2.6), width_ratios=(1, 1.9))
+    for k, stream in enumerate(rows):
+        r, color = rows[stream], STREAM_COLORS[stream]
+        for x, part, fill in ((k - 0.17, "in", color), (k + 0.17, "out", "white")):
+            i = r[part]
+            left.errorbar(x, i.value, [[i.value - i.low], [i.high - i.value]], fmt="o", color=color, mfc=fill, ms=5,
+                          capsize=2, elinewidth=1)  # fmt: skip
+        left.annotate("", (k + 0.17, r["out"].value), (k - 0.17, r["in"].value),
+                      arrowprops={"arrowstyle": "-", "color": color, "lw": 0.6, "shrinkA": 4})  # fmt: skip
+        left.text(k, min(r["in"].low, r["out"].low) - 0.015, f"−{100 * r['drop'].value:.1f}", ha="center", va="top",
+                  fontsize=7, color=color)  # fmt: skip
+        x = np.arange(len(cities)) + 0.24 * (k - 1)
+        right.vlines(x, r["out_city"], r["in_city"], color=color, lw=1)
+        right.plot(x, r["in_city"], "o", color=color, ms=3.5, label=STREAM_NAMES[stream])
+        right.plot(x, r["out_city"], "o", mfc="white", mec=color, ms=3.5)
+    left.set(
+        xticks=range(len(rows)),
+        xticklabels=[STREAM_NAMES[s] for s in rows],
+        ylabel="overall accuracy",
+        xlim=(-0.5, len(rows) - 0.5),
+    )
+    left.set_title("all cities; points of drop printed")
+    left.margins(y=0.15)
+    right.set(xticks=range(len(cities)), xticklabels=[c.replace("synthetic-", "") for c in cities], xlabel="city")
+    right.set_title("filled: other polygons of the city were seen; open: city held out")
+    right.legend(ncols=3, loc="lower right", fontsize=6.5)
+    for ax in (left, right):
+        percent(ax)
+        ax.grid(axis="y")
+    return fig
+
+
+def bars(
+    groups: Mapping[str, Mapping[str, Interval]], xlabel: str, colors: Mapping[str, str] | None = None, zero=True
+) -> Figure:
+    """Named rows of values with intervals, one panel per group, on one scale.
+
+    Args:
+        groups: {panel title: {row name: Interval}}. colors: row name to colour.
+    """
+    most = max(map(len, groups.values()))
+    width = TWO_COLUMNS if len(groups) > 1 else ONE_COLUMN
+    fig, axes = plt.subplots(1, len(groups), figsize=(width, 0.22 * most + 0.75),
+                             squeeze=False, sharex=True)  # fmt: skip
+    for ax, (title, rows) in zip(axes[0], groups.items(), strict=True):
+        for y, (name, i) in enumerate(rows.items()):
+            _intervals(ax, [i], [y], (colors or {}).get(name, STREAM_COLORS["fused"]))
+        ax.set(
+            yticks=range(len(rows)), yticklabels=list(rows), xlabel=xlabel, title=title, ylim=(len(rows) - 0.5, -0.5)
+        )
+        if zero:
+            ax.axvline(0, color=ACCENT, lw=0.8)
+        percent(ax, "x")
+        ax.grid(axis="x")
+    return fig
+
+
+def pairs_grid(rgb: Sequence[np.ndarray], s2: Sequence[np.ndarray], captions: Sequence[str]) -> Figure:
+    """Pairs as two rows of pictures: RGB patch above, Sentinel-2 B4-B3-B2 (reflectance 0 to 0.3) below; bar 100 m."""
+    n = len(rgb)
+    fig, axes = plt.subplots(2, n, figsize=(TWO_COLUMNS, 2 * TWO_COLUMNS / n + 0.5), squeeze=False)
+    for k in range(n):
+        axes[0, k].imshow(rgb[k])
+        axes[1, k].imshow(np.clip(s2[k][..., [2, 1, 0]] / 0.3, 0, 1))
+        axes[0, k].set_title(captions[k], fontsize=5.6, fontweight="normal")
+        axes[0, k].plot([12, 112], [304, 304], color="white", lw=2, solid_capstyle="butt")
+        for ax in axes[:, k]:
+            ax.set(xticks=[], yticks=[])
+            ax.spines[:].set_visible(False)
+    axes[0, 0].text(12, 292, "100 m", color="white", fontsize=5)
+    return fig
