@@ -12,6 +12,7 @@ writes the small fixtures that the tests compare with: weights as `save_weights`
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +92,49 @@ def write_gcn(folder: Path) -> None:
     np.savez_compressed(folder / "keras_gcn.npz", x=padded, nodes=[len(x) for x in graphs], p=np.stack(p))
 
 
-if __name__ == "__main__":
+def timings(width: int, batch: int, graphs: int) -> dict:
+    """Functions that do one unit of work each: an S2 step and inference, a graph epoch and inference."""
+    rng = np.random.default_rng(0)
+    net, gcn = resnet3d11(width), instance_gcn()
+    net.compile(tf.keras.optimizers.Nadam(0.002), "categorical_crossentropy")
+    gcn.compile(tf.keras.optimizers.Nadam(0.01), "categorical_crossentropy")
+    patches, zones = rng.random((batch, 32, 32, 10, 1), np.float32), np.eye(17, dtype=np.float32)
+    x, y = rng.random((graphs, 50, 5), np.float32), zones[rng.integers(0, 17, graphs)]
+    a = np.stack([normalised_adjacency(g) for g in x]).astype(np.float32)
+    infer, infer_graphs = tf.function(lambda p: net(p, training=False)), tf.function(lambda *g: gcn(g, training=False))
+    targets = zones[rng.integers(0, 17, batch)]
+
+    def graph_epoch():
+        for k in range(0, graphs, 32):
+            gcn.train_on_batch([x[k : k + 32], a[k : k + 32]], y[k : k + 32])
+
+    def graph_inference():
+        for k in range(0, graphs, 32):
+            infer_graphs(tf.constant(x[k : k + 32]), tf.constant(a[k : k + 32])).numpy()
+
+    return {
+        "s2_training": lambda: net.train_on_batch(patches, targets),
+        "s2_inference": lambda: infer(tf.constant(patches)).numpy(),
+        "graph_epoch": graph_epoch,
+        "graph_inference": graph_inference,
+    }
+
+
+def serve(width: int, batch: int, graphs: int, threads: int) -> None:
+    """Answer each name of a unit of work on standard input with its seconds."""
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    work = timings(width, batch, graphs)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        start = time.perf_counter()
+        work[line.strip()]()
+        print(time.perf_counter() - start, flush=True)
+
+
+if __name__ == "__main__" and sys.argv[1] == "--serve":
+    serve(*map(int, sys.argv[2:]))
+elif __name__ == "__main__":
     target = Path(sys.argv[1])
     assert resnet3d11().count_params() == 3_548_049
     assert instance_gcn().count_params() == 5_073

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, LARGEST = -1, -3, 2**31 - 1  # malloc.h of glibc
 
-__all__ = ["cpu_count", "keep_freed_memory", "pick_device", "prepare_cpu", "seed_everything"]
+__all__ = ["bf16_pays", "cpu_count", "keep_freed_memory", "pick_device", "prepare_cpu", "seed_everything"]
 
 
 def cpu_count() -> int:
@@ -70,9 +70,7 @@ def prepare_cpu(threads: int | None = None) -> dict[str, object]:
         What was done: `allocator` (bool), `passive_wait` (bool: OpenMP threads sleep while they wait), `threads`.
     """
     late = "torch" in sys.modules and "OMP_WAIT_POLICY" not in os.environ
-    os.environ.setdefault(
-        "OMP_WAIT_POLICY", "PASSIVE"
-    )  # for this process if torch is not loaded yet, and for children
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # for this process if torch is not loaded yet, and for children
     allocator = keep_freed_memory()
     import torch
 
@@ -94,10 +92,20 @@ def pick_device(name: str | None = None) -> torch.device:
     return torch.device("cpu")
 
 
+def bf16_pays(device: torch.device | str = "cpu") -> bool:
+    """Whether bfloat16 is faster than float32 there: GPUs that have it, CPUs with AMX tiles (others emulate it)."""
+    import torch
+
+    if torch.device(device).type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return torch.device(device).type == "cpu" and supported is not None and bool(supported())
+
+
 def seed_everything(seed: int) -> None:
     """Seed Python, NumPy's global generator and torch (all devices)."""
     import torch
 
     random.seed(seed)
-    np.random.seed(seed % 2**32)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 (libraries below draw from the global generator)
     torch.manual_seed(seed)

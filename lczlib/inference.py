@@ -66,7 +66,9 @@ class Source:
     def __call__(self, rows: np.ndarray) -> tuple[Tensor, ...]:
         """(B, bands, H, W), or (B, M, F) and (B,)."""
         if isinstance(self.inputs, GraphSet):
-            parts = self.inputs.x[rows], self.inputs.nodes[rows]
+            nodes = self.inputs.nodes[rows]
+            most = max(int(nodes.max(initial=1)), 1)  # no padding beyond the largest graph of the batch
+            parts = self.inputs.x[rows, :most], nodes
             return tuple(torch.from_numpy(part).to(self.device) for part in parts)
         patches = torch.from_numpy(np.asarray(self.inputs[rows], dtype=np.float32)).to(self.device)
         return (patches.permute(0, 3, 1, 2).contiguous(),)

@@ -58,9 +58,16 @@ def test_device_and_cores():
     assert compute.pick_device().type in ("cpu", "cuda")
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/cpuinfo"), reason="Linux says what a processor has")
+def test_bf16_pays_where_the_processor_says_so():
+    with open("/proc/cpuinfo", encoding="ascii") as file:
+        assert compute.bf16_pays() == ("amx_tile" in file.read())
+    assert not compute.bf16_pays("meta")
+
+
 def test_seed_repeats_the_draws():
     def draws():
         compute.seed_everything(7)
-        return float(torch.rand(1)), float(np.random.rand())
+        return float(torch.rand(1)), float(np.random.rand())  # noqa: NPY002
 
     assert draws() == draws()

@@ -28,8 +28,8 @@ def every_position(model: ResNet3D11, x: torch.Tensor) -> torch.Tensor:
     """The network written out, all positions computed."""
     x = model.stem(x.permute(0, 2, 3, 1).unsqueeze(1)).relu()
     for block in model.blocks:
-        y = block.expand(block.spatial(block.reduce(x).relu()).relu())
-        x = (y + block.shortcut(x)).relu()
+        y = block.expand(block.spatial(block.reduce(x, block.stride).relu()).relu())
+        x = (y + block.shortcut(x, block.stride)).relu()
     return model.head(x.mean((2, 3, 4)))
 
 
@@ -45,7 +45,7 @@ def test_resnet_has_the_papers_numbers_and_shapes():
     first = [model.stem[0], model.blocks[0].reduce[0], model.blocks[0].spatial[0], model.blocks[0].expand[0]]
     assert [sum(p.numel() for p in layer.parameters()) for layer in first] == list(COUNTS.values())
     assert sum(isinstance(m, torch.nn.Conv3d) for m in model.modules()) == 13
-    assert [b.reduce[0].stride[0] for b in model.modules() if isinstance(b, Bottleneck)] == [1, 2, 2]
+    assert [b.stride for b in model.modules() if isinstance(b, Bottleneck)] == [1, 2, 2]
 
 
 @pytest.mark.parametrize("bands", [10, 9, 4])

@@ -17,16 +17,19 @@ __all__ = ["PAPER_NUMBERS", "Bottleneck", "ResNet3D11", "count_numbers", "set_ba
 class ConvNorm(nn.Sequential):
     """Convolution with `same` padding and bias, then batch normalisation with Keras's constants."""
 
-    def __init__(self, inputs: int, filters: int, kernel: int, stride: int = 1):
+    def __init__(self, inputs: int, filters: int, kernel: int):
         super().__init__(
-            nn.Conv3d(inputs, filters, kernel, stride, padding=kernel // 2),
+            nn.Conv3d(inputs, filters, kernel, padding=kernel // 2),
             nn.BatchNorm3d(filters, eps=KERAS_EPS, momentum=1 - KERAS_MOMENTUM),
         )
 
-    def forward(self, x: Tensor, stride: int | None = None) -> Tensor:
-        """The layer with its own stride, or with another: both read the same places (padding is centred)."""
+    def forward(self, x: Tensor, stride: int = 1) -> Tensor:
+        """(B, inputs, H, W, C) -> (B, filters, H / stride, W / stride, C / stride)."""
         conv, *norm = self
-        y = nn.functional.conv3d(x, conv.weight, conv.bias, stride or conv.stride, conv.padding)
+        if conv.kernel_size[0] == 1 and stride > 1 and not torch.is_autocast_enabled(x.device.type):
+            # the same numbers; in fp32 oneDNN is slow on the way back through strided 1x1x1 convolutions
+            x, stride = x[:, :, ::stride, ::stride, ::stride].contiguous(memory_format=torch.channels_last_3d), 1
+        y = nn.functional.conv3d(x, conv.weight, conv.bias, stride, conv.padding)
         return norm[0](y) if norm else y
 
 
@@ -41,10 +44,11 @@ class Bottleneck(nn.Module):
 
     def __init__(self, inputs: int, filters: int, stride: int):
         super().__init__()
-        self.reduce = ConvNorm(inputs, filters, 1, stride)
+        self.stride = stride
+        self.reduce = ConvNorm(inputs, filters, 1)
         self.spatial = ConvNorm(filters, filters, 3)
         self.expand = ConvNorm(filters, 4 * filters, 1)
-        self.shortcut = ConvNorm(inputs, 4 * filters, 1, stride)
+        self.shortcut = ConvNorm(inputs, 4 * filters, 1)
 
     def forward(self, x: Tensor, stride: int, every: int = 1) -> Tensor:
         """(B, inputs, H, W, C) -> (B, 4 filters, H', W', C').
