@@ -194,8 +194,8 @@ def map_scene(
         shutil.rmtree(parts.folder)
         raise ValueError(f"{s2 or rgb}: no window of 320 m has data enough; choose another scene")
     areas = write_map(out, job, parts, {"alpha": job.alpha, "streams": ", ".join(streams), "trained_on": trained_on})
-    del parts.p, parts.done
-    shutil.rmtree(parts.folder)
+    for stale in out.parent.glob(f".{out.stem}-*.parts"):
+        shutil.rmtree(stale)
     return MapResult(out, areas, warnings, missing)
 
 

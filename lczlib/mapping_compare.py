@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import rasterio
 from rasterio.enums import Resampling
+from rasterio.features import rasterize
 from rasterio.vrt import WarpedVRT
+from scipy.ndimage import uniform_filter
 
 from lczlib.data.rasters import one_line, open_raster
 from lczlib.metrics import confusion, scores
@@ -86,6 +89,51 @@ def compare_maps(here: str | Path, other: str | Path, band: int = 1, own_band: i
     facts = {"here": str(here), "other": str(other), "resampling": "nearest", "pixels": result.pixels}
     write_json(target.with_suffix(".json"), facts | {"scores": result.scores, "confusion": matrix})
     return result
+
+
+def majority(labels: np.ndarray, cell: int) -> tuple[np.ndarray, np.ndarray]:
+    """The commonest zone of each cell x cell block of labels (H, W) 1..17, and its share 0..1; rests are cut off."""
+    height, width = (length // cell for length in labels.shape)
+    blocks = labels[: height * cell, : width * cell].reshape(height, cell, width, cell)
+    counts = np.stack([(blocks == label).sum(axis=(1, 3)) for label in range(1, 18)], axis=-1)
+    return (counts.argmax(-1) + 1).astype(np.uint8), counts.max(-1) / cell**2
+
+
+def window_purity(labels: np.ndarray, cell: int, side: int = 32) -> np.ndarray:
+    """Share 0..1 of the side x side window around each cell x cell block that has the block's commonest zone.
+
+    Args:
+        labels: (H, W) 1..17 at 10 m; windows at the edge are mirrored.
+    """
+    commonest, _ = majority(labels, cell)
+    rows, cols = ((np.arange(length) * cell + cell // 2) for length in commonest.shape)
+    purity = np.zeros(commonest.shape)
+    for label in np.unique(commonest):
+        share = uniform_filter((labels == label).astype(np.float32), side)[np.ix_(rows, cols)]
+        purity[commonest == label] = share[commonest == label]
+    return purity
+
+
+def score_polygons(path: str | Path, polygons: gpd.GeoDataFrame, band: int = 2) -> dict[str, object]:
+    """Scores of a map inside labelled polygons (pixels whose centre lies in one).
+
+    Returns:
+        n (pixels), oa, oa_w, kappa, and `found`: for each zone of the polygons, the share of each zone mapped there.
+    """
+    with rasterio.open(path) as data:
+        shapes = zip(polygons.to_crs(data.crs).geometry, polygons["label"], strict=True)
+        truth = rasterize(shapes, data.shape, transform=data.transform, dtype="uint8")
+        mapped = np.where(truth > 0, data.read(band), 0)
+    both = mapped > 0
+    if not both.any():
+        raise ValueError(f"{path}: no polygon lies on this map; give polygons of the same place")
+    cm = confusion(truth[both], mapped[both])
+    found = {
+        CODES[row]: {CODES[col]: float(cm[row, col] / cm[row].sum()) for col in np.flatnonzero(cm[row])}
+        for row in np.flatnonzero(cm.sum(axis=1))
+    }
+    measured = scores(truth[both], mapped[both])
+    return {name: measured[name] for name in ("n", "oa", "oa_w", "kappa")} | {"found": found}
 
 
 def _labels(data: rasterio.DatasetReader | WarpedVRT, band: int, window, path: str | Path) -> np.ndarray:

@@ -8,13 +8,26 @@ import numpy as np
 import pandas as pd
 import pytest
 import rasterio
-from geodata import LEFT, TOP, UTM33, Bright, Coded, coded_scene, reflectance, write_s2, write_tif
+from geodata import (
+    LEFT,
+    TOP,
+    UTM33,
+    Bright,
+    Coded,
+    coded_scene,
+    reflectance,
+    square,
+    write_areas,
+    write_s2,
+    write_tif,
+)
 from rasterio.warp import transform
 
 from lczlib import mapping
 from lczlib.__main__ import main
+from lczlib.data.polygons import read_polygons
 from lczlib.mapping import map_scene
-from lczlib.mapping_compare import compare_maps
+from lczlib.mapping_compare import compare_maps, majority, score_polygons, window_purity
 from lczlib.mapping_output import COLORMAP, copies, filter_zones, gaussian
 from lczlib.mapping_streams import RunStream, open_streams
 from lczlib.mapping_windows import Axis
@@ -314,6 +327,32 @@ def test_a_map_in_another_crs_is_compared_by_nearest_neighbour(tmp_path):
     found = compare_maps(mine, _write_epsg4326(mine, tmp_path / "b.tif"))
     assert found.scores["oa"] > 0.93
     assert found.pixels > 0.98 * labels.size
+
+
+def test_majority_and_purity_tell_pure_places_from_transitions():
+    zones = np.full((160, 160), 6, np.uint8)
+    zones[:, 95:] = 17
+    commonest, share = majority(zones, 10)
+    assert (commonest[:, :9] == 6).all()
+    assert (commonest[:, 10:] == 17).all()
+    assert share[0, 9] == 0.5
+    purity = window_purity(zones, 10)
+    assert (purity[:, :7] == 1).all()
+    assert (purity[:, 9] < 0.7).all()
+
+
+def test_a_map_is_scored_inside_polygons(tmp_path):
+    labels = np.full((10, 10), 2, np.uint8)
+    labels[:, 5:] = 5
+    path = write_tif(tmp_path / "m.tif", labels[None], pixel=100.0)
+    areas = write_areas(tmp_path / "a.geojson", [("2", square(0, 0, 400)), ("5", square(300, 500, 400))])
+    found = score_polygons(path, read_polygons(areas)[0], band=1)
+    assert found["n"] == 32
+    assert found["oa"] == pytest.approx(24 / 32)
+    assert found["found"] == {"2": {"2": 1.0}, "5": {"2": 0.5, "5": 0.5}}
+    far = write_areas(tmp_path / "far.geojson", [("2", square(9e4, 0, 400))])
+    with pytest.raises(ValueError, match="no polygon lies on this map"):
+        score_polygons(path, read_polygons(far)[0], band=1)
 
 
 def test_maps_that_cannot_be_compared_say_why(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from geodata import GRASS, LEFT, TOP, UTM33, reflectance, square, write_areas, write_s2, write_tif
 from rasterio.warp import transform
 
+from lczlib.__main__ import main
 from lczlib.data import check, open_pairs
 from lczlib.data.layout import BANDS
 from lczlib.data.patches import OVER_EDGE, RGB_VOID, S2_VOID, TOO_SMALL, cut_patches
@@ -308,6 +309,16 @@ def test_each_fault_is_one_line_with_a_remedy(tmp_path, image, areas, make):
     assert says in str(fault.value)
     assert str(fault.value).startswith(str(culprit))
     assert "\n" not in str(fault.value)
+
+
+def test_the_command_line_cuts_or_says_why_not(tmp_path, image, areas, capsys):
+    s2 = write_s2(tmp_path / "s2.tif", image, "uint16", dn=True, offset=-1000)
+    arguments = ["patches", "--s2", str(s2), "--polygons", str(areas), "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--offset", "-1000", "--city", "here"]) == 0
+    assert "(LCZ 2: " in capsys.readouterr().out
+    assert main(arguments) == 1
+    error = capsys.readouterr().err.strip().splitlines()
+    assert error[-1].endswith("holds pairs already; name another folder, or add to them with --append")
 
 
 @pytest.mark.skipif(not (REAL / "berlin").exists(), reason="no folder of real samples (LCZ_REALDATA)")

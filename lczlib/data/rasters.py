@@ -24,6 +24,7 @@ from rasterio.warp import calculate_default_transform, reproject, transform, tra
 from rasterio.windows import Window
 
 from lczlib.data.layout import BANDS
+from lczlib.runs import atomic_path
 
 S2_PIXEL, RGB_PIXEL = 10.0, 1.0  # m
 ORDERS = {  # what a file without band names most likely holds; the physics test looks at the result
@@ -66,6 +67,19 @@ def open_raster(path: str | Path) -> rasterio.DatasetReader:
             f"{path}: its CRS cannot be transformed ({str(data.crs)[:40]}...); assign the true one"
         ) from None
     return data
+
+
+def write_raster(path: str | Path, image: np.ndarray, crs: str, left: float, top: float, pixel: float) -> Path:
+    """Write (H, W, bands) or (H, W) of any numeric type as a tiled, compressed GeoTIFF; corner and pixel in m."""
+    bands = np.atleast_3d(image)
+    height, width, count = bands.shape
+    profile = {"driver": "GTiff", "height": height, "width": width, "count": count, "dtype": bands.dtype, "crs": crs}
+    profile |= {"transform": Affine(pixel, 0, left, 0, -pixel, top), "tiled": True, "compress": "deflate"}
+    with atomic_path(path) as temporary, rasterio.open(temporary, "w", **profile) as file:
+        file.write(np.moveaxis(bands, -1, 0))
+        if count == len(BANDS):
+            file.descriptions = BANDS
+    return Path(path)
 
 
 def ground_pixel(data: rasterio.DatasetReader) -> float:
