@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.distributed as dist
+from joblib import Parallel, delayed, parallel_config
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -32,7 +34,7 @@ from lczlib.predictions import Predictions
 from lczlib.recipe import Recipe
 from lczlib.runs import Run, atomic_path
 
-__all__ = ["Recipe", "Result", "augment_patches", "load_model", "make_model", "predict", "train_stream"]
+__all__ = ["Recipe", "Result", "augment_patches", "load_model", "make_model", "predict", "train_many", "train_stream"]
 
 HISTORY = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "lr")
 
@@ -94,6 +96,13 @@ def train_stream(
                 split, index
             )
     return _read_result(run)
+
+
+def train_many(jobs: Iterable[dict[str, object]], workers: int = 1) -> list[Result]:
+    """`train_stream(**job)` for each job, several at a time in processes of one thread each; results in their order."""
+    jobs = list(jobs)
+    with parallel_config("loky", inner_max_num_threads=1):
+        return Parallel(workers if len(jobs) > 1 else 1)(delayed(train_stream)(**job) for job in jobs)
 
 
 def _aligned(inputs: Inputs, index: pd.DataFrame) -> Inputs:

@@ -14,7 +14,7 @@ from scipy import stats
 
 from lczlib.figures.base import ONE_COLUMN, STREAM_COLORS, STREAM_NAMES, TWO_COLUMNS
 
-__all__ = ["design_choices", "graph_of_instances", "interval", "network_costs", "training_curves"]
+__all__ = ["by_network", "design_choices", "graph_of_instances", "interval", "network_costs", "training_curves"]
 
 
 def training_curves(history: pd.DataFrame, stream: str) -> Figure:
@@ -135,6 +135,32 @@ def _design_panel(axis: Axes, rows: pd.DataFrame, value: str) -> None:
     for tick, design in zip(axis.get_yticklabels(), designs):
         if rows.loc[rows["design"] == design, "paper"].iloc[0]:
             tick.set_fontweight("bold")
+
+
+def by_network(frame: pd.DataFrame, value: str = "oa", label: str = "test OA") -> Figure:
+    """Segmentations as rows, one marker for each graph network: seeds small, means large with their 95 % interval.
+
+    Args:
+        frame: segmentation, network, seed, `value`.
+    """
+    places, networks = list(dict.fromkeys(frame["segmentation"])), list(dict.fromkeys(frame["network"]))
+    fig, axis = plt.subplots(figsize=(ONE_COLUMN * 1.35, 0.7 + 0.42 * len(places)))
+    for k, network in enumerate(networks):
+        shift = 0.22 * (k - (len(networks) - 1) / 2)
+        color, marker = plt.get_cmap("Dark2")(k), "osDv^"[k % 5]
+        for place, segmentation in enumerate(places):
+            rows = frame[(frame["segmentation"] == segmentation) & (frame["network"] == network)]
+            low, high = interval(rows[value])
+            if np.isfinite(low):
+                axis.plot([low, high], [place + shift] * 2, color=color, linewidth=2, alpha=0.35)
+            axis.plot(rows[value], [place + shift] * len(rows), marker, color=color, markersize=2, alpha=0.7)
+            name = network if place == 0 else None
+            axis.plot(rows[value].mean(), place + shift, marker, color=color, markersize=5, label=name)
+    axis.set_yticks(range(len(places)), places)
+    axis.set(xlabel=label, ylim=(len(places) - 0.5, -0.5))
+    axis.grid(axis="x")
+    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return fig
 
 
 def network_costs(table: pd.DataFrame) -> Figure:
