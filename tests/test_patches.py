@@ -220,7 +220,8 @@ def reordered(*places):
 
 @pytest.mark.parametrize(("change", "says"), [
     (reordered(2, 1, 0, 3, 4, 5, 6, 7, 8, 9), "band order"), (reordered(0, 1, 2, 6, 3, 4, 5, 7, 8, 9), "band order"),
-    (reordered(0, 1, 2, 3, 4, 5, 6, 8, 9, 7), "band order"), (lambda sample: sample + 0.1, "--offset -1000"),
+    (reordered(0, 1, 2, 3, 4, 5, 6, 8, 9, 7), "band order"), (reordered(*range(9, -1, -1)), "band order"),
+    (lambda sample: sample + 0.1, "--offset -1000"),
     (lambda sample: sample - 0.1, "applied twice"), (lambda sample: sample * 1e-4, "--units"),
 ])  # fmt: skip
 def test_physics_doubts_wrong_orders_offsets_and_units(image, change, says):
