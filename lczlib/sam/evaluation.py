@@ -33,9 +33,9 @@ def overlaps(masks: np.ndarray, instances: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def score(
-    found: Sequence[Masks], instances: Sequence[np.ndarray], least: int = 100, level: float = 0.5
+    found: Sequence[Masks], instances: Sequence[np.ndarray], least: int = 100, level: float = 0.5, most: int = 50
 ) -> dict[str, object]:
-    """Two numbers over all scenes, and what lies behind them.
+    """How well the masks of scenes meet their true instances.
 
     Args:
         found: masks of each scene, as `generate_masks` gives them.
@@ -43,19 +43,22 @@ def score(
 
     Returns:
         `found`: share of instances of at least `least` px that some mask meets with IoU >= `level`;
-        `mask_iou`: mean over masks of the best IoU with any instance; `masks` and `instances` a scene; `found_by_size`.
+        `found_largest`: the same among the `most` largest instances of each scene (more masks than that are not kept);
+        `mask_iou`: mean over masks of the best IoU with any instance; `masks`, `instances` a scene; `found_by_size`.
     """
     tables = [overlaps(masks, ids) for (masks, _), ids in zip(found, instances)]
     best = np.concatenate([iou.max(1, initial=0) for iou, _ in tables])
-    hit = np.concatenate([iou.max(0, initial=0) for iou, _ in tables])
+    hit = np.concatenate([iou.max(0, initial=0) for iou, _ in tables]) >= level
     area = np.concatenate([areas for _, areas in tables])
+    rank = np.concatenate([np.argsort(np.argsort(-areas, kind="stable")) for _, areas in tables])
     classes = {
-        f"{low}-{high}": float((hit[(area >= low) & (area < high)] >= level).mean())
+        f"{low}-{high}": float(hit[(area >= low) & (area < high)].mean())
         for low, high in pairwise(SIZES)
         if ((area >= low) & (area < high)).any()
     }
     return {
-        "found": float((hit[area >= least] >= level).mean()),
+        "found": float(hit[area >= least].mean()),
+        "found_largest": float(hit[(area >= least) & (rank < most)].mean()),
         "mask_iou": float(best.mean()),
         "masks": len(best) / len(tables),
         "instances": float((area >= least).sum() / len(tables)),
@@ -63,27 +66,27 @@ def score(
     }
 
 
-def reachable(instances: Sequence[np.ndarray], settings: MaskSettings = PAPER, least: int = 100) -> float:
-    """Share of instances that a perfect model could find: a point of the grid or of a crop's grid falls on them, and
-    they are among the largest `max_masks` of those. What the paper's settings allow at best.
+def reachable(instances: Sequence[np.ndarray], settings: MaskSettings = PAPER, least: int = 100) -> dict[str, float]:
+    """What a perfect model could find with these settings, as `score` names it: an instance counts when a point of the
+    grid or of a crop's grid falls on it and it is among the largest `max_masks` of those.
     """
     from segment_anything.utils.amg import build_point_grid
 
-    from .masks import _crops
+    from .masks import _crops, _whole_if_none
 
-    hits = total = 0
+    found = []
     for ids in instances:
-        seen = set()
+        seen: set[int] = set()
         for crop, layer in zip(*_crops(ids.shape, settings)):
             side = int(settings.points_per_side / settings.crop_n_points_downscale_factor**layer)
             x, y = (build_point_grid(side) * (crop[2] - crop[0], crop[3] - crop[1]) + crop[:2]).astype(int).T
             seen |= set(ids[y, x].tolist())
         numbers, areas = np.unique(ids[ids > 0], return_counts=True)
-        reached = np.isin(numbers, list(seen)) & (areas >= settings.min_area)
-        order = np.argsort(-areas * reached, kind="stable")[: settings.max_masks]
-        hits += int((reached[order] & (areas[order] >= least)).sum())
-        total += int((areas >= least).sum())
-    return hits / max(total, 1)
+        kept = numbers[np.isin(numbers, list(seen)) & (areas >= settings.min_area)]
+        kept = sorted(kept, key=lambda n: -areas[numbers == n][0])
+        found.append(_whole_if_none(ids[None] == np.array(kept, ids.dtype)[:, None, None], settings))
+    limits = score(found, instances, least)
+    return {name: limits[name] for name in ("found", "found_largest")}
 
 
 def calibrate(sam: Sam, scenes: Sequence[np.ndarray], instances: Sequence[np.ndarray]) -> tuple[Sam, dict[str, object]]:
@@ -91,7 +94,8 @@ def calibrate(sam: Sam, scenes: Sequence[np.ndarray], instances: Sequence[np.nda
 
     Two numbers are chosen by the automatic masks they give and written into the weights: a factor on the mask logits
     (no mask changes, but stability is measured in logits, whose unit SAM's training set) and a shift of the predicted
-    IoU (so that 0.88 separates what is worth keeping). Chosen is the best smaller one of `found` and `mask_iou`.
+    IoU (so that 0.88 separates what is worth keeping). Chosen is the pair with the largest smaller one of
+    `found_largest` and `mask_iou`.
     """
     trials = []
     for factor in (1.0, 2.0, 4.0, 8.0):
@@ -99,7 +103,9 @@ def calibrate(sam: Sam, scenes: Sequence[np.ndarray], instances: Sequence[np.nda
             trial = with_calibration(sam, factor, 0.0)
             found = generate_masks(trial, scenes, replace(MaskSettings(bf16=True), pred_iou_thresh=level))
             trials.append({"factor": factor, "level": level, **score(found, instances)})
-    best = max(trials, key=lambda t: min(t["found"], t["mask_iou"]) + 0.1 * (t["found"] + t["mask_iou"]))
+    best = max(
+        trials, key=lambda t: min(t["found_largest"], t["mask_iou"]) + 0.1 * (t["found_largest"] + t["mask_iou"])
+    )
     shift = MaskSettings().pred_iou_thresh - best["level"]
     return with_calibration(sam, best["factor"], shift), {"factor": best["factor"], "shift": shift, "trials": trials}
 

@@ -53,6 +53,11 @@ class MaskSettings:
     bf16: bool = False
     prompts_per_pass: int = 64
 
+    @classmethod
+    def demo(cls) -> MaskSettings:
+        """For many images on a laptop: no crops, half precision; a departure from the paper, some 4 times faster."""
+        return cls(crop_n_layers=0, bf16=True)
+
     def generator_arguments(self) -> dict[str, float]:
         """The keyword arguments that give SamAutomaticMaskGenerator the same settings."""
         own = ("min_area", "max_masks", "bf16", "prompts_per_pass")
@@ -190,6 +195,8 @@ def _crop_masks(
         keep = (
             iou > settings.pred_iou_thresh if settings.pred_iou_thresh > 0 else torch.ones_like(iou, dtype=torch.bool)
         )
+        if not keep.any():
+            continue
         logits = decoding.make_masks(decoder, tokens, keys, tuple(image.shape[2:]), keep)
         for small, score in zip(logits.split(CHUNK), iou[keep].split(CHUNK)):
             full = _full_size(sam, small.float(), size)

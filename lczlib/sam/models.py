@@ -119,23 +119,30 @@ def build_nano(size: int = 320, dim: int = 128) -> Sam:
 
     tokens = size // NanoEncoder.stride
     transformer = TwoWayTransformer(depth=2, embedding_dim=dim, num_heads=4, mlp_dim=4 * dim)
-    return Sam(
+    sam = Sam(
         NanoEncoder(size, dim),
         PromptEncoder(
             embed_dim=dim, image_embedding_size=(tokens, tokens), input_image_size=(size, size), mask_in_chans=16
         ),
         MaskDecoder(transformer_dim=dim, transformer=transformer, iou_head_hidden_dim=2 * dim),
     ).eval()
+    # SAM's random frequencies tell 160 px apart; half a token takes finer ones
+    sam.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix *= torch.logspace(-0.3, 0.9, dim // 2)
+    return sam
 
 
 class NanoEncoder(nn.Module):
     """A small convolutional image encoder: (B, 3, 320, 320) -> (B, 128, 20, 20).
 
-    A pyramid of strides 4, 8 and 16, brought together again from coarse to fine; the fine maps' pixels become channels
-    of the one token that covers them, so that the decoder, which refines a token to 4 x 4 places, finds their detail.
+    A pyramid of strides 4, 8 and 16, brought together again from coarse to fine. From the finest map each place also
+    says whether it is a boundary, where the centre of its instance lies and how large that is; the centre is written as
+    sines and cosines, so that places of one instance carry one code. The fine maps' pixels become channels of the one
+    token that covers them: the decoder refines a token to 4 x 4 places and finds their detail there.
     """
 
-    stride = 16
+    stride = 16  # px a token
+    reach = 32.0  # px, unit of the offsets to an instance's centre
+    waves = (1, 2, 4, 8, 16)  # periods of the centre's code over the image
 
     def __init__(self, img_size: int = 320, dim: int = 128, widths: tuple[int, int, int] = (32, 64, 160)):
         super().__init__()
@@ -147,17 +154,33 @@ class NanoEncoder(nn.Module):
         self.to_middle, self.merge_middle = nn.Conv2d(c, b, 1), nn.Sequential(_Residual(b), _Residual(b))
         self.to_fine, self.merge_fine = nn.Conv2d(b, a, 1), _Residual(a)
         self.squeeze = nn.Conv2d(a, a // 2, 1)
-        self.neck = nn.Conv2d(c + 4 * b + 8 * a, dim, 1)
+        self.dense = nn.Conv2d(a, 4, 1)  # boundary, offset x and y, log size
+        self.neck = nn.Conv2d(c + 4 * b + 8 * a + 16 * (2 + 4 * len(self.waves)), dim, 1)
 
-    def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Embedding (B, dim, H/16, W/16) and the fine map (B, 32, H/4, W/4) it was made from."""
+    def features(self, x: Tensor, corner: tuple[int, int] = (0, 0)) -> tuple[Tensor, Tensor]:
+        """Embedding (B, dim, H/16, W/16) and the dense maps (B, 4, H/4, W/4): boundary logit, offset x, y, log size.
+
+        Args:
+            x: normalised RGB (B, 3, H, W), at most `img_size` px.
+            corner: row and column of the first token in the full grid, when x is a window.
+        """
         fine = self.fine(x.contiguous(memory_format=torch.channels_last))
         middle = self.middle(fine)
         coarse = self.coarse(middle)
         middle = self.merge_middle(middle + F.interpolate(self.to_middle(coarse), scale_factor=2))
         fine = self.merge_fine(fine + F.interpolate(self.to_fine(middle), scale_factor=2))
-        all_ = torch.cat([coarse, F.pixel_unshuffle(middle, 2), F.pixel_unshuffle(self.squeeze(fine), 4)], 1)
-        return self.neck(all_), fine
+        dense = self.dense(fine).float()
+        fine = torch.cat([self.squeeze(fine), self._code(dense, corner).to(fine.dtype)], 1)
+        return self.neck(torch.cat([coarse, F.pixel_unshuffle(middle, 2), F.pixel_unshuffle(fine, 4)], 1)), dense
+
+    def _code(self, dense: Tensor, corner: tuple[int, int]) -> Tensor:
+        """Dense maps (B, 4, h, w) -> boundary probability, log size and the centre's code (B, 22, h, w)."""
+        start = torch.tensor(corner, device=dense.device) * self.stride + 2.0
+        y, x = (torch.arange(n, device=dense.device) * 4.0 + s for n, s in zip(dense.shape[2:], start))
+        centre = dense[:, 1:3] * self.reach + torch.stack(torch.broadcast_tensors(x, y[:, None]))
+        waves = torch.tensor(self.waves, device=dense.device)[:, None, None, None]
+        phase = (centre[:, None] * (2 * torch.pi * waves / self.img_size)).flatten(1, 2)
+        return torch.cat([dense[:, :1].sigmoid(), dense[:, 3:], phase.sin(), phase.cos()], 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: normalised RGB (B, 3, H, W); see `features`."""

@@ -171,14 +171,22 @@ def _spread_dask(
     from distributed import as_completed as as_done
 
     try:
-        client = Client(address, timeout="10s", set_as_default=False)
+        client = Client(address, timeout="5s", set_as_default=False)
     except (OSError, ValueError) as fault:
         raise ValueError(f"{address}: no Dask scheduler there ({str(fault).splitlines()[0][:80]}); start one") from None
     with client:
-        futures = [client.submit(_compute_alone, client.scatter(s), *job, pure=False, retries=2) for s in stacks]
-        for future, records in as_done(futures, with_results=True):
-            yield records
-            future.release()
+        running = as_done(loop=client.loop)
+        ahead = 2 * max(2, sum(client.ncores().values()))  # images travel inside tasks: few at a time, none is lost
+
+        def submit() -> None:
+            if (stack := next(stacks, None)) is not None:
+                running.add(client.submit(_compute_alone, stack, *job, pure=False))
+
+        for _ in range(ahead):
+            submit()
+        for future in running:
+            submit()
+            yield future.result()
 
 
 def _one_thread() -> None:

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import argparse
 import copy
+import math
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +31,6 @@ from .models import NanoEncoder, build_sam
 
 Scenes = tuple[np.ndarray, np.ndarray]  # RGB (N, 320, 320, 3) uint8, instance ids (N, 320, 320) uint16
 STRIDE = 4  # of the dense targets and of the decoder's masks, px
-REACH = 32.0  # px, unit of the offsets to an instance's centre
 
 
 @dataclass(frozen=True)
@@ -39,25 +40,25 @@ class Plan:
     window: int = 160
     windows: int = 16
     prompts: int = 16
-    rate: float = 2e-3
+    rate: float = 1e-3
     dense_first: float = 0.1  # share of the training in which only the encoder learns, from the dense targets
     wide_last: float = 0.25  # share at the end with windows of 320 px
     scales: tuple[float, float] = (0.9, 1.7)  # the generator sees scenes at 1 (image) and 1.5 (crops)
+    balance_until: float = 0.4  # share of the training over which the balanced cross-entropy fades out
     least: int = 30  # px in the window, instances below are not asked for
 
 
 class NanoTrainer(nn.Module):
-    """The model in training, beside it dense heads: boundary (1), offset to the instance's centre (2), log size (1)."""
+    """The model in training: windows instead of images, prompts of many windows at once."""
 
     def __init__(self) -> None:
         super().__init__()
         self.sam = build_sam("nano").train()
-        self.dense = nn.Conv2d(self.sam.image_encoder.squeeze.in_channels, 4, 1)
+        _look_where_asked(self.sam.mask_decoder)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """images (B, 3, S, S) RGB 0..255 -> embeddings (B, C, S/16, S/16), dense maps (B, 4, S/4, S/4)."""
-        embedding, fine = self.sam.image_encoder.features((images - self.sam.pixel_mean) / self.sam.pixel_std)
-        return embedding, self.dense(fine)
+    def forward(self, images: Tensor, corner: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Windows (B, 3, S, S) RGB 0..255 -> embeddings (B, C, S/16, S/16), dense maps (B, 4, S/4, S/4)."""
+        return self.sam.image_encoder.features((images - self.sam.pixel_mean) / self.sam.pixel_std, corner)
 
     def prompt(
         self, embedding: Tensor, prompts: Tensor, boxes: Tensor, corner: tuple[int, int]
@@ -87,6 +88,18 @@ class NanoTrainer(nn.Module):
         every = torch.ones(len(tokens), 3, dtype=torch.bool)
         logits = decoding.make_masks(self.sam.mask_decoder, tokens, keys, tuple(image.shape[2:]), every)
         return logits.unflatten(0, (-1, 3)), decoding.predict_iou(self.sam.mask_decoder, tokens)
+
+
+@torch.no_grad()
+def _look_where_asked(decoder: Any, gain: float = 2.0) -> None:
+    """Start all attention between prompt and image with equal projections of queries and keys: both carry the same code
+    of their place, so that a point looks at its surroundings from the first step on instead of having to learn it.
+    """
+    layers = decoder.transformer.layers
+    parts = [part for layer in layers for part in (layer.cross_attn_token_to_image, layer.cross_attn_image_to_token)]
+    for part in (*parts, decoder.transformer.final_attn_token_to_image):
+        nn.init.orthogonal_(part.q_proj.weight, gain)
+        part.k_proj.weight.copy_(part.q_proj.weight)
 
 
 def cut(
@@ -124,7 +137,7 @@ def dense_targets(ids: Tensor) -> tuple[Tensor, Tensor]:
     area = torch.bincount(flat).clamp(min=1)
     x = at.expand(len(ids), size, size)
     y = at[:, None].expand(len(ids), size, size)
-    to_x, to_y = (((torch.bincount(flat, v.flatten()) / area)[flat].view_as(v) - v) / REACH for v in (x, y))
+    to_x, to_y = (((torch.bincount(flat, v.flatten()) / area)[flat].view_as(v) - v) / NanoEncoder.reach for v in (x, y))
     log_size = area[flat].view(ids.shape).log() / 4 - 1.5
     rest = torch.stack([to_x.float(), to_y.float(), log_size], 1)[..., STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE]
     return torch.cat([edge, rest], 1), ids[:, STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE] > 0
@@ -163,35 +176,46 @@ def sample_prompts(ids: np.ndarray, plan: Plan, rng: np.random.Generator) -> tup
     return points.clip(0, size - 1), boxes, wanted
 
 
-def prompt_loss(logits: Tensor, predicted: Tensor, ids: Tensor, wanted: Tensor) -> tuple[Tensor, dict[str, float]]:
+def prompt_loss(
+    logits: Tensor, predicted: Tensor, ids: Tensor, wanted: Tensor, balance: float
+) -> tuple[Tensor, dict[str, float]]:
     """SAM's loss for masks asked for at prompts.
 
     Args:
         logits: (B P, 3, s, s). predicted: (B P, 3) IoU. ids: (B, S, S). wanted: (B, P) instance ids, 0 = no instance
             there: then only the predicted IoU learns (to be 0).
+        balance: weight of a cross-entropy in which mask and rest count the same; without it the first hundreds of steps
+            learn only that most places are outside.
     """
     step = 2
     truth = (ids[:, None, step // 2 :: step, step // 2 :: step] == wanted[..., None, None]).flatten(0, 1)  # (B P, z, z)
-    asked = (wanted > 0).flatten()
-    logits = F.interpolate(logits.float(), truth.shape[-2:], mode="bilinear", align_corners=False)
+    asked, size = (wanted > 0).flatten(), truth.shape[-2:]
     with torch.no_grad():
-        found = logits > 0
+        found = F.interpolate(logits.float(), size, mode="bilinear", align_corners=False) > 0
         both = (found & truth[:, None]).flatten(2).sum(2)
         iou = both / (found | truth[:, None]).flatten(2).sum(2).clamp(min=1) * asked[:, None]
+        coarse = F.avg_pool2d(truth[:, None].float(), STRIDE // step)
+        p = torch.sigmoid(logits.float())
+        best = ((p * coarse).sum((2, 3)) / (p.sum((2, 3)) + coarse.sum((2, 3)) + 1)).argmax(1)
     score = F.mse_loss(predicted.float(), iou)
-    logits, target = logits[asked].flatten(2), truth[asked].flatten(1)[:, None].float()
-    p = torch.sigmoid(logits)
-    entropy = F.binary_cross_entropy_with_logits(logits, target.expand_as(logits), reduction="none")
-    wrong = (p - target).abs()
-    focal = ((0.25 * target + 0.75 * (1 - target)) * wrong * wrong * entropy).mean(2)
-    dice = 1 - (2 * (p * target).sum(2) + 1) / (p.sum(2) + target.sum(2) + 1)
-    best = (20 * focal + dice).min(1).values.mean() if len(logits) else logits.sum()
+    chosen = logits[torch.arange(len(best)), best][asked].float()
+    chosen = F.interpolate(chosen[:, None], size, mode="bilinear", align_corners=False).flatten(1)
+    target = truth[asked].flatten(1).float()
+    p = torch.sigmoid(chosen)
+    entropy = F.binary_cross_entropy_with_logits(chosen, target, reduction="none")
+    focal = ((0.25 * target + 0.75 * (1 - target)) * (p - target) ** 2 * entropy).mean(1)
+    dice = 1 - (2 * (p * target).sum(1) + 1) / (p.sum(1) + target.sum(1) + 1)
+    loss = 20 * focal + dice
+    if balance > 0:
+        share = target.mean(1, keepdim=True)
+        loss = loss + balance * (entropy * (target / share.clamp(min=1e-4) + (1 - target) / (1 - share + 1e-4))).mean(1)
+    loss = loss.sum() / asked.sum().clamp(min=1)
     facts = {
-        "best": float(best.detach()),
+        "best": float(loss.detach()),
         "iou": float(iou[asked].max(1).values.mean()),
         "score": float(score.detach()),
     }
-    return best + score, facts
+    return loss + score, facts
 
 
 def batch(scenes: Scenes, plan: Plan, size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, list[Tensor]]:
@@ -213,54 +237,84 @@ def losses(
     room = (trainer.sam.image_encoder.img_size - size) // NanoEncoder.stride + 1
     corner = (int(rng.integers(room)), int(rng.integers(room)))
     with torch.autocast("cpu", torch.bfloat16):
-        embedding, maps = trainer(images)
-        dense = dense_loss(maps.float(), *dense_targets(ids))
+        embedding, maps = trainer(images, corner)
+        dense = dense_loss(maps, *dense_targets(ids))
         if done < plan.dense_first:
             return dense, {"dense": float(dense.detach())}
         logits, predicted = trainer.prompt(embedding, points, boxes, corner)
-    prompted, facts = prompt_loss(logits, predicted, ids, wanted)
+    prompted, facts = prompt_loss(logits, predicted, ids, wanted, max(0.0, 1 - done / plan.balance_until))
     return dense + prompted, {"dense": float(dense.detach()), **facts}
 
 
 def train(
-    scenes: Scenes, state_path: Path, plan: Plan, minutes: float | None, steps: int | None, seed: int
-) -> NanoTrainer:
+    scenes: Scenes, state_path: Path, plan: Plan, minutes: float | None, steps: int | None, seed: int, rank: int = 0
+) -> None:
     """Train, or go on from `state_path` (written every two minutes); ends after `minutes` of training or `steps`.
 
-    Returns:
-        The trainer with the exponential average of its weights.
+    Where torch.distributed is initialised its processes share each step: own windows each, gradients averaged.
     """
     torch.manual_seed(seed)
-    trainer, start, spent, history = NanoTrainer(), 0, 0.0, []
+    trainer, state = NanoTrainer(), {"step": 0, "spent": 0.0, "history": []}
     average = copy.deepcopy(trainer)
     optimizer = torch.optim.AdamW(trainer.parameters(), plan.rate, weight_decay=0.02, betas=(0.9, 0.98))
     if state_path.exists():
         state = torch.load(state_path, weights_only=True)
-        trainer.load_state_dict(state["model"])
-        average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        start, spent, history = state["step"], state["spent"], state["history"]
-    clock, saved, step = time.monotonic() - spent, time.monotonic(), start
-    while (done := step / steps if steps else (time.monotonic() - clock) / 60 / (minutes or 1)) < 1:
+        for name, part in (("model", trainer), ("average", average), ("optimizer", optimizer)):
+            part.load_state_dict(state[name])
+    step, history, saved = state["step"], state["history"], time.monotonic()
+    clock = saved - state["spent"]
+    while (done := _agree(step / steps if steps else (time.monotonic() - clock) / 60 / (minutes or 1))) < 1:
         for group in optimizer.param_groups:
-            group["lr"] = plan.rate * min(1, (step + 1) / 100) * (0.5 + 0.5 * np.cos(np.pi * done) + 0.01)
-        loss, facts = losses(trainer, plan, scenes, done, np.random.default_rng((seed, step)))
+            group["lr"] = plan.rate * min(1, (step + 1) / 100) * (0.51 + 0.5 * math.cos(math.pi * done))
+        loss, facts = losses(trainer, plan, scenes, done, np.random.default_rng((seed, step, rank)))
         optimizer.zero_grad()
         loss.backward()
+        _share(trainer)
         nn.utils.clip_grad_norm_(trainer.parameters(), 1.0)
         optimizer.step()
         _follow(average, trainer, min(0.998, step / (step + 20)))
         history.append(facts)
         step += 1
-        if step % 50 == 0:
+        if step % 50 == 0 and rank == 0:
             recent = {k: round(float(np.mean([h[k] for h in history[-50:] if k in h])), 4) for k in facts}
             print(f"step {step} done {done:.3f} {time.monotonic() - clock:.0f} s {recent}", flush=True)
-        if time.monotonic() - saved > 120:
+        if time.monotonic() - saved > 120 and rank == 0:
             saved = time.monotonic()
             _save(state_path, trainer, average, optimizer, step, saved - clock, history)
-    _save(state_path, trainer, average, optimizer, step, time.monotonic() - clock, history)
-    average.steps, average.minutes = step, (time.monotonic() - clock) / 60
-    return average.eval()
+    if rank == 0:
+        _save(state_path, trainer, average, optimizer, step, time.monotonic() - clock, history)
+
+
+def _agree(done: float) -> float:
+    """The first process's `done` for all: they must stop, and change the recipe, at the same step."""
+    shared = torch.tensor(done, dtype=torch.float64)
+    if torch.distributed.is_initialized():
+        torch.distributed.broadcast(shared, 0)
+    return float(shared)
+
+
+def _share(trainer: nn.Module) -> None:
+    """Average the gradients over all processes."""
+    if not torch.distributed.is_initialized():
+        return
+    gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in trainer.parameters()]
+    flat = torch.cat([g.flatten() for g in gradients])
+    torch.distributed.all_reduce(flat)
+    flat /= torch.distributed.get_world_size()
+    for p, part in zip(trainer.parameters(), flat.split([g.numel() for g in gradients])):
+        p.grad = part.view_as(p)
+
+
+def _work(rank: int, world: int, options: argparse.Namespace) -> None:
+    """One training process; alone it uses every core, beside others one thread."""
+    from lczlib.compute import prepare_cpu
+
+    prepare_cpu(1 if world > 1 else None)
+    if world > 1:
+        meeting = f"file://{(options.work / f'meeting-{os.getppid()}').resolve()}"
+        torch.distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=world)
+    scenes = scenes_of(options.work / "train", options.count, range(6), options.seed)
+    train(scenes, options.work / "state.pt", Plan(), options.minutes, options.steps, options.seed, rank)
 
 
 @torch.no_grad()
@@ -345,17 +399,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, help="training steps: reproducible, unlike minutes")
     parser.add_argument("--count", type=int, default=3060, help="training scenes")
     parser.add_argument("--test", type=int, default=200, help="test scenes")
+    parser.add_argument("--workers", type=int, default=2, help="training processes")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     if not (options.minutes or options.steps):
         parser.error("give --minutes or --steps")
-    from lczlib.compute import prepare_cpu
-
-    prepare_cpu()
-    plan, scenes = Plan(), scenes_of(options.work / "train", options.count, range(6), seed=options.seed)
-    trainer = train(scenes, options.work / "state.pt", plan, options.minutes, options.steps, options.seed)
-    facts = {"steps": trainer.steps, "minutes": trainer.minutes, "scenes": options.count, "seed": options.seed}
-    print(finish(trainer, options.work, options.out, plan, facts, options.test)["test"])
+    scenes_of(options.work / "train", options.count, range(6), options.seed)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    torch.multiprocessing.spawn(_work, (options.workers, options), nprocs=options.workers)
+    state = torch.load(options.work / "state.pt", weights_only=True)
+    trainer = NanoTrainer()
+    trainer.load_state_dict(state["average"])
+    facts = {"steps": state["step"], "minutes": state["spent"] / 60, "scenes": options.count, "seed": options.seed}
+    facts["processes"] = options.workers
+    print(finish(trainer.eval(), options.work, options.out, Plan(), facts, options.test)["test"])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,159 @@
+"""What instance masks cost, as ratios taken inside one run: `python benchmarks/sam.py OUT.json [--quick]`.
+
+Variants take turns on the same images, medians are compared: absolute times depend on the machine and on what else it
+does, ratios much less. Reference: segment_anything's SamAutomaticMaskGenerator with the same weights and settings, the
+allocator mended on both sides; and once more in a process where it is not, as its users meet it. vit_b has random
+weights (its time does not depend on them) and thresholds of 0 for the same reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from lczlib.compute import cpu_count, prepare_cpu
+
+prepare_cpu(int(os.environ.get("OMP_NUM_THREADS") or cpu_count()))
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+
+from lczlib.graphs import node_features  # noqa: E402
+from lczlib.runs import write_json  # noqa: E402
+from lczlib.sam import MaskSettings, generate_masks, load_sam  # noqa: E402
+from lczlib.sam.models import build_sam  # noqa: E402
+from lczlib.synthetic import generate_scene  # noqa: E402
+
+PAPER = MaskSettings()
+
+
+def generator(sam: torch.nn.Module, settings: MaskSettings) -> Callable[[np.ndarray], object]:
+    """segment_anything's own generator as a function of an image; an image without any mask gives None (it raises)."""
+    from segment_anything import SamAutomaticMaskGenerator
+
+    made = SamAutomaticMaskGenerator(sam, **settings.generator_arguments())
+
+    def run(image: np.ndarray) -> object:
+        try:
+            return made.generate(image)
+        except IndexError:
+            return None
+
+    return run
+
+
+def turns(variants: dict[str, Callable[[np.ndarray], object]], images: list[np.ndarray]) -> dict[str, float]:
+    """Median seconds an image of each variant, taking turns; one turn before counting."""
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
+    for number, image in enumerate([images[0], *images]):
+        for name, work in variants.items():
+            start = time.perf_counter()
+            work(image)
+            if number:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def masks_of(sam: torch.nn.Module, settings: MaskSettings, images: list[np.ndarray]) -> dict[str, float]:
+    """The generator against ours in fp32 and in bf16."""
+    half = replace(settings, bf16=True)
+    variants = {
+        "generator": generator(sam, settings),
+        "ours": lambda image: generate_masks(sam, [image], settings),
+        "ours_bf16": lambda image: generate_masks(sam, [image], half),
+    }
+    seconds = turns(variants, images)
+    ratios = {f"times_faster_{name}": seconds["generator"] / seconds[name] for name in ("ours", "ours_bf16")}
+    return {**{f"seconds_{name}": value for name, value in seconds.items()}, **ratios}
+
+
+def untouched(images: list[np.ndarray]) -> float:
+    """Median seconds an image of the generator (nano) in a process with the allocator as it comes."""
+    code = (
+        "import sys, time, statistics, numpy as np; from lczlib.sam import MaskSettings, load_sam; "
+        "from segment_anything import SamAutomaticMaskGenerator as G; "
+        "g = G(load_sam('nano'), **MaskSettings().generator_arguments()); s = []\n"
+        "for image in np.load(sys.argv[1]):\n"
+        "    t = time.perf_counter(); g.generate(image); s.append(time.perf_counter() - t)\n"
+        "print(statistics.median(s[1:]))"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "images.npy"
+        np.save(path, np.stack(images))
+        environment = os.environ | {"LCZLIB_MALLOPT": "0", "OMP_NUM_THREADS": str(torch.get_num_threads())}
+        out = subprocess.run([sys.executable, "-c", code, path], env=environment, capture_output=True, check=True)
+    return float(out.stdout)
+
+
+def published_features(image: np.ndarray, masks: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Node features by the loop that the paper's code describes: the whole image masked once a mask and channel."""
+    x = np.zeros((len(masks), 5))
+    for i, (mask, box) in enumerate(zip(masks, boxes)):
+        part = image * mask[:, :, None]
+        x[i, :3] = [part[:, :, c][mask].mean() / 255 for c in range(3)]
+        x[i, 3:] = (box[0] + box[2] / 2) / 320, (box[1] + box[3] / 2) / 320
+    return x
+
+
+def features(images: list[np.ndarray], found: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
+    """Node features in memory, and with files: npz of masks and image resized again for each, against packed bits."""
+    from lczlib.sam.store import _pack, _unpack
+
+    with tempfile.TemporaryDirectory() as folder:
+        records, paths = [], []
+        for i, (image, (masks, boxes)) in enumerate(zip(images, found)):
+            paths.append(Path(folder) / f"{i}.npz")
+            np.savez(paths[-1], masks=masks, bbox=boxes, image=image)
+            records.append(_pack(image, masks, boxes))
+
+        def published(i: int) -> np.ndarray:
+            with np.load(paths[i]) as stored:
+                return published_features(stored["image"], stored["masks"], stored["bbox"])
+
+        variants = {
+            "published": lambda i: published_features(images[i], *found[i]),
+            "ours": lambda i: node_features(images[i], *found[i]),
+            "published_files": published,
+            "ours_files": lambda i: node_features(images[i], *_unpack(records[i])),
+        }
+        seconds = turns(variants, list(range(len(images))))
+    return {
+        **{f"seconds_{name}": value for name, value in seconds.items()},
+        "times_faster_in_memory": seconds["published"] / seconds["ours"],
+        "times_faster_with_files": seconds["published_files"] / seconds["ours_files"],
+    }
+
+
+def main() -> None:
+    """Run everything and write one JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--quick", action="store_true", help="few images, no vit_b")
+    options = parser.parse_args()
+    count = 3 if options.quick else 17
+    images = [generate_scene(1 + i % 17, city=6, seed=700_000 + i).rgb for i in range(count)]
+    nano, result = load_sam("nano"), {"threads": torch.get_num_threads(), "images": count}
+    result["nano"] = masks_of(nano, PAPER, images)
+    few = images[: max(count // 3, 3)]
+    result["nano"]["seconds_generator_allocator_untouched"] = untouched(few)
+    ours = result["nano"]["seconds_ours_bf16"]
+    result["nano"]["times_faster_than_untouched"] = result["nano"]["seconds_generator_allocator_untouched"] / ours
+    result["node_features"] = features(images, generate_masks(nano, images, replace(PAPER, bf16=True)))
+    if not options.quick:
+        torch.manual_seed(0)
+        open_ = replace(PAPER, pred_iou_thresh=0.0, stability_score_thresh=0.0)
+        result["vit_b"] = masks_of(build_sam("vit_b").requires_grad_(False), open_, images[:2])
+    print(result)
+    write_json(options.out, result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""Figures of notebook 01: instance masks, the graph over the image, what settings do, where masks fail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from lczlib.figures.base import ONE_COLUMN, TWO_COLUMNS
+
+GOLDEN = 0.618033988749895
+
+
+def mask_colors(count: int) -> np.ndarray:
+    """Fixed colours (count, 3) for instances in their order, largest first: hues a golden angle apart."""
+    hue = np.arange(count) * GOLDEN % 1
+    light = np.where(np.arange(count) % 2, 0.95, 0.75)
+    return plt.get_cmap("hsv")(hue)[:, :3] * light[:, None]
+
+
+def overlay(image: np.ndarray, masks: np.ndarray, strength: float = 0.5) -> np.ndarray:
+    """RGB image (H, W, 3) uint8 with its masks (n, H, W) in `mask_colors`, small above large; floats 0..1."""
+    picture = image / 255.0
+    for mask, color in zip(masks, mask_colors(len(masks))):
+        inner = mask.copy()
+        inner[1:-1, 1:-1] &= mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:]
+        picture[mask] = (1 - strength) * (image / 255.0)[mask] + strength * color
+        picture[mask & ~inner] = color
+    return picture
+
+
+def centres(boxes: np.ndarray) -> np.ndarray:
+    """Box centres (n, 2) x, y in px of boxes (n, 4) XYWH."""
+    return boxes[:, :2] + boxes[:, 2:] / 2
+
+
+def masks_and_graph(image: np.ndarray, masks: np.ndarray, boxes: np.ndarray, features: np.ndarray) -> Figure:
+    """Four panels: RGB patch, instance masks, the graph over the image, node features as a table of colours.
+
+    Args:
+        image: (H, W, 3) uint8. masks: (n, H, W) bool. boxes: (n, 4) XYWH px. features: (n, 5) of `node_features`.
+    """
+    fig, axes = plt.subplots(1, 4, figsize=(TWO_COLUMNS, 2.05), width_ratios=(1, 1, 1, 0.55))
+    axes[0].imshow(image)
+    axes[1].imshow(overlay(image, masks))
+    axes[2].imshow(image, alpha=0.35)
+    draw_graph(axes[2], boxes, features)
+    axes[3].imshow(features, aspect="auto", cmap="cividis", vmin=0, vmax=1, interpolation="nearest")
+    axes[3].set_xticks(range(5), ["R", "G", "B", "x", "y"])
+    axes[3].set_ylabel("node")
+    titles = ("RGB patch", f"{len(masks)} instance masks", "graph: every node to every other", "node features x")
+    for ax, title in zip(axes, titles):
+        ax.set_title(title, fontsize=7)
+    for ax in axes[:3]:
+        bare(ax)
+    scale_bar(axes[0], 100)
+    return fig
+
+
+def draw_graph(ax: plt.Axes, boxes: np.ndarray, features: np.ndarray) -> None:
+    """All edges as thin lines, each node at its box centre in its own mean colour."""
+    xy = centres(boxes)
+    i, j = np.triu_indices(len(xy), 1)
+    ax.plot(np.stack([xy[i, 0], xy[j, 0]]), np.stack([xy[i, 1], xy[j, 1]]), color="#444444", lw=0.15, alpha=0.5)
+    ax.scatter(*xy.T, c=features[:, :3].clip(0, 1), s=16, edgecolors="black", linewidths=0.5, zorder=3)
+
+
+def settings_effect(rows: Sequence[Mapping[str, object]], seconds: Sequence[float]) -> Figure:
+    """Bars for each setting: masks an image (nodes), share of instances found, relative time.
+
+    Args:
+        rows: one mapping each with `name`, `masks`, `found`, `mask_iou`.
+        seconds: time of each, any unit; shown relative to the first.
+    """
+    fig, axes = plt.subplots(1, 3, figsize=(TWO_COLUMNS, 0.5 + 0.24 * len(rows)), sharey=True)
+    at = np.arange(len(rows))[::-1]
+    relative = np.asarray(seconds) / seconds[0]
+    axes[0].barh(at, [row["masks"] for row in rows], color="#7A9E9F")
+    axes[1].barh(at + 0.2, [row["found"] for row in rows], height=0.36, color="#0072B2", label="instances found")
+    axes[1].barh(at - 0.2, [row["mask_iou"] for row in rows], height=0.36, color="#DE8A0A", label="mean best IoU")
+    axes[2].barh(at, relative, color="#999999")
+    axes[0].set_yticks(at, [str(row["name"]) for row in rows])
+    labels = ("nodes an image", "share", "time (first row = 1)")
+    for ax, label in zip(axes, labels):
+        ax.set_xlabel(label)
+    axes[1].set_xlim(0, 1)
+    axes[1].legend(loc="lower right", fontsize=6)
+    return fig
+
+
+def gallery(
+    images: Sequence[np.ndarray], found: Sequence[np.ndarray], true: Sequence[np.ndarray], titles: Sequence[str]
+) -> Figure:
+    """One column an image: the patch, the masks found, the true instances."""
+    fig, axes = plt.subplots(3, len(images), figsize=(TWO_COLUMNS, 0.2 + 3 * TWO_COLUMNS / len(images)), squeeze=False)
+    for column, (image, masks, truth, title) in enumerate(zip(images, found, true, titles)):
+        axes[0, column].imshow(image)
+        axes[1, column].imshow(overlay(image, masks))
+        axes[2, column].imshow(overlay(image, truth))
+        axes[0, column].set_title(title, fontsize=6.5)
+    for row, name in enumerate(("RGB patch", "masks found", "true instances")):
+        axes[row, 0].set_ylabel(name)
+        for ax in axes[row]:
+            bare(ax)
+    return fig
+
+
+def pictures(panels: Sequence[tuple[str, np.ndarray]]) -> Figure:
+    """Pictures side by side, each with its title."""
+    fig, axes = plt.subplots(1, len(panels), figsize=(TWO_COLUMNS, 0.3 + TWO_COLUMNS / len(panels)), squeeze=False)
+    for ax, (title, picture) in zip(axes[0], panels):
+        ax.imshow(picture)
+        ax.set_title(title, fontsize=7)
+        bare(ax)
+    return fig
+
+
+def nodes_by_zone(labels: np.ndarray, counts: np.ndarray) -> Figure:
+    """Nodes a graph for each zone: median and quartiles, in the order 1-10, A-G."""
+    from lczlib.zones import CODES, COLORS
+
+    fig, ax = plt.subplots(figsize=(ONE_COLUMN, 2.0))
+    groups = [counts[labels == label] if (labels == label).any() else np.zeros(1) for label in range(1, 18)]
+    boxes = ax.boxplot(groups, patch_artist=True, showfliers=False, medianprops={"color": "white", "lw": 1})
+    for box, color in zip(boxes["boxes"], COLORS):
+        box.set_facecolor(color)
+    ax.set_xticks(range(1, 18), CODES)
+    ax.set_xlabel("zone")
+    ax.set_ylabel("nodes a graph")
+    ax.set_ylim(0)
+    return fig
+
+
+def bare(ax: plt.Axes) -> None:
+    """No ticks: a picture."""
+    ax.set_xticks([])
+    ax.set_yticks([])
+
+
+def scale_bar(ax: plt.Axes, metres: int, metres_per_pixel: float = 1.0) -> None:
+    """A white bar of `metres` with its length, at the lower left."""
+    height, length = ax.get_ylim()[0], metres / metres_per_pixel
+    ax.add_patch(Rectangle((12, height - 20), length, 6, facecolor="white", edgecolor="black", lw=0.5))
+    ax.text(12 + length / 2, height - 26, f"{metres} m", color="white", ha="center", va="bottom", fontsize=6)
