@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
+from lczlib import remedies as r
 from lczlib import transfer as t
 from lczlib.graphs import GraphSet
 from lczlib.inference import predict
@@ -92,7 +93,7 @@ def test_recovered_share_by_hand():
     assert np.isnan(t.recovered(labels, wrong, wrong, right, np.arange(8), draws=10).value)
 
 
-@pytest.mark.parametrize("align", [t.align_moments, t.align_histogram, t.align_coral])
+@pytest.mark.parametrize("align", [r.align_moments, r.align_histogram, r.align_coral])
 def test_alignment_undoes_gain_and_offset(align):
     x, _ = world()
     shifted = (x * np.linspace(0.7, 1.4, 10) + 0.05).astype(np.float32)
@@ -106,7 +107,7 @@ def test_alignment_undoes_gain_and_offset(align):
 def test_coral_undoes_mixed_bands():
     x, _ = world()
     mixed = x @ (np.eye(10) + 0.3 * np.random.default_rng(1).normal(size=(10, 10)))
-    a, b = t.align_coral(mixed, x).reshape(-1, 10), x.reshape(-1, 10)
+    a, b = r.align_coral(mixed, x).reshape(-1, 10), x.reshape(-1, 10)
     np.testing.assert_allclose(np.cov(a.T), np.cov(b.T), atol=1e-3)
 
 
@@ -116,7 +117,7 @@ def test_nodes_are_aligned_and_padding_stays():
     x = rng.random((30, 5, 5)).astype(np.float32) * (np.arange(5) < nodes[:, None])[..., None]
     source = GraphSet(np.arange(30), x, nodes)
     shifted = GraphSet(np.arange(30), (x * np.float32(0.6)), nodes)
-    back = t.align_nodes(shifted, source)
+    back = r.align_nodes(shifted, source)
     np.testing.assert_allclose(t.node_colors(back), t.node_colors(source), atol=1e-5)
     assert np.array_equal(back.x[..., 3:], shifted.x[..., 3:])
     assert (back.x[np.arange(5) >= nodes[:, None]] == 0).all()
@@ -133,15 +134,15 @@ def test_batch_norm_statistics_become_the_targets(trained):
     model = results["city-0"].model
     before = {k: v.clone() for k, v in model.state_dict().items()}
     far = x * 1.5 + 0.1
-    adapted = t.batch_norm_target(model, far, batch_size=len(far))
+    adapted = r.batch_norm_target(model, far, batch_size=len(far))
     stem = adapted.stem[0](torch.from_numpy(far.transpose(0, 3, 1, 2)).permute(0, 2, 3, 1).unsqueeze(1))
     np.testing.assert_allclose(adapted.stem[1].running_mean, stem.mean((0, 2, 3, 4)).detach(), rtol=1e-3, atol=1e-4)
     for key, value in model.state_dict().items():
         assert torch.equal(value, before[key])  # the model itself is untouched
-    half = t.batch_norm_target(model, far, share=0.5, batch_size=len(far))
+    half = r.batch_norm_target(model, far, share=0.5, batch_size=len(far))
     middle = (adapted.stem[1].running_mean + model.stem[1].running_mean) / 2
     np.testing.assert_allclose(half.stem[1].running_mean, middle, rtol=1e-4, atol=1e-5)
-    same = t.batch_norm_target(model, far, share=0.0)
+    same = r.batch_norm_target(model, far, share=0.0)
     np.testing.assert_allclose(predict(same, x[:4]), predict(model, x[:4]), atol=1e-6)
 
 
@@ -158,18 +159,18 @@ def test_remedies_bring_back_a_shifted_city(trained):
         return (predict(m, inputs).argmax(1) + 1 == labels[rows]).mean()
 
     plain = oa(model, far)
-    assert oa(model, t.align_moments(far, source)) > plain
-    assert oa(t.fine_tune(model, far, labels[rows], epochs=8, learning_rate=3e-3, precision="fp32"), far) > plain
+    assert oa(model, r.align_moments(far, source)) > plain
+    assert oa(r.fine_tune(model, far, labels[rows], epochs=8, learning_rate=3e-3, precision="fp32"), far) > plain
 
 
 def test_fine_tune_freezes_statistics_and_repeats(trained):
     x, index, results = trained
     model, labels = results["city-1"].model, index["label"].to_numpy()
-    a, b = (t.fine_tune(model, x[:20], labels[:20], epochs=1, augment=t.jitter, seed=3) for _ in range(2))
+    a, b = (r.fine_tune(model, x[:20], labels[:20], epochs=1, augment=r.jitter, seed=3) for _ in range(2))
     assert torch.equal(a.stem[1].running_mean, model.stem[1].running_mean)
     assert not torch.equal(a.head.weight, model.head.weight)
     assert torch.equal(a.head.weight, b.head.weight)
-    free = t.fine_tune(model, x[:20], labels[:20], epochs=1, freeze_norm=False)
+    free = r.fine_tune(model, x[:20], labels[:20], epochs=1, freeze_norm=False)
     assert not torch.equal(free.stem[1].running_mean, model.stem[1].running_mean)
 
 
@@ -177,26 +178,26 @@ def test_fine_tune_takes_graphs():
     rng = np.random.default_rng(0)
     graphs = GraphSet(np.arange(12), rng.random((12, 50, 5)).astype(np.float32), np.full(12, 9))
     model = InstanceGCN()
-    tuned = t.fine_tune(model, graphs, rng.integers(1, 18, 12), epochs=1, precision="fp32")
+    tuned = r.fine_tune(model, graphs, rng.integers(1, 18, 12), epochs=1, precision="fp32")
     assert predict(tuned, graphs).shape == (12, 17)
-    assert t.pseudo_labels(model, graphs, rounds=1, epochs=1, precision="fp32") is not model
+    assert r.pseudo_labels(model, graphs, rounds=1, epochs=1, precision="fp32") is not model
 
 
 def test_pseudo_labels_never_see_labels(trained):
     x, _, results = trained
-    adapted = t.pseudo_labels(results["city-0"].model, x[:24], rounds=1, epochs=1, precision="fp32")
+    adapted = r.pseudo_labels(results["city-0"].model, x[:24], rounds=1, epochs=1, precision="fp32")
     assert isinstance(adapted, ResNet3D11)
     p = np.full((6, 17), 0.01)
     p[[0, 1, 2, 3], 4] = [0.9, 0.5, 0.8, 0.3]
     p[[4, 5], 6] = [0.4, 0.6]
-    rows, zones = t.surest(p, 0.5)
+    rows, zones = r.surest(p, 0.5)
     assert rows.tolist() == [0, 2, 5]
     assert zones.tolist() == [5, 5, 7]
 
 
 def test_jitter_keeps_shape_and_moves_bands():
     x = torch.full((64, 10, 4, 4), 0.2)
-    y = t.jitter(x, torch.Generator().manual_seed(0))
+    y = r.jitter(x, torch.Generator().manual_seed(0))
     assert y.shape == x.shape
     assert 0.15 < float(y.mean()) < 0.25
     assert float(y[:, 0].mean((1, 2)).std()) > 0.01
@@ -222,3 +223,26 @@ def test_skewed_frequencies_keep_every_zone():
     assert counts.max() == 20
     assert counts.min() == 1
     assert len(np.unique(rows)) == len(rows)
+
+
+def test_a_remedy_is_chosen_without_the_citys_labels():
+    cities = np.repeat(["a", "b", "c"], 10)
+    good_in_a = (cities == "a").astype(float)
+    even = np.full(30, 0.4)
+    out, names = t.chosen_elsewhere({"x": good_in_a, "y": even}, cities)
+    assert names == {"a": "y", "b": "x", "c": "x"}  # x shines in a only, which must not choose it for a
+    assert out[:10].mean() == pytest.approx(0.4)
+
+
+def test_every_remedy_gives_probabilities_of_every_pair(trained):
+    x, index, results = trained
+    here = (index["city"] == "city-0").to_numpy()
+    labels, tune = index["label"].to_numpy(), {"epochs": 1, "precision": "fp32"}
+    out = r.remedies_s2(results["city-0"].model, x[here], x[~here][:16], tune, labels[~here][:16])
+    assert next(iter(out)) == "nothing"
+    rng = np.random.default_rng(0)
+    graphs = GraphSet(np.arange(12), rng.random((12, 50, 5)).astype(np.float32), np.full(12, 9))
+    out |= {f"ge {k}": v for k, v in r.remedies_ge(InstanceGCN(), graphs, graphs, tune).items()}
+    for p in out.values():
+        assert p.shape in {(24, 17), (12, 17)}
+        np.testing.assert_allclose(p.sum(1), 1, atol=1e-5)

@@ -1,0 +1,229 @@
+"""What helps in a city nobody trained on: remedies without its labels, and one with a few of them.
+
+Every remedy starts from the one model that was trained with the city held out, and returns either adapted inputs
+(alignment) or an adapted copy of the model. Only `fine_tune` is ever given labels of the city, where it is said.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from lczlib.data.layout import BANDS
+from lczlib.graphs import GraphSet
+from lczlib.inference import Inputs, Source, predict
+from lczlib.training import augment_patches
+from lczlib.transfer import node_colors
+from lczlib.zones import K, to_index
+
+MICROMETRES = np.array([0.49, 0.56, 0.665, 0.705, 0.74, 0.783, 0.833, 0.865, 1.61, 2.19])  # of BANDS, for spectral tilt
+assert len(MICROMETRES) == len(BANDS)
+
+
+# --- remedies on the inputs -------------------------------------------------------------------------------------------
+
+
+def align_moments(x: np.ndarray, source: np.ndarray) -> np.ndarray:
+    """Each band of the target's patches brought to the source's mean and spread; both (.., bands)."""
+    axes = tuple(range(x.ndim - 1))
+    scale = source.std(tuple(range(source.ndim - 1))) / (x.std(axes) + 1e-9)
+    return ((x - x.mean(axes)) * scale + source.mean(tuple(range(source.ndim - 1)))).astype(np.float32)
+
+
+def align_histogram(x: np.ndarray, source: np.ndarray, levels: int = 101) -> np.ndarray:
+    """Each band of the target mapped to the source's distribution, quantile by quantile."""
+    q = np.linspace(0, 1, levels)
+    out = np.empty(x.shape, np.float32)
+    for band in range(x.shape[-1]):
+        out[..., band] = np.interp(x[..., band], np.quantile(x[..., band], q), np.quantile(source[..., band], q))
+    return out
+
+
+def align_coral(x: np.ndarray, source: np.ndarray) -> np.ndarray:
+    """Pixels of the target with the mean and the covariance between bands of the source (CORAL, Sun et al. 2016)."""
+    a, b = x.reshape(-1, x.shape[-1]).astype(float), source.reshape(-1, x.shape[-1]).astype(float)
+    whiten, color = _power(np.cov(a.T), -0.5), _power(np.cov(b.T), 0.5)
+    return ((a - a.mean(0)) @ whiten @ color + b.mean(0)).reshape(x.shape).astype(np.float32)
+
+
+def _power(c: np.ndarray, exponent: float) -> np.ndarray:
+    values, vectors = np.linalg.eigh(c + 1e-7 * np.trace(c) / len(c) * np.eye(len(c)))
+    return (vectors * values**exponent) @ vectors.T
+
+
+def align_nodes(graphs: GraphSet, source: GraphSet, how: Callable = align_moments) -> GraphSet:
+    """Node colours of the target aligned with the source's; positions stay."""
+    valid = np.arange(graphs.x.shape[1]) < graphs.nodes[:, None]
+    x = graphs.x.copy()
+    colors = x[..., :3]
+    colors[valid] = how(colors[valid], node_colors(source))
+    return replace(graphs, x=x)
+
+
+# --- remedies on the model --------------------------------------------------------------------------------------------
+
+
+def batch_norm_target(model: nn.Module, inputs: Inputs, share: float = 1.0, batch_size: int = 64) -> nn.Module:
+    """A copy whose batch norms hold the target's statistics (AdaBN, Li et al. 2017).
+
+    Args:
+        inputs: the target's patches or graphs, without labels.
+        share: 1 takes the target's statistics alone, less mixes them with the source's.
+    """
+    adapted = copy.deepcopy(model)
+    norms = [m for m in adapted.modules() if isinstance(m, _BatchNorm)]
+    old = [(m.running_mean.clone(), m.running_var.clone(), m.momentum) for m in norms]
+    for m in norms:
+        m.reset_running_stats()
+        m.momentum = None  # plain mean over batches
+    source, rows = Source(inputs, next(adapted.parameters()).device), np.random.default_rng(0).permutation(len(inputs))
+    adapted.train()
+    with torch.no_grad():
+        for part in np.array_split(rows, max(1, round(len(rows) / batch_size))):
+            adapted(*source(part))
+    for m, (mean, var, momentum) in zip(norms, old, strict=True):
+        m.running_mean.lerp_(mean, 1 - share)
+        m.running_var.lerp_(var, 1 - share)
+        m.momentum = momentum
+    return adapted.eval()
+
+
+def jitter(x: Tensor, rng: torch.Generator) -> Tensor:
+    """Patches (B, bands, H, W) under another light: gain, spectral tilt, haze that grows towards blue.
+
+    Source: assumed; gain within about 20 %, tilt 10 %, haze up to 0.03 reflectance in blue.
+    """
+
+    def draw() -> Tensor:
+        return torch.randn(len(x), 1, 1, 1, generator=rng)
+
+    um = torch.tensor(MICROMETRES, dtype=x.dtype)[None, :, None, None]
+    gain = torch.exp(
+        0.12 * draw() + 0.08 * draw() * (um - 1.0) + 0.04 * torch.randn(len(x), x.shape[1], 1, 1, generator=rng)
+    )
+    haze = 0.03 * torch.rand(len(x), 1, 1, 1, generator=rng) * (0.49 / um) ** 2
+    return x * gain + haze * torch.sign(draw())
+
+
+def fine_tune(
+    model: nn.Module,
+    inputs: Inputs,
+    labels: np.ndarray,
+    epochs: int = 3,
+    learning_rate: float = 5e-4,
+    augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
+    freeze_norm: bool = True,
+    batch_size: int = 32,
+    seed: int = 0,
+    precision: str = "bf16",
+) -> nn.Module:
+    """A copy trained on for a few epochs (Adam, cross-entropy; patches are flipped and turned as in training).
+
+    Args:
+        inputs: patches (n, 32, 32, 10) or graphs with labels (n,) 1..17.
+        augment: a further change of the patches, e.g. `jitter`.
+        freeze_norm: batch-norm statistics stay as they are.
+    """
+    tuned = copy.deepcopy(model).train()
+    if freeze_norm:
+        for m in tuned.modules():
+            if isinstance(m, _BatchNorm):
+                m.eval()
+    rng, source = torch.Generator().manual_seed(seed), Source(inputs, torch.device("cpu"))
+    target = torch.from_numpy(to_index(labels))
+    optimizer = torch.optim.Adam(tuned.parameters(), learning_rate)
+    for rows in _batches(len(target), batch_size, epochs, rng):
+        x, *rest = source(rows.numpy())
+        if not rest:
+            x = augment_patches(
+                x, torch.rand(len(x), 2, generator=rng) < 0.5, (torch.rand(len(x), generator=rng) - 0.5) * torch.pi
+            )
+            x = augment(x, rng) if augment else x
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            logits = tuned(x, *rest).float()
+        optimizer.zero_grad(set_to_none=True)
+        functional.cross_entropy(logits, target[rows]).backward()
+        optimizer.step()
+    return tuned.eval()
+
+
+def _batches(n: int, size: int, epochs: int, rng: torch.Generator):
+    """Shuffled rows, `epochs` times over, batches of nearly equal size."""
+    for _ in range(epochs):
+        yield from torch.randperm(n, generator=rng).tensor_split(max(1, round(n / size)))
+
+
+def pseudo_labels(model: nn.Module, inputs: Inputs, rounds: int = 2, keep: float = 0.5, **tuning) -> nn.Module:
+    """Source-free self-training: the surest `keep` of each predicted zone become labels, `rounds` times.
+
+    Args:
+        tuning: passed on to `fine_tune`.
+    """
+    for _ in range(rounds):
+        p = predict(model, inputs)
+        rows, zones = surest(p, keep)
+        part = inputs.take(rows) if isinstance(inputs, GraphSet) else inputs[rows]
+        model = fine_tune(model, part, zones, **tuning)
+    return model
+
+
+def surest(p: np.ndarray, keep: float) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the most confident share `keep` of each predicted zone, and their labels 1..17."""
+    zone, top = p.argmax(1), p.max(1)
+    chosen = []
+    for z in range(K):
+        rows = np.flatnonzero(zone == z)
+        chosen.append(rows[np.argsort(-top[rows], kind="stable")][: int(np.ceil(keep * len(rows)))])
+    rows = np.sort(np.concatenate(chosen))
+    return rows, zone[rows] + 1
+
+
+# --- all of them, on one city -----------------------------------------------------------------------------------------
+
+
+def remedies_s2(model: nn.Module, target: np.ndarray, source: np.ndarray, tune: dict, labels: np.ndarray) -> dict:
+    """Probabilities of the target's patches after each label-free remedy.
+
+    Args:
+        model: trained with the city held out. target: its patches (N, 32, 32, 10), all of them, without labels.
+        source, labels: patches of the other cities that the model was trained on, and their labels 1..17.
+        tune: settings of the further training that augmentation and pseudo labels need (`fine_tune`).
+
+    Returns:
+        {remedy: (N, 17)}; "nothing" first, "trained on, no augmentation" is the control of the augmentation.
+    """
+    adapted = batch_norm_target(model, target)
+    moments = align_moments(target, source)
+    jittered = fine_tune(model, source, labels, augment=jitter, freeze_norm=False, **tune)
+    return {
+        "nothing": predict(model, target),
+        "batch-norm statistics": predict(adapted, target),
+        "batch-norm, half": predict(batch_norm_target(model, target, 0.5), target),
+        "mean and spread": predict(model, moments),
+        "histogram": predict(model, align_histogram(target, source)),
+        "CORAL": predict(model, align_coral(target, source)),
+        "trained on, no augmentation": predict(fine_tune(model, source, labels, freeze_norm=False, **tune), target),
+        "augmentation": predict(jittered, target),
+        "augmentation + batch-norm": predict(batch_norm_target(jittered, target), target),
+        "pseudo labels": predict(pseudo_labels(adapted, target, **tune), target),
+    }
+
+
+def remedies_ge(model: nn.Module, target: GraphSet, source: GraphSet, tune: dict) -> dict:
+    """Probabilities of the target's graphs after each label-free remedy; arguments as `remedies_s2`."""
+    aligned = align_nodes(target, source)
+    return {
+        "nothing": predict(model, target),
+        "mean and spread": predict(model, aligned),
+        "histogram": predict(model, align_nodes(target, source, align_histogram)),
+        "CORAL": predict(model, align_nodes(target, source, align_coral)),
+        "pseudo labels": predict(pseudo_labels(model, target, **tune), target),
+        "mean and spread + pseudo labels": predict(pseudo_labels(model, aligned, **tune), aligned),
+    }
