@@ -1,0 +1,7 @@
+"""The synthetic world: places drawn from their zone, seen by two sensors, with everything about them known."""
+
+from .canvas import COVER
+from .cities import CITIES, FACTORS, City, mix
+from .scene import PAIRS_PER_POLYGON, Scene, generate_scene
+
+__all__ = ["CITIES", "COVER", "FACTORS", "PAIRS_PER_POLYGON", "City", "Scene", "generate_scene", "mix"]

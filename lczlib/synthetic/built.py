@@ -1,0 +1,398 @@
+"""Built quarters: streets by recursive cutting, lots, buildings of eight kinds, gardens and car parks to fit the plan."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .canvas import Canvas, Warp, corners, outline
+from .roofs import beam, flat, pitched, tank
+
+
+def pick(rng: np.random.Generator, shares) -> str:
+    """One name of (name, share) pairs."""
+    weights = np.array([share for _, share in shares], float)
+    return shares[rng.choice(len(shares), p=weights / weights.sum())][0]
+
+
+def cut(rect, block, width, jitter, rng, level=0) -> tuple[list, list]:
+    """Cut a rectangle into blocks about (`block` u, v) apart by streets of `width`. Returns (blocks, streets)."""
+    u0, v0, u1, v1 = rect
+    ratio = np.array([(u1 - u0) / block[0], (v1 - v0) / block[1]])
+    axis = int(np.argmax(ratio))
+    if ratio[axis] < 1.55 or level > 9:
+        return [rect], []
+    pieces = max(round(ratio[axis]), 2)
+    at = (pieces // 2) / pieces + jitter * rng.uniform(-0.5, 0.5) / pieces
+    half = 0.5 * width * (1.35 if level < 2 else 1.0) * rng.uniform(0.85, 1.15)
+    if axis == 0:
+        c = u0 + at * (u1 - u0)
+        street, parts = (c - half, v0, c + half, v1), ((u0, v0, c - half, v1), (c + half, v0, u1, v1))
+    else:
+        c = v0 + at * (v1 - v0)
+        street, parts = (u0, c - half, u1, c + half), ((u0, v0, u1, c - half), (u0, c + half, u1, v1))
+    blocks, streets = [], [street]
+    for part in parts:
+        more, ways = cut(part, block, width, jitter, rng, level + 1)
+        blocks += more
+        streets += ways
+    return blocks, streets
+
+
+def _row(a: float, b: float, step: float, rng) -> np.ndarray:
+    """Section limits from a to b, each about `step` long."""
+    count = max(int(round((b - a) / step)), 1)
+    limits = np.linspace(a, b, count + 1)
+    limits[1:-1] += rng.uniform(-0.2, 0.2, count - 1) * (b - a) / count
+    return limits
+
+
+def perimeter(rect, cover, form, rng) -> list:
+    """A ring of houses around a courtyard, with rear buildings where `cover` asks for more."""
+    u0, v0, u1, v1 = rect
+    w, h = u1 - u0, v1 - v0
+    root = (w + h) ** 2 - 4 * cover * w * h
+    depth = np.clip(((w + h) - np.sqrt(max(root, 0))) / 4, 6, rng.uniform(11, 16))
+    depth = min(depth, 0.48 * min(w, h))
+    step, found = rng.uniform(13, 24), []
+    for a, b in zip(*(lambda s: (s[:-1], s[1:]))(_row(u0, u1, step, rng))):
+        found += [(a, v0, b, v0 + depth), (a, v1 - depth, b, v1)]
+    for a, b in zip(*(lambda s: (s[:-1], s[1:]))(_row(v0 + depth, v1 - depth, step, rng))):
+        found += [(u0, a, u0 + depth, b), (u1 - depth, a, u1, b)]
+    rest = cover - 1 + (w - 2 * depth) * (h - 2 * depth) / (w * h)
+    inner = (w - 2 * depth) * (h - 2 * depth)
+    if inner > 250 and rest > 0.03:
+        share = min(rest * w * h / inner, 0.8)
+        found += rows((u0 + depth + 3, v0 + depth + 3, u1 - depth - 3, v1 - depth - 3), share * 1.25, form, rng)
+    return found
+
+
+def rows(rect, cover, form, rng) -> list:
+    """Parallel bars, cut into sections: terraces, slabs, barracks."""
+    u0, v0, u1, v1 = rect
+    if u1 - u0 < 6 or v1 - v0 < 6:
+        return []
+    depth = min(rng.uniform(*form["depth"]), v1 - v0)
+    pitch = max(depth / np.clip(cover * 1.08, 0.15, 0.85), depth + 2.5)
+    count = max(int((v1 - v0 + pitch - depth) / pitch), 1)
+    pitch = (v1 - v0 - depth) / (count - 1) if count > 1 else 0
+    section, found = rng.uniform(*form["section"]), []
+    gap = 0 if section < 12 else rng.choice([0.0, 6.0])
+    for k in range(count):
+        limits = _row(u0 + rng.uniform(0, 3), u1 - rng.uniform(0, 3), section, rng)
+        shift = rng.uniform(-0.8, 0.8, len(limits))
+        v = v0 + k * pitch
+        found += [(a + gap / 2, v + s, b - gap / 2, v + s + depth) for a, b, s in zip(limits[:-1], limits[1:], shift)]
+    return found
+
+
+def detached(rect, cover, form, rng) -> list:
+    """Two rows of lots with a house and sometimes a shed each."""
+    u0, v0, u1, v1 = rect
+    found, width = [], rng.uniform(*form["lot"])
+    for side in (0, 1):
+        half = (v1 - v0) / 2
+        limits = _row(u0, u1, width, rng)
+        for a, b in zip(limits[:-1], limits[1:]):
+            area = np.clip(cover * (b - a) * half * rng.uniform(0.75, 1.3), 35, 900)
+            ratio = rng.uniform(0.9, 1.7)
+            w = min(np.sqrt(area * ratio), b - a - 1.2)
+            d = min(area / w, half - 3)
+            front = min(rng.uniform(2, 8), max(half - d - 1, 0.5))
+            x = (a + b - w) / 2 + rng.uniform(-0.5, 0.5) * max(b - a - w - 1, 0)
+            y = v0 + front if side == 0 else v1 - front - d
+            found.append((x, y, x + w, y + d))
+            if rng.random() < 0.25 and half - d - front > 9:
+                y = v0 + half - 6 if side == 0 else v0 + half + 2
+                found.append((a + 1.5, y, a + 1.5 + rng.uniform(3, 5), y + rng.uniform(2.5, 4)))
+    return found
+
+
+def points_and_slabs(rect, cover, form, rng) -> list:
+    """Towers and slabs free in their grounds."""
+    u0, v0, u1, v1 = rect
+    area = rng.uniform(*form["footprint"])
+    ratio = rng.choice([1.0, 1.4, 2.6, 3.6]) * rng.uniform(0.8, 1.2)
+    w = min(np.sqrt(area * ratio), 0.85 * (u1 - u0))
+    d = min(area / w, 0.85 * (v1 - v0))
+    nu = max(int(round((u1 - u0) * np.sqrt(1.1 * cover / ratio * d * ratio / w * 1.0) / np.sqrt(w * d) * np.sqrt(d / w) ** 0)), 1)
+    nu = max(min(nu, int((u1 - u0) / (w + 4))), 1)
+    nv = max(int(round(1.1 * cover * (u1 - u0) * (v1 - v0) / (nu * w * d))), 1)
+    nv = min(nv, max(int((v1 - v0) / (d + 4)), 1))
+    cu, cv, found = (u1 - u0) / nu, (v1 - v0) / nv, []
+    for i in range(nu):
+        for j in range(nv):
+            x = u0 + i * cu + rng.uniform(0.1, 0.9) * (cu - w)
+            y = v0 + j * cv + rng.uniform(0.1, 0.9) * (cv - d)
+            found.append((x, y, x + w, y + d))
+            if rng.random() < form.get("wing", 0.3):
+                found.append((x + 0.3 * w, y - 0.25 * d, x + 0.7 * w, y))
+    return found
+
+
+def halls(rect, cover, form, rng) -> list:
+    """Large halls, one to several per block."""
+    parts, _ = cut(rect, (rng.uniform(*form["hall"]), rng.uniform(*form["hall"])), rng.uniform(3, 14), 0.6, rng)
+    scale, found = np.sqrt(np.clip(cover * 1.12, 0.1, 0.92)), []
+    for u0, v0, u1, v1 in parts:
+        w, d = (u1 - u0) * scale * rng.uniform(0.92, 1.08), (v1 - v0) * scale * rng.uniform(0.92, 1.08)
+        x, y = u0 + rng.uniform(0, 1) * max(u1 - u0 - w, 0), v0 + rng.uniform(0, 1) * max(v1 - v0 - d, 0)
+        found.append((x, y, x + min(w, u1 - u0), y + min(d, v1 - v0)))
+    return found
+
+
+def shacks(rect, cover, form, rng) -> list:
+    """Small light buildings wall to wall."""
+    cell = rng.uniform(*form["cell"])
+    scale = np.sqrt(np.clip(cover * 1.05, 0.2, 0.95))
+    found, v = [], rect[1]
+    while v < rect[3] - 2.5:
+        depth = min(cell * rng.uniform(0.75, 1.3), rect[3] - v)
+        limits = _row(rect[0], rect[2], cell * rng.uniform(0.9, 1.5), rng)
+        gap, drop = (1 - scale) * depth, rng.uniform(-0.5, 0.5, len(limits))
+        found += [
+            (a + gap / 2, v + gap / 2 + s, b - gap / 2, v + depth - gap / 2 + s)
+            for a, b, s in zip(limits[:-1], limits[1:], drop * gap)
+        ]
+        v += depth
+    return found
+
+
+KINDS = {"perimeter": perimeter, "rows": rows, "detached": detached, "towers": points_and_slabs, "halls": halls,
+         "industry": halls, "shacks": shacks}  # fmt: skip
+
+
+def _lots(block, size, walk, rng) -> list:
+    """The ground of a block inside its pavement, cut into lots of about `size` m."""
+    u0, v0, u1, v1 = block
+    inner = (u0 + walk, v0 + walk, u1 - walk, v1 - walk)
+    if inner[2] - inner[0] < 3 or inner[3] - inner[1] < 3:
+        return []
+    return cut(inner, (size * rng.uniform(0.7, 1.4), size * rng.uniform(0.7, 1.4)), 0.0, 0.7, rng)[0]
+
+
+class Quarter:
+    """One built scene in the making: plan first, then the buildings, then the ground between them."""
+
+    def __init__(self, canvas: Canvas, form: dict, look: dict, rng: np.random.Generator):
+        self.canvas, self.form, self.look, self.rng = canvas, form, look, rng
+        self.warp: Warp = look["warp"]
+        self.lots: list[tuple[int, tuple]] = []
+
+    def streets(self) -> list:
+        """Draw streets, pavements and lots; returns the blocks (u0, v0, u1, v1)."""
+        canvas, form, look, rng = self.canvas, self.form, self.look, self.rng
+        reach = 0.5 * np.hypot(*canvas.size) + 20
+        blocks, streets = cut((-reach, -reach, reach, reach), look["block"], look["street"], look["jitter"], rng)
+        dirt = look["dirt"]
+        kinds = [("soil" if dirt else look["paving"], "soil" if dirt else "paved")] * len(streets)
+        canvas.add(look["paving"] if not dirt else "soil", look["age"], 1.0, "paved" if not dirt else "soil")
+        self.street_rects = streets
+        for rect, (material, cover) in zip(streets, kinds):
+            v = np.clip(look["age"] + rng.normal(0, 0.22), 0, 1)
+            identity = canvas.add(material, v, rng.uniform(0.85, 1.12), cover)
+            canvas.draw(self.warp(outline(np.array(rect), 10)), identity)
+            self._markings(rect, cover)
+        walk = look["walk"]
+        for block in blocks:
+            side = canvas.add("soil" if dirt else "concrete", rng.uniform(0.2, 0.7), 1, "soil" if dirt else "paved", instance=0)
+            canvas.draw(self.warp(outline(np.array(block))), side)
+            for lot in _lots(block, look["lot"], walk, rng):
+                identity = canvas.add("grass", 0.5, 1.0, "grass")
+                canvas.draw(self.warp(outline(np.array(lot), 4)), identity)
+                self.lots.append((identity, lot))
+        return blocks
+
+    def _markings(self, rect, cover) -> None:
+        u0, v0, u1, v1 = rect
+        if cover != "paved" or self.look["paving"] != "asphalt" or min(u1 - u0, v1 - v0) < 8:
+            return
+        white = self.canvas.add("concrete", 0.8, 1.3, "paved", instance=self.canvas.instances)
+        long, middle = (u1 - u0 > v1 - v0), (u0 + u1) / 2 if u1 - u0 < v1 - v0 else (v0 + v1) / 2
+        start = np.arange(u0 if long else v0, u1 if long else v1, 9.0)
+        ends = start + 4.0
+        low, high = np.full_like(start, middle - 0.35), np.full_like(start, middle + 0.35)
+        rects = np.stack([start, low, ends, high] if long else [low, start, high, ends], 1)
+        self.canvas.draw_many(self.warp(corners(rects)), np.full(len(rects), white))
+
+    def buildings(self, blocks: list, target: float) -> None:
+        """Place buildings block by block until they cover `target` of the canvas."""
+        rng, form, look = self.rng, self.form, self.look
+        area = float(np.prod(self.canvas.size))
+        inside = sum(_visible(self.warp, block, self.canvas.size) for block in blocks)
+        cover = np.clip(target * area / max(inside, 1.0), 0.02, 0.95)
+        plan = []
+        for block in blocks:
+            kind = look["kind"] if rng.random() < 0.8 else pick(rng, form["kinds"])
+            if rng.random() < look["open"]:
+                continue
+            walk = look["walk"] + (rng.uniform(1, 4) if kind in ("rows", "towers", "halls", "industry") else 0.3)
+            rect = (block[0] + walk, block[1] + walk, block[2] - walk, block[3] - walk)
+            if min(rect[2] - rect[0], rect[3] - rect[1]) < 5:
+                continue
+            share = cover * (block[2] - block[0]) * (block[3] - block[1]) / ((rect[2] - rect[0]) * (rect[3] - rect[1]))
+            plan += [(kind, r) for r in KINDS[kind](rect, min(share, 0.95), form, rng)]
+        plan = [(kind, r) for kind, r in plan if min(r[2] - r[0], r[3] - r[1]) > 1.6]
+        self._place(plan, target * area)
+
+    def _place(self, plan: list, wanted: float) -> None:
+        if not plan:
+            return
+        rects = np.array([r for _, r in plan])
+        centers = self.warp(np.stack([(rects[:, 0] + rects[:, 2]) / 2, (rects[:, 1] + rects[:, 3]) / 2], 1))
+        size = np.array(self.canvas.size)[::-1]
+        inside = ((centers > -8) & (centers < size + 8)).all(1)
+        areas = (rects[:, 2] - rects[:, 0]) * (rects[:, 3] - rects[:, 1])
+        order = self.rng.permutation(np.flatnonzero(inside))
+        keep = order[np.cumsum(areas[order]) <= wanted * 1.06]
+        for index in np.sort(keep):
+            self._build(plan[index][0], rects[index])
+
+    def _build(self, kind: str, rect: np.ndarray) -> None:
+        rng, look = self.rng, self.look
+        quad = self.warp(corners(rect)[0])
+        narrow = min(rect[2] - rect[0], rect[3] - rect[1])
+        height = max(look["height"] * np.exp(rng.normal(0, look["height_spread"])), 2.2)
+        if narrow < 5 and kind != "shacks":
+            height = min(height, 3.0)
+        b = np.exp(rng.normal(0, 0.16))
+        ridged = rng.random() < look["ridged"] and narrow < 20
+        v = np.clip(look["roof_v"] + rng.normal(0, 0.25), 0, 1)
+        if ridged:
+            material = look["roof"] if rng.random() < 0.7 else pick(rng, look["pitched"])
+            rise = 0.5 * narrow * np.tan(np.radians(rng.uniform(*look["pitch"])))
+            pitched(self.canvas, quad, max(height - 0.5 * rise, 2.0), rise, (material, v, b), 1.0 if rng.random() < look["hip"] else 0.0)
+            return
+        material = look["flat_roof"] if rng.random() < 0.6 else pick(rng, look["flat"])
+        ribs = rng.uniform(0.03, 0.12) if material in ("metal", "bluemetal", "rust") else 0.0
+        flat(self.canvas, quad, height, (material, v, b), rng, ribs)
+
+    def ground(self, isf: float) -> None:
+        """Pave lots, in random order, until `isf` of the canvas is impervious; the rest stays green or bare."""
+        canvas, rng = self.canvas, self.rng
+        counts = np.bincount(canvas.obj.ravel(), minlength=len(canvas.rows))
+        paved = sum(counts[i] for i, row in enumerate(canvas.rows) if row[3] == 0)
+        wanted = isf * canvas.obj.size - paved
+        order = rng.permutation(len(self.lots))
+        for index in order:
+            identity, lot = self.lots[index]
+            size = counts[identity]
+            if size and 0.6 * size < wanted:
+                wanted -= size
+                self._pave(identity, lot)
+            else:
+                self._green(identity, lot)
+
+    def _set(self, identity, material, v, b, cover, angle=0.0, period=0.0, stripe=0.0) -> None:
+        row, old = self.canvas.rows[identity], self.canvas.rows[identity][7]
+        self.canvas.rows[identity] = row
+        new = Canvas.add(self.canvas, material, v, b, cover, 0, 0, 0, old, angle, period, stripe)
+        self.canvas.rows[identity] = self.canvas.rows.pop(new)
+
+    def _pave(self, identity, lot) -> None:
+        rng, look = self.rng, self.look
+        material = pick(rng, look["pavings"])
+        self._set(identity, material, np.clip(look["age"] + rng.normal(0, 0.25), 0, 1), rng.uniform(0.85, 1.15), "paved")
+        if min(lot[2] - lot[0], lot[3] - lot[1]) > 13 and rng.random() < look["cars"]:
+            self._car_park(identity, lot)
+
+    def _car_park(self, identity, lot) -> None:
+        """Rows of cars, only where the lot is still open ground."""
+        rng, canvas = self.rng, self.canvas
+        u0, v0, u1, v1 = lot
+        vs, us = np.arange(v0 + 1.5, v1 - 5, 8.2), np.arange(u0 + 1.5, u1 - 2.5, 2.6)
+        if not len(vs) or not len(us):
+            return
+        spots = np.stack(np.meshgrid(us, vs), -1).reshape(-1, 2)
+        spots = spots[rng.random(len(spots)) < rng.uniform(0.2, 0.85)]
+        rects = np.concatenate([spots, spots + np.array([1.9, 4.4])], 1)
+        quads = self.warp(corners(rects))
+        free = canvas.at(quads.mean(1)) == identity
+        instance = int(canvas.rows[identity][7])
+        paints = [canvas.add("metal", rng.uniform(0, 1), b, "paved", 1.4, instance=instance) for b in (0.15, 0.3, 0.7, 1.3, 1.6)]
+        paints += [canvas.add(m, 0.5, 0.9, "paved", 1.4, instance=instance) for m in ("tile", "bluemetal")]
+        canvas.draw_many(quads[free], rng.choice(paints, int(free.sum())))
+
+    def _green(self, identity, lot) -> None:
+        rng, look = self.rng, self.look
+        if rng.random() < look["bare"]:
+            kind = "soil" if rng.random() < 0.6 else "gravel"
+            self._set(identity, kind, np.clip(look["soil"] + rng.normal(0, 0.2), 0, 1), rng.uniform(0.85, 1.15), "soil")
+            return
+        stripe = rng.uniform(0.02, 0.06) if rng.random() < 0.3 else 0
+        v = np.clip(look["green"] + rng.normal(0, 0.13), 0, 1)
+        self._set(identity, "grass", v, rng.uniform(0.8, 1.2), "grass", self.warp.angle, rng.uniform(4, 8), stripe)
+
+    def trees(self, density: float) -> None:
+        """Trees in gardens and along streets; `density` 0..1 is the share of possible places."""
+        canvas, rng, look = self.canvas, self.rng, self.look
+        count = int(canvas.obj.size / 60 * density)
+        spots = rng.uniform(0, 1, (count, 2)) * np.array(canvas.size)[::-1]
+        spots = spots[np.isin(canvas.cover_at(spots), (2, 6))]
+        if look["avenue"]:
+            spots = np.concatenate([spots, self._avenues()])
+        radius = np.clip(np.exp(rng.normal(np.log(look["crown"]), 0.35, len(spots))), 1.2, 8)
+        canvas.trees.append(tree_rows(spots, radius, look, rng))
+
+    def _avenues(self) -> np.ndarray:
+        found, step = [np.zeros((0, 2))], self.rng.uniform(7, 14)
+        for u0, v0, u1, v1 in self.street_rects:
+            if self.rng.random() < 0.55:
+                along = np.arange(u0, u1, step) if u1 - u0 > v1 - v0 else np.arange(v0, v1, step)
+                for edge in (0.08, 0.92):
+                    line = (along, np.full_like(along, v0 + edge * (v1 - v0)))
+                    if u1 - u0 <= v1 - v0:
+                        line = (np.full_like(along, u0 + edge * (u1 - u0)), along)
+                    found.append(np.stack(line, 1))
+        spots = self.warp(np.concatenate(found))
+        return spots[self.rng.random(len(spots)) < 0.8]
+
+    def street_cars(self, density: float) -> None:
+        """Parked and driving cars along the streets."""
+        found = [np.zeros((0, 4))]
+        for u0, v0, u1, v1 in self.street_rects:
+            long = u1 - u0 > v1 - v0
+            along = np.arange(u0, u1, 6.5) if long else np.arange(v0, v1, 6.5)
+            for edge in (0.22, 0.78):
+                at = along[self.rng.random(len(along)) < density]
+                c = v0 + edge * (v1 - v0) if long else u0 + edge * (u1 - u0)
+                across = np.full_like(at, c)
+                found.append(np.stack([at, across, at + 4.4, across + 1.9] if long else [across, at, across + 1.9, at + 4.4], 1))
+        quads = self.warp(corners(np.concatenate(found)))
+        quads = quads[self.canvas.cover_at(quads.mean(1)) == 0]
+        paints = [self.canvas.add("metal", 0.5, b, "paved", 1.4, instance=0) for b in (0.15, 0.3, 0.7, 1.3, 1.6)]
+        paints.append(self.canvas.add("tile", 0.5, 0.9, "paved", 1.4, instance=0))
+        self.canvas.draw_many(quads, self.rng.choice(paints, len(quads)))
+
+    def works(self) -> None:
+        """Tanks, silos, conveyors and chimneys of heavy industry, in the open ground."""
+        rng, canvas, size = self.rng, self.canvas, np.array(self.canvas.size)[::-1]
+        look = (pick(rng, (("metal", 3), ("membrane", 3), ("rust", 2), ("concrete", 2))), rng.uniform(0.2, 0.9), 1.0)
+        for _ in range(rng.integers(1, 5)):
+            radius, height = rng.uniform(4, 15), rng.uniform(6, 16)
+            start, heading = rng.uniform(30, size - 30), self.warp.angle + rng.choice([0, np.pi / 2])
+            along = np.array([np.cos(heading), np.sin(heading)])
+            for k in range(rng.integers(1, 6)):
+                spot = start + along * k * radius * 2.5
+                if canvas.cover_at(spot[None])[0] not in (-1, 1):
+                    tank(canvas, spot, radius, height, look)
+        for _ in range(rng.integers(1, 5)):
+            a, heading = rng.uniform(20, size - 20), self.warp.angle + rng.choice([0, np.pi / 2]) + rng.normal(0, 0.2)
+            b = a + rng.uniform(40, 120) * np.array([np.cos(heading), np.sin(heading)])
+            beam(canvas, a, b, rng.uniform(2.5, 5), rng.uniform(5, 14), ("rust" if rng.random() < 0.5 else "metal", 0.4, 0.9))
+
+
+def tree_rows(spots: np.ndarray, radius: np.ndarray, look: dict, rng: np.random.Generator) -> np.ndarray:
+    """(n, 6) x, y, radius, height, v, conifer of trees at `spots`."""
+    n = len(spots)
+    conifer = rng.random(n) < look["conifer"]
+    height = radius * np.where(conifer, 3.2, 2.1) * rng.uniform(0.8, 1.25, n) + 1.0
+    v = np.where(conifer, 0.5, look["leaf"]) + rng.normal(0, 0.13, n)
+    return np.column_stack([spots, radius * np.where(conifer, 0.75, 1), height, np.clip(v, 0, 1), conifer])
+
+
+def _visible(warp: Warp, block, size) -> float:
+    """Rough area (m2) of a block inside the canvas, from a lattice of points."""
+    u, v = np.meshgrid(np.linspace(block[0], block[2], 7), np.linspace(block[1], block[3], 7))
+    p = warp(np.stack([u.ravel(), v.ravel()], 1))
+    inside = ((p >= 0) & (p < np.array(size)[::-1])).all(1).mean()
+    return inside * (block[2] - block[0]) * (block[3] - block[1])

@@ -1,0 +1,252 @@
+"""Land cover without a town: woods, parkland, scrub, fields, rock and paved areas, bare ground, water."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .built import cut, pick, tree_rows
+from .canvas import Canvas, corners, noise, outline
+from .roofs import line
+
+
+def curve(size, rng, wiggle=0.12) -> np.ndarray:
+    """A wandering line (n, 2) right across the canvas, for paths and shores."""
+    angle, t = rng.uniform(0, np.pi), np.linspace(-0.8, 0.8, 40)
+    along, across = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
+    bend = wiggle * (np.sin(rng.uniform(2, 6) * t + rng.uniform(0, 6)) + 0.4 * np.sin(rng.uniform(8, 16) * t))
+    offset = rng.uniform(-0.3, 0.3)
+    return (0.5 + t[:, None] * along + (bend + offset)[:, None] * across) * np.array(size)[::-1]
+
+
+def path(canvas: Canvas, rng, material: str, cover: str, width: int) -> None:
+    """A winding path or track."""
+    line(canvas, curve(canvas.size, rng), canvas.add(material, rng.uniform(0.3, 0.9), 1.0, cover), width)
+
+
+def patches(canvas, field, share, material, v, b, cover, height=0.0, grain=40) -> None:
+    """Object where smooth noise `field` is highest, over `share` of the canvas; one instance per patch."""
+    if share <= 0:
+        return
+    limit = np.quantile(field[::4, ::4], 1 - min(share, 1))
+    canvas.obj[field > limit] = canvas.add(material, v, b, cover, height)
+
+
+def ground(canvas, look, rng, bare=0.0) -> None:
+    """Meadow with lusher and drier patches, `bare` share of it open soil."""
+    v = np.clip(look["green"] + rng.normal(0, 0.08), 0, 1)
+    canvas.add("grass", v, 1.0, "grass", 0.25, instance=0)
+    for scale in (60, 30):
+        dv = rng.normal(0, 0.22)
+        patches(canvas, noise(canvas.size, scale, rng), rng.uniform(0.1, 0.4), "grass", np.clip(v + dv, 0, 1),
+                rng.uniform(0.85, 1.15), "grass", 0.25)  # fmt: skip
+    patches(canvas, noise(canvas.size, 22, rng), bare, "soil", look["soil"], rng.uniform(0.85, 1.1), "soil")
+
+
+def wood(canvas, form, look, rng) -> None:
+    """Closed to open woodland in stands of different mix and age."""
+    ground(canvas, look, rng, rng.uniform(0, 0.2))
+    if rng.random() < 0.5:
+        path(canvas, rng, "soil", "soil", int(rng.integers(3, 7)))
+    pitch = look["crown"] * rng.uniform(1.15, 1.45)
+    spots = lattice(canvas.size, pitch, 0.45, rng)
+    stand, gap = noise(canvas.size, 70, rng), noise(canvas.size, 26, rng)
+    at = np.clip(spots.astype(int), 0, np.array(canvas.size)[::-1] - 1)
+    dense = gap[at[:, 1], at[:, 0]] > np.quantile(gap, 1 - look["dense"])
+    spots, kind = spots[dense], stand[at[:, 1], at[:, 0]][dense]
+    radius = np.clip(np.exp(rng.normal(np.log(look["crown"]), 0.22, len(spots))) * (1 + 0.12 * kind), 1.5, 7.5)
+    trees = tree_rows(spots, radius, look, rng)
+    conifer = kind > np.quantile(stand, 1 - look["conifer"])
+    trees[:, 5] = np.where(rng.random(len(spots)) < 0.85, conifer, trees[:, 5])
+    trees[:, 4] = np.clip(trees[:, 4] + 0.10 * kind, 0, 1)
+    canvas.trees.append(trees)
+
+
+def lattice(size, pitch, jitter, rng) -> np.ndarray:
+    """Points (n, 2) on a jittered triangular lattice of spacing `pitch` m."""
+    y, x = np.mgrid[-1 : size[0] / (0.87 * pitch) + 1, -1 : size[1] / pitch + 1]
+    points = np.stack([(x + 0.5 * (y % 2)) * pitch, y * 0.87 * pitch], -1).reshape(-1, 2)
+    return points + rng.normal(0, jitter * pitch / 2, points.shape)
+
+
+def parkland(canvas, form, look, rng) -> None:
+    """Scattered trees: parks, orchards, savanna."""
+    ground(canvas, look, rng, rng.uniform(0, 0.25))
+    for _ in range(rng.integers(0, 3)):
+        path(canvas, rng, pick(rng, (("gravel", 2), ("soil", 2), ("asphalt", 1))), "soil", int(rng.integers(2, 5)))
+    if rng.random() < 0.2:
+        patches(canvas, noise(canvas.size, 90, rng), rng.uniform(0.02, 0.08), "water", look["turbid"], 1.0, "water")
+    if rng.random() < 0.3:
+        spots = lattice(canvas.size, look["crown"] * rng.uniform(2.2, 3.6), 0.08, rng)
+        spots = spots[rng.random(len(spots)) < 0.92]
+    else:
+        cluster = noise(canvas.size, 35, rng)
+        spots = rng.uniform(0, 1, (2600, 2)) * np.array(canvas.size)[::-1]
+        weight = cluster[spots[:, 1].astype(int), spots[:, 0].astype(int)] + rng.normal(0, 1.2, len(spots))
+        count = look["dense"] * canvas.obj.size / (3.3 * look["crown"] ** 2)
+        spots = spots[np.argsort(-weight)[: int(count)]]
+    spots = spots[canvas.cover_at(spots) != 9]
+    radius = np.clip(np.exp(rng.normal(np.log(look["crown"]), 0.3, len(spots))), 1.3, 7)
+    canvas.trees.append(tree_rows(spots, radius, look, rng))
+
+
+def scrub(canvas, form, look, rng) -> None:
+    """Bushes in clumps on grass or soil."""
+    ground(canvas, look, rng, rng.uniform(0.05, 0.6))
+    if rng.random() < 0.4:
+        path(canvas, rng, "soil", "soil", int(rng.integers(2, 5)))
+    field = noise(canvas.size, rng.uniform(3, 7), rng) + 0.9 * noise(canvas.size, rng.uniform(25, 60), rng)
+    limit = np.quantile(field[::3, ::3], 1 - look["dense"])
+    bush = field > limit
+    levels = [canvas.add("shrub", np.clip(look["leaf"] + dv, 0, 1), b, "bush", h) for dv, b, h in
+              ((-0.12, 0.95, 0.8), (0.0, 1.0, 1.4), (0.1, 1.05, 1.9))]  # fmt: skip
+    step = np.clip((field - limit) * 2.2, 0, 2).astype(int)
+    canvas.obj[bush] = np.array(levels)[step[bush]]
+    count = rng.integers(0, 25)
+    spots = rng.uniform(0, 1, (count, 2)) * np.array(canvas.size)[::-1]
+    canvas.trees.append(tree_rows(spots, rng.uniform(1.2, 3, count), look, rng))
+
+
+def fields(canvas, form, look, rng) -> None:
+    """Parcels: crops in rows, meadows, stubble and ploughed land after the shares in `form["parcels"]`."""
+    reach = 0.5 * np.hypot(*canvas.size) + 20
+    gap = rng.choice([0.0, 1.5, 4.0])
+    parcels, tracks = cut((-reach, -reach, reach, reach), look["block"], gap, look["jitter"], rng)
+    canvas.add("grass", np.clip(look["green"] - 0.15, 0, 1), 0.9, "grass", 0.3, instance=0)
+    for rect in parcels:
+        kind = pick(rng, form["parcels"]) if rng.random() < 0.5 else look["parcel"]
+        canvas.draw(look["warp"](outline(np.array(rect), 8)), _parcel(canvas, kind, look, rng))
+    for rect in tracks:
+        if gap > 3 and rng.random() < 0.6:
+            identity = canvas.add("soil", rng.uniform(0.4, 0.9), 1.1, "soil")
+            canvas.draw(look["warp"](outline(np.array(rect), 8)), identity)
+    _hedges(canvas, tracks, look, rng)
+
+
+def _parcel(canvas, kind, look, rng) -> int:
+    angle = look["warp"].angle + rng.choice([0, np.pi / 2])
+    b = rng.uniform(0.85, 1.15)
+    v = np.clip(look["green"] + rng.normal(0, 0.25), 0, 1)
+    dry = np.clip(look["soil"] + rng.normal(0, 0.25), 0, 1)
+    rows = (angle, rng.uniform(2.5, 9), rng.uniform(0.02, 0.16))
+    if kind == "crop":
+        return canvas.add("crop", v, b, "crop", rng.uniform(0.2, 0.9), 0, 0, None, *rows)
+    if kind == "meadow":
+        return canvas.add("grass", v, b, "grass", 0.2, 0, 0, None, rows[0], rows[1], rows[2] * 0.5)
+    if kind == "stubble":
+        return canvas.add("stubble", dry, b, "crop", 0.1, 0, 0, None, *rows)
+    if kind == "turf":
+        return canvas.add("turf", v, b, "grass", 0.05, 0, 0, None, rows[0], 9.0, 0.08)
+    if kind == "water":
+        return canvas.add("water", look["turbid"], b, "water")
+    return canvas.add(kind, dry, b, {"sand": "sand", "gravel": "soil"}.get(kind, "soil"), 0.03, 0, 0, None, *rows)
+
+
+def _hedges(canvas, tracks, look, rng) -> None:
+    if not tracks or rng.random() > look["hedge"]:
+        return
+    found = []
+    for u0, v0, u1, v1 in tracks:
+        if rng.random() < 0.35:
+            t = np.arange(0, max(u1 - u0, v1 - v0), rng.uniform(4, 9))[:, None]
+            found.append(np.array([u0, v0]) + t * (np.array([1.0, 0.0]) if u1 - u0 > v1 - v0 else np.array([0.0, 1.0])))
+    if found:
+        spots = look["warp"](np.concatenate(found))
+        canvas.trees.append(tree_rows(spots, np.clip(rng.normal(2.2, 0.7, len(spots)), 1, 4.5), look, rng))
+
+
+def bare(canvas, form, look, rng) -> None:
+    """Open soil or sand: ploughed parcels, a desert or a beach, earthworks."""
+    if rng.random() < 0.5:
+        fields(canvas, form, look, rng)
+    else:
+        material = pick(rng, (("soil", 3), ("sand", 3), ("gravel", 1)))
+        cover = "sand" if material == "sand" else "soil"
+        canvas.add(material, look["soil"], 1.0, cover, instance=0)
+        for scale in (80, 35, 18):
+            patches(canvas, noise(canvas.size, scale, rng), rng.uniform(0.1, 0.35), material,
+                    np.clip(look["soil"] + rng.normal(0, 0.25), 0, 1), rng.uniform(0.85, 1.15), cover)  # fmt: skip
+        for _ in range(rng.integers(0, 4)):
+            path(canvas, rng, "gravel" if rng.random() < 0.5 else material, cover, int(rng.integers(3, 8)))
+    weeds = rng.uniform(0, 0.12) if rng.random() < 0.6 else 0
+    patches(canvas, noise(canvas.size, 12, rng), weeds, "grass", look["green"], 0.9, "grass", 0.2)
+    if rng.random() < 0.3:
+        patches(canvas, noise(canvas.size, 9, rng), 0.02, "shrub", look["leaf"], 1.0, "bush", 1.0)
+
+
+def hard(canvas, form, look, rng) -> None:
+    """Bare rock with fractures, or paved: aprons, car parks, quays."""
+    if rng.random() < 0.4:
+        return rock(canvas, look, rng)
+    reach = 0.5 * np.hypot(*canvas.size) + 20
+    parcels, _ = cut((-reach, -reach, reach, reach), look["block"], 0.0, look["jitter"], rng)
+    canvas.add(look["paving"], look["age"], 1.0, "paved", instance=0)
+    for rect in parcels:
+        green = rng.random() < 0.05
+        material = "grass" if green else (look["paving"] if rng.random() < 0.6 else pick(rng, look["pavings"]))
+        v = look["green"] if green else np.clip(look["age"] + rng.normal(0, 0.25), 0, 1)
+        joint = (look["warp"].angle, rng.uniform(6, 14), rng.uniform(0, 0.12))
+        identity = canvas.add(material, v, rng.uniform(0.85, 1.15), "grass" if green else "paved", 0, 0, 0, None, *joint)
+        canvas.draw(look["warp"](outline(np.array(rect), 6)), identity)
+        if not green and rng.random() < 0.5 * look["cars"]:
+            _cars(canvas, rect, identity, look, rng)
+    for _ in range(rng.integers(0, 4)):
+        identity = canvas.add("concrete", 0.9, 1.4, "paved", instance=0)
+        ends = np.array([[-reach, 0], [reach, 0]]) + rng.uniform(-150, 150)
+        line(canvas, look["warp"](ends if rng.random() < 0.5 else ends[:, ::-1]), identity, int(rng.integers(1, 3)))
+
+
+def _cars(canvas, rect, identity, look, rng) -> None:
+    u, v = np.arange(rect[0] + 2, rect[2] - 3, 2.6), np.arange(rect[1] + 2, rect[3] - 5, 8.4)
+    spots = np.stack(np.meshgrid(u, v), -1).reshape(-1, 2)
+    spots = spots[rng.random(len(spots)) < rng.uniform(0.1, 0.7)]
+    quads = look["warp"](corners(np.concatenate([spots, spots + [1.9, 4.4]], 1)))
+    quads = quads[canvas.at(quads.mean(1)) == identity]
+    paints = [canvas.add("metal", 0.5, b, "paved", 1.4, instance=canvas.instances) for b in (0.15, 0.35, 0.9, 1.5)]
+    canvas.draw_many(quads, rng.choice(paints, len(quads)))
+
+
+def rock(canvas, look, rng) -> None:
+    """Bare rock: slabs between fractures, light and dark beds."""
+    canvas.add("rock", look["soil"], 1.0, "rock", instance=0)
+    for scale in (70, 30, 14):
+        patches(canvas, noise(canvas.size, scale, rng), rng.uniform(0.15, 0.4), "rock",
+                np.clip(look["soil"] + rng.normal(0, 0.25), 0, 1), rng.uniform(0.75, 1.2), "rock")  # fmt: skip
+    crack = np.abs(noise(canvas.size, 24, rng)) < 0.035
+    canvas.obj[crack] = canvas.add("rock", 0.1, 0.6, "rock", instance=0)
+    patches(canvas, noise(canvas.size, 15, rng), rng.uniform(0, 0.08), "grass", look["green"], 0.8, "grass", 0.15)
+
+
+def water(canvas, form, look, rng) -> None:
+    """Open water, often with a shore in one corner, sometimes a sand bank, a jetty or boats."""
+    canvas.add("water", look["turbid"], 1.0, "water", instance=None)
+    for scale in (120, 60):
+        patches(canvas, noise(canvas.size, scale, rng), rng.uniform(0.2, 0.5), "water",
+                np.clip(look["turbid"] + rng.normal(0, 0.06), 0, 1), rng.uniform(0.95, 1.05), "water")  # fmt: skip
+    if rng.random() < 0.65:
+        _shore(canvas, look, rng)
+    for _ in range(rng.integers(0, 5) if rng.random() < 0.4 else 0):
+        at, heading = rng.uniform(30, min(canvas.size) - 30, 2), rng.uniform(0, np.pi)
+        along = np.array([np.cos(heading), np.sin(heading)])
+        tip = np.array([-along[1], along[0]]) * rng.uniform(1, 3)
+        boat = np.array([at - 5 * along - tip, at + 4 * along - tip, at + 8 * along, at + 4 * along + tip, at - 5 * along + tip])
+        canvas.draw(boat, canvas.add("membrane", 0.5, 0.9, "paved", 1.5))
+
+
+def _shore(canvas, look, rng) -> None:
+    """Land behind a wandering shore line: beach or bank, grass and trees."""
+    h, w = canvas.size
+    y, x = np.mgrid[:h, :w].astype(np.float32)
+    angle = rng.uniform(0, 2 * np.pi)
+    field = ((x - w / 2) * np.cos(angle) + (y - h / 2) * np.sin(angle)) / 60 + 0.5 * noise(canvas.size, 55, rng)
+    inner = field[32:-32, 32:-32]
+    share = rng.uniform(0.01, 0.11)
+    limit = np.quantile(inner, 1 - share)
+    width = rng.uniform(0.03, 0.2)
+    canvas.obj[field > limit - 0.12] = canvas.add("water", np.clip(look["turbid"] + 0.15, 0, 1), 1.1, "water", instance=0)
+    edge = pick(rng, (("sand", 3), ("soil", 3), ("gravel", 2), ("concrete", 1)))
+    cover = {"sand": "sand", "concrete": "paved"}.get(edge, "soil")
+    canvas.obj[field > limit] = canvas.add(edge, 0.5, 1.0, cover, 0.3)
+    canvas.obj[field > limit + width] = canvas.add("grass", look["green"], 1.0, "grass", 0.3)
+    spots = rng.uniform(0, 1, (120, 2)) * np.array([w, h])
+    spots = spots[canvas.cover_at(spots) == 2]
+    canvas.trees.append(tree_rows(spots, rng.uniform(1.5, 5, len(spots)), look, rng))

@@ -1,0 +1,179 @@
+"""A place drawn from its zone, with everything known about it: both patches, heights, cover, instances, fractions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from skimage.measure import label as connected
+
+from . import nature
+from .built import Quarter
+from .canvas import MARGIN, C, Canvas
+from .cities import City, get_city
+from .forms import draw_look, form_of
+from .render import camera, cast_shadows, sentinel2, sky_view, surface
+from .spectra import M
+
+PATCH = 320  # m
+PAIRS_PER_POLYGON = 3
+_NATURE = {11: nature.wood, 12: nature.parkland, 13: nature.scrub, 14: nature.fields, 15: nature.hard, 16: nature.bare,
+           17: nature.water}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Scene:
+    """rgb (320, 320, 3) uint8; s2 (32, 32, 10) float32 reflectance; height (320, 320) float32 m; cover (320, 320) uint8
+    (index into COVER); instances (320, 320) uint16, 0 = none; fractions: bsf, isf, psf, svf 0..1 and mean_height m."""
+
+    rgb: np.ndarray
+    s2: np.ndarray
+    height: np.ndarray
+    cover: np.ndarray
+    instances: np.ndarray
+    fractions: dict[str, float]
+
+
+def generate_scene(label: int, city: int | City = 0, seed: int = 0) -> Scene:
+    """The pair of patches of one synthetic place and its truth; the same for the same arguments.
+
+    Args:
+        label: zone 1..17.
+        city: number 0..7 or a City.
+        seed: place; seeds of one block of PAIRS_PER_POLYGON share what a polygon has in common.
+
+    Raises:
+        ValueError: unknown zone, city, or a negative seed.
+    """
+    city, label, seed = get_city(city), int(label), int(seed)
+    if not 1 <= label <= 17 or seed < 0:
+        raise ValueError(f"label {label}, seed {seed}: expected a label 1..17 and a seed of 0 or more")
+    size = (PATCH + 2 * MARGIN, PATCH + 2 * MARGIN)
+    look = draw_look(label, city, size, np.random.default_rng([label, city.number, seed // PAIRS_PER_POLYGON, 1]))
+    rng = np.random.default_rng([label, city.number, seed, 2])
+    layers = layers_of(compose(label, look, size, rng), look, rng)
+    return render(layers, look, rng)
+
+
+def compose(label: int, look: dict, size: tuple[int, int], rng: np.random.Generator) -> Canvas:
+    """Draw the plan of a place of zone `label`."""
+    canvas, form = Canvas(size), form_of(label)
+    look["warp"].center = np.array(size[::-1]) / 2 + rng.uniform(-60, 60, 2)
+    if label > 10:
+        _NATURE[label](canvas, form, look, rng)
+        return canvas
+    quarter = Quarter(canvas, form, look, rng)
+    quarter.buildings(quarter.streets(), look["bsf"])
+    if label == 10:
+        quarter.works()
+    quarter.ground(look["isf"])
+    quarter.street_cars(0.25 * look["cars"])
+    quarter.trees(look["tree"] * look["lush"])
+    return canvas
+
+
+def layers_of(canvas: Canvas, look: dict, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Everything the sensors need, per square metre, from the plan: objects first, then tree crowns on top."""
+    table, obj = canvas.table(), canvas.obj
+    h, w = canvas.size
+    y, x = np.mgrid[:h, :w].astype(np.float32)
+    layers = {name: table[name][obj] for name in ("v", "b")}
+    layers["slope_x"], layers["slope_y"] = table["gx"][obj], table["gy"][obj]
+    layers["height"] = np.maximum(table["h0"][obj] + layers["slope_x"] * x + layers["slope_y"] * y, 0)
+    for name, kind in (("material", np.uint8), ("cover", np.uint8), ("instance", np.int32)):
+        layers[name] = table[name].astype(kind)[obj]
+    layers["stripes"] = _stripes(table, obj, x, y)
+    _plant(canvas, layers, rng)
+    layers["lit"] = cast_shadows(layers["height"], look["elevation"], look["azimuth"])
+    svf = sky_view(layers["height"])
+    layers["svf"] = svf
+    wide = cv2.resize(svf, (w, h), interpolation=cv2.INTER_LINEAR)
+    layers["open"] = np.where(layers["height"] > 2.0, 0.95, 0.35 + 0.65 * wide).astype(np.float32)
+    return layers
+
+
+def _stripes(table, obj, x, y) -> np.ndarray:
+    """Rows of crops, mowing and sheet metal: relative brightness (H, W)."""
+    if not (table["stripe"] > 0).any():
+        return np.zeros(obj.shape, np.float32)
+    angle, period, strength = table["angle"][obj], np.maximum(table["period"][obj], 1.5), table["stripe"][obj]
+    return strength * np.sin(2 * np.pi * (x * np.sin(angle) - y * np.cos(angle)) / period)
+
+
+def _plant(canvas: Canvas, layers: dict, rng: np.random.Generator) -> None:
+    """Stamp tree crowns on the layers: domes or cones with ragged edges; instances for large or lone crowns."""
+    trees = np.concatenate([t for t in canvas.trees if len(t)] or [np.zeros((0, 6))])
+    h, w = canvas.size
+    if len(trees):
+        trees = trees[(trees[:, 0] > 0) & (trees[:, 1] > 0) & (trees[:, 0] < w) & (trees[:, 1] < h)]
+    if not len(trees):
+        return
+    top, owner = np.zeros((h, w), np.float32), np.full((h, w), -1, np.int32)
+    ragged = rng.uniform(0.72, 1.12, (h, w)).astype(np.float32)
+    ragged = cv2.GaussianBlur(ragged, (0, 0), 1.0) * 1.6 - 0.55
+    for index, (tx, ty, radius, tall, _, conifer) in enumerate(trees):
+        reach = int(radius) + 2
+        x0, x1, y0, y1 = max(int(tx) - reach, 0), min(int(tx) + reach + 1, w), max(int(ty) - reach, 0), min(int(ty) + reach + 1, h)
+        dx, dy = np.arange(x0, x1) + 0.5 - tx, np.arange(y0, y1) + 0.5 - ty
+        rho = np.sqrt(dx**2 + dy[:, None] ** 2) / (radius * ragged[y0:y1, x0:x1])
+        dome = tall * (1.05 - 0.8 * rho) if conifer else tall * np.sqrt(np.maximum(1.0 - 0.72 * rho**2, 0))
+        better = (rho < 1) & (dome > top[y0:y1, x0:x1])
+        top[y0:y1, x0:x1][better] = dome[better]
+        owner[y0:y1, x0:x1][better] = index
+    crown = (owner >= 0) & (top > layers["height"] - 1.0) & ~((layers["cover"] == C["building"]) & (top < layers["height"] + 2))
+    _cover_with_crowns(crown, top, owner, trees, canvas, layers, rng)
+
+
+def _cover_with_crowns(crown, top, owner, trees, canvas, layers, rng) -> None:
+    who = owner[crown]
+    layers["height"][crown] = top[crown]
+    lumps = cv2.GaussianBlur(top + rng.standard_normal(top.shape, np.float32) * 1.1, (0, 0), 1.1)
+    gy, gx = np.gradient(lumps)
+    layers["slope_x"][crown], layers["slope_y"][crown] = 0.42 * gx[crown], 0.42 * gy[crown]
+    layers["material"][crown] = np.where(trees[who, 5] > 0, M["conifer"], M["broadleaf"])
+    layers["v"][crown] = trees[who, 4]
+    layers["b"][crown] = rng.uniform(0.82, 1.18, len(trees)).astype(np.float32)[who]
+    layers["cover"][crown], layers["stripes"][crown] = C["tree"], 0
+    group = connected(crown, connectivity=1, background=0)
+    sizes = np.bincount(group.ravel())
+    single = sizes[group[crown]] < 40
+    big = trees[who, 2] >= 4.0
+    first = canvas.instances + 1
+    layers["instance"][crown] = np.where(big & ~single, first + who, first + len(trees) + group[crown])
+
+
+def render(layers: dict, look: dict, rng: np.random.Generator) -> Scene:
+    """Both patches and the truth of a place from its layers."""
+    rho = surface(layers, look, rng)
+    inner = (slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
+    height, cover = layers["height"][inner].astype(np.float32), layers["cover"][inner]
+    svf = layers["svf"][MARGIN // 2 : -MARGIN // 2, MARGIN // 2 : -MARGIN // 2]
+    return Scene(camera(rho, look, rng), sentinel2(rho, look, rng), np.ascontiguousarray(height), np.ascontiguousarray(cover),
+                 tidy(layers["instance"][inner]), fractions(height, cover, svf))  # fmt: skip
+
+
+def tidy(instances: np.ndarray, smallest: int = 40) -> np.ndarray:
+    """Connected instances numbered from 1 (uint16), those under `smallest` px dropped."""
+    parts = connected(instances, background=0, connectivity=1)
+    sizes = np.bincount(parts.ravel())
+    keep = sizes >= smallest
+    keep[0] = False
+    numbers = np.where(keep, np.cumsum(keep), 0)
+    return numbers[parts].astype(np.uint16)
+
+
+def fractions(height: np.ndarray, cover: np.ndarray, svf: np.ndarray) -> dict[str, float]:
+    """Measured bsf, isf, psf (plan area seen from above), svf (mean over unbuilt ground), mean_height (m).
+
+    mean_height is that of the roughness elements: buildings where they cover 5 % or more, else trees, else bushes
+    where those cover 10 %, else everything that grows or lies there.
+    """
+    share = np.bincount(cover.ravel(), minlength=len(C)) / cover.size
+    built, paved = share[C["building"]], share[C["paved"]] + share[C["rock"]]
+    kind = "building" if built >= 0.05 else "tree" if share[C["tree"]] >= 0.1 else "bush" if share[C["bush"]] >= 0.1 else None
+    tall = height[cover == C[kind]] if kind else height
+    ground = cv2.resize((cover != C["building"]).astype(np.uint8), svf.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
+    view = float(svf[ground].mean()) if ground.any() else 1.0
+    numbers = {"bsf": built, "isf": paved, "psf": 1 - built - paved, "svf": view, "mean_height": tall.mean()}
+    return {name: float(value) for name, value in numbers.items()}

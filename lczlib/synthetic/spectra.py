@@ -1,0 +1,63 @@
+"""Materials of the synthetic world: what they reflect in the ten Sentinel-2 bands, and how they are textured.
+
+Each material is a line between two spectra: `v` = 0 (dark, wet, dry plant, clear water) to `v` = 1 (bright, dry soil,
+lush plant, turbid water). The RGB patch sees the same spectra through B4, B3, B2.
+
+Source: plausible values after published spectral libraries and Sentinel-2 experience; assumed, not fitted to any image.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+BANDS = ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12")
+
+# name, texture (fine, medium, coarse: relative standard deviation of brightness), two spectra in thousandths
+_TABLE = """
+asphalt    .05 .05 .06 |  50  55  60  65  70  74  78  80 100  92 | 115 125 136 145 150 155 162 166 205 188
+concrete   .04 .04 .05 | 140 160 180 192 200 206 214 220 262 240 | 250 290 322 340 350 358 366 372 405 366
+paving     .07 .05 .06 |  80 100 128 145 155 162 170 176 222 202 | 135 165 200 222 234 242 252 260 310 280
+tile       .09 .05 .02 |  48  66 128 165 185 198 215 232 272 236 |  80 112 225 285 312 325 345 362 392 340
+slate      .07 .05 .02 |  50  55  60  63  66  70  75  80 102 100 |  95 104 113 119 124 129 135 140 168 164
+metal      .03 .04 .03 | 230 245 255 260 264 268 272 275 275 245 | 470 490 500 505 507 508 508 508 470 410
+bluemetal  .03 .04 .03 | 150 135 100  98 100 108 130 150 230 212 | 270 240 165 160 168 190 230 260 320 285
+rust       .13 .09 .04 |  62  80 135 172 190 200 206 215 312 292 | 105 138 212 262 284 295 302 312 415 390
+membrane   .03 .04 .03 | 400 435 455 465 466 466 466 466 390 325 | 650 690 710 715 715 712 705 700 570 460
+roofgravel .08 .06 .04 | 110 130 150 162 170 176 184 190 240 222 | 185 215 242 258 268 277 288 296 350 322
+bitumen    .06 .07 .04 |  42  46  51  55  59  62  66  69  90  88 |  88  97 105 111 116 121 127 132 162 156
+turf       .03 .02 .02 |  32  58  36  52  95 142 180 200 200 155 |  45  80  50  70 120 170 215 232 230 180
+grass      .08 .07 .08 |  68  98 132 163 200 220 240 258 330 232 |  30  66  40 102 295 372 410 422 212 104
+shrub      .16 .10 .08 |  58  78 102 130 165 185 205 222 285 192 |  28  52  38  85 220 272 302 316 178  90
+broadleaf  .14 .09 .07 |  45  60  76 100 142 162 182 198 245 155 |  20  45  25  72 258 335 372 390 180  80
+conifer    .14 .09 .06 |  16  28  22  42 112 140 158 168  92  44 |  26  46  32  68 190 236 262 274 140  66
+crop       .06 .05 .06 |  80 118 165 200 232 252 272 292 365 255 |  26  62  32 100 350 450 492 505 205  92
+stubble    .10 .06 .07 |  75 105 142 162 180 194 210 226 315 250 | 118 162 218 248 270 286 305 322 412 330
+soil       .10 .08 .10 |  42  56  76  90 102 112 122 132 178 148 | 112 158 215 248 270 285 304 322 425 375
+sand       .05 .06 .08 | 125 162 200 222 236 246 256 264 305 255 | 240 305 372 402 420 432 446 456 530 490
+rock       .15 .12 .10 |  78  90 102 110 116 120 124 127 152 142 | 190 222 252 270 282 290 298 304 345 325
+gravel     .11 .07 .08 |  95 112 130 142 149 155 162 168 218 198 | 190 220 250 266 276 284 292 298 352 325
+water      .03 .03 .05 |  26  22  13  11   9   8   7   6   4   3 |  82 112 104  82  46  43  38  29   9   6
+""".strip()
+
+
+def _parse() -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+    names, textures, spectra = [], [], []
+    for line in _TABLE.splitlines():
+        head, low, high = line.split("|")
+        name, *texture = head.split()
+        names.append(name)
+        textures.append([float(value) for value in texture])
+        spectra.append([[float(value) / 1000 for value in part.split()] for part in (low, high)])
+    return tuple(names), np.array(textures, np.float32), np.array(spectra, np.float32)
+
+
+MATERIALS, TEXTURE, SPECTRA = _parse()  # names (M,), texture (M, 3), reflectance (M, 2, 10)
+M = {name: index for index, name in enumerate(MATERIALS)}
+
+# Share of the light on level ground that comes from the sky, not the sun: what reaches a shadow (clear air).
+SKY = np.array([0.27, 0.21, 0.16, 0.145, 0.13, 0.12, 0.11, 0.10, 0.05, 0.04], np.float32)
+# Reflectance of the haze itself: what a dark place shows through thick haze.
+PATH = np.array([0.150, 0.120, 0.095, 0.085, 0.078, 0.070, 0.062, 0.058, 0.018, 0.010], np.float32)
+# Spread of the point spread function (standard deviation, m) and native pixel (m) of each band. Source: LCZ facts table.
+PSF_SIGMA = (5.2, 5.1, 5.4, 8.9, 9.4, 9.4, 5.2, 9.5, 11.1, 10.9)
+NATIVE = (10, 10, 10, 20, 20, 20, 10, 20, 20, 20)
