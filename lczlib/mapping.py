@@ -15,6 +15,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 
 import numpy as np
@@ -68,15 +69,8 @@ def compute(job: Job, parts: Parts, dask: str | None = None, progress: bool = Fa
     """Compute the chunks that are not there yet, here or on the workers of a Dask scheduler."""
     left = np.flatnonzero(parts.done == 0).tolist()
     results = _on_dask(job, parts, left, dask) if dask else _here(job, parts, left)
-    bar = tqdm(
-        results,
-        desc="mapping",
-        unit="chunk",
-        total=len(left),
-        disable=not progress,
-        mininterval=1 if sys.stderr.isatty() else 30,
-    )
-    for number, p in bar:
+    pace = 1 if sys.stderr.isatty() else 30  # s
+    for number, p in tqdm(results, "mapping", len(left), unit="chunk", disable=not progress, mininterval=pace):
         parts.keep(number, p)
 
 
@@ -194,8 +188,8 @@ def map_scene(
         shutil.rmtree(parts.folder)
         raise ValueError(f"{s2 or rgb}: no window of 320 m has data enough; choose another scene")
     areas = write_map(out, job, parts, {"alpha": job.alpha, "streams": ", ".join(streams), "trained_on": trained_on})
-    for stale in out.parent.glob(f".{out.stem}-*.parts"):
-        shutil.rmtree(stale)
+    for finished in out.parent.glob(f".{escape(out.stem)}-{'?' * 12}.parts"):  # older attempts with other options too
+        shutil.rmtree(finished)
     return MapResult(out, areas, warnings, missing)
 
 
@@ -203,17 +197,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Options of `python -m lczlib map`."""
     scene_arguments(parser, required=False)
     parser.add_argument("--out", required=True, help="the map: a GeoTIFF with bands lcz, lcz_filtered, probability")
-    parser.add_argument(
-        "--run",
-        dest="runs",
-        action="append",
-        default=[],
-        metavar="RUN",
-        help="folder of a trained run; once per stream",
-    )
+    runs = {"dest": "runs", "action": "append", "default": [], "metavar": "RUN"}
+    parser.add_argument("--run", help="folder of a trained run; once per stream", **runs)
     parser.add_argument("--alpha", type=float, help=f"weight of the Sentinel-2 stream where both are used ({ALPHA})")
     parser.add_argument("--step", type=float, default=100.0, help="m between windows, and size of a map pixel (100)")
-    parser.add_argument("--sam", default="nano", help="instance masks of the RGB stream: nano, vit_b, vit_l, vit_h")
+    masks = "instance masks: nano, vit_b, vit_l, vit_h, or the folder DATA/masks/KEY the run was trained with"
+    parser.add_argument("--masks", default="nano", help=masks)
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="bf16: faster, 1 % off")
     parser.add_argument("--dask", metavar="ADDRESS", help="spread the windows over an existing Dask scheduler")
     parser.add_argument("--old-codes", action="store_true", help="also a copy with 101-107 for LCZ A-G")
@@ -231,7 +220,7 @@ def command(args: argparse.Namespace) -> None:
         for warning in open_job(args.s2, args.rgb, None, None, **options)[1]:  # before any training
             print(f"warning: {warning}")
         streams, trained_on = mapping_streams.open_streams(
-            args.runs, bool(args.s2), bool(args.rgb), args.sam, args.precision
+            args.runs, bool(args.s2), bool(args.rgb), args.masks, args.precision
         )
         shared = {"trained_on": trained_on, "dask": args.dask, "progress": True}
         areas = map_scene(args.out, args.s2, args.rgb, *streams, **shared, **options).areas

@@ -7,10 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lczlib.runs import read_json
+
+if TYPE_CHECKING:
+    from lczlib.data import Pairs
+    from lczlib.graphs import GraphSet
+    from lczlib.sam import MaskSettings
 
 
 @dataclass(frozen=True)
@@ -18,13 +24,15 @@ class RunStream:
     """A trained run as a function: patches (n, 32, 32, 10) or images (n, 320, 320, 3) -> (n, 17) probabilities.
 
     Attributes:
-        folder: of the run (`model.safetensors`, `run.json`). sam: the model that makes instance masks.
+        folder: of the run (`model.safetensors`, `run.json`).
+        sam, settings: what makes instance masks, as for the pairs that the run was trained on; None: the paper's.
         precision: "fp32", or "bf16": 2.5 times faster where the processor has it, probabilities differ by 1 %.
     """
 
     folder: Path
     sam: str = "nano"
     precision: str = "fp32"
+    settings: MaskSettings | None = None
 
     @cached_property
     def params(self) -> dict:
@@ -39,7 +47,7 @@ class RunStream:
         """Changes with the weights."""
         with (self.folder / "model.safetensors").open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()[:12]
-        how = self.sam if self.params["stream"] == "ge" else self.precision
+        how = f"{self.sam} {self.settings}" if self.params["stream"] == "ge" else self.precision
         return f"{self.params['stream']} {self.params['model']} {digest} {how}"
 
     def __call__(self, inputs: np.ndarray) -> np.ndarray:
@@ -50,14 +58,15 @@ class RunStream:
             _model(self.folder), inputs if s2 else self._graphs(inputs), 16, self.precision if s2 else "fp32"
         )
 
-    def _graphs(self, images: np.ndarray):
+    def _graphs(self, images: np.ndarray) -> GraphSet:
         """GraphSet of the instances that SAM finds."""
         from lczlib.graphs import FEATURES, MOST_NODES, GraphSet, extra_features, node_features
-        from lczlib.sam import generate_masks
+        from lczlib.sam import MaskSettings, generate_masks
 
+        masks_of = generate_masks(_sam(self.sam), list(images), self.settings or MaskSettings())
         features = self.params["features"]
         x, nodes = np.zeros((len(images), MOST_NODES, features), np.float32), np.zeros(len(images), np.int64)
-        for place, (masks, boxes) in enumerate(generate_masks(_sam(self.sam), list(images))):
+        for place, (masks, boxes) in enumerate(masks_of):
             parts = [node_features(images[place], masks, boxes)]
             if features > len(FEATURES):
                 parts.append(extra_features(images[place], masks, boxes))
@@ -83,9 +92,13 @@ def _sam(name: str):
 
 
 def open_streams(
-    runs: Sequence[str | Path], s2: bool, rgb: bool, sam: str = "nano", precision: str = "fp32"
+    runs: Sequence[str | Path], s2: bool, rgb: bool, masks: str = "nano", precision: str = "fp32"
 ) -> tuple[tuple[RunStream | None, RunStream | None], str]:
     """The streams of the images given: from the runs, or small ones trained on synthetic data where there is no run.
+
+    Args:
+        masks: a model for instance masks with the paper's settings, or the folder `DATA/masks/KEY` of the masks that
+            the run was trained on: the same model and settings again.
 
     Returns:
         (Sentinel-2 stream or None, RGB stream or None), and "synthetic" where the small ones serve, else "".
@@ -93,26 +106,37 @@ def open_streams(
     Raises:
         FileNotFoundError, ValueError: a run that is none, of the wrong stream, or missing for one of the images.
     """
-    found = {
-        stream.params["stream"]: stream for stream in (RunStream(Path(run).resolve(), sam, precision) for run in runs)
-    }
     wanted = ["s2"] * s2 + ["ge"] * rgb
-    if not runs:
-        found = {name: replace(small_stream(name, sam), precision=precision) for name in wanted}
+    if runs:
+        sam, settings = read_masks(masks)
+        streams = [RunStream(Path(run).resolve(), sam, precision, settings) for run in runs]
+    else:
+        streams = [replace(small_stream(name), precision=precision) for name in wanted]
+    found = {stream.params["stream"]: stream for stream in streams}
     for name in wanted:
         if name not in found:
-            raise ValueError(
-                f"--run: no run of stream {name} among {', '.join(map(str, runs))}; give one, or leave its image out"
-            )
+            known = ", ".join(map(str, runs))
+            raise ValueError(f"--run: no run of stream {name} among {known}; give one, or leave its image out")
     return (found.get("s2") if s2 else None, found.get("ge") if rgb else None), "" if runs else "synthetic"
 
 
-def small_stream(name: str, sam: str = "nano", pairs: int = 816, work_dir: str | Path | None = None) -> RunStream:
+def read_masks(masks: str) -> tuple[str, MaskSettings | None]:
+    """Model and settings of a mask folder, or the name itself with the paper's settings."""
+    from lczlib.sam import MaskSettings
+
+    if not (Path(masks) / "settings.json").exists():
+        return masks, None
+    kept = read_json(Path(masks) / "settings.json")
+    return kept["sam"], MaskSettings(**kept["settings"])
+
+
+def small_stream(name: str, pairs: int = 816, work_dir: str | Path | None = None) -> RunStream:
     """A narrow model trained on the synthetic world, made on first use and kept in the cache folder.
 
     It shows that everything works; it knows no real city. Train on one's own pairs for a map to rely on.
     """
     from lczlib.data import make_split
+    from lczlib.sam import MaskSettings
     from lczlib.sam.models import cache_dir
     from lczlib.synthetic import open_or_make
     from lczlib.training import Recipe, train_stream
@@ -120,15 +144,16 @@ def small_stream(name: str, sam: str = "nano", pairs: int = 816, work_dir: str |
     work_dir = Path(work_dir) if work_dir else cache_dir() / f"small-{pairs}"
     data = open_or_make(work_dir / "data", pairs=pairs, seed=0)
     split = make_split(data.index, "polygon_pool", seed=0)
-    inputs = data.s2 if name == "s2" else _synthetic_graphs(data, sam)
+    settings = MaskSettings(crop_n_layers=0)
+    inputs = data.s2 if name == "s2" else _synthetic_graphs(data, settings)
     model = "resnet3d11" if name == "s2" else "gcn"
     result = train_stream(name, model, inputs, data.index, split, Recipe.demo(name), 0, work_dir)
-    return RunStream(result.run.path.resolve(), sam)
+    return RunStream(result.run.path.resolve(), settings=settings)
 
 
-def _synthetic_graphs(data, sam: str):
+def _synthetic_graphs(data: Pairs, settings: MaskSettings) -> GraphSet:
     from lczlib.compute import cpu_count
     from lczlib.graphs import build_graphs
     from lczlib.sam.store import make_masks
 
-    return build_graphs(data, make_masks(data.data_dir, sam=sam, workers=min(cpu_count(), 8)))
+    return build_graphs(data, make_masks(data.data_dir, settings=settings, workers=min(cpu_count(), 8)))

@@ -79,8 +79,14 @@ class Axis:
 
     def weights(self, pixels: slice) -> sparse.csr_matrix:
         """(pixels, windows) tent weights: 1 at a window's centre, 0 at its edge."""
-        distance = np.abs(self.centers[pixels, None] - (self.starts + PATCH / 2))
-        return sparse.csr_matrix(np.maximum(0, 1 - distance / (PATCH / 2)).astype(np.float32))
+        centers = self.centers[pixels]
+        first = np.searchsorted(self.starts, centers - PATCH, "right")
+        count = np.searchsorted(self.starts, centers, "left") - first
+        ends = np.cumsum(count)
+        windows = np.arange(ends[-1]) - np.repeat(ends - count - first, count)
+        distance = np.abs(np.repeat(centers, count) - self.starts[windows] - PATCH / 2)
+        tent = (1 - distance / (PATCH / 2)).astype(np.float32)
+        return sparse.csr_matrix((tent, windows, np.concatenate([[0], ends])), (len(centers), len(self.starts)))
 
 
 def open_job(
