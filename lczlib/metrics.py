@@ -247,6 +247,12 @@ def bootstrap_difference(labels, a, b, groups, measure="oa", draws: int = 1000, 
     return _interval(m(x.sum(0)) - m(y.sum(0)), drawn, len(x), level)
 
 
+def independent_difference(a: Interval, b: Interval) -> Interval:
+    """a - b of two measurements on different pairs: the half widths of both sides add as squares."""
+    low, high = np.hypot(a.value - a.low, b.high - b.value), np.hypot(a.high - a.value, b.value - b.low)
+    return Interval(a.value - b.value, a.value - b.value - float(low), a.value - b.value + float(high))
+
+
 def bootstrap_mean(values, groups, draws: int = 1000, seed: int = 0, level=0.95) -> Interval:
     """Mean of per-pair values (N,) (losses, hits, differences of them) with its interval over groups."""
     v = np.asarray(values, float)

@@ -11,16 +11,21 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from lczlib import metrics
+from lczlib.data import Pairs
 from lczlib.data.layout import BANDS
+from lczlib.fusion import fuse
 from lczlib.graphs import GraphSet
 from lczlib.inference import Inputs, Source, predict
+from lczlib.predictions import Predictions
 from lczlib.training import augment_patches
-from lczlib.transfer import node_colors
+from lczlib.transfer import chosen_elsewhere, labelled_share, node_colors, recovered, skewed
 from lczlib.zones import K, to_index
 
 MICROMETRES = np.array([0.49, 0.56, 0.665, 0.705, 0.74, 0.783, 0.833, 0.865, 1.61, 2.19])  # of BANDS, for spectral tilt
@@ -226,4 +231,98 @@ def remedies_ge(model: nn.Module, target: GraphSet, source: GraphSet, tune: dict
         "CORAL": predict(model, align_nodes(target, source, align_coral)),
         "pseudo labels": predict(pseudo_labels(model, target, **tune), target),
         "mean and spread + pseudo labels": predict(pseudo_labels(model, aligned, **tune), aligned),
+    }
+
+
+CHOSEN = "chosen in the other cities"
+Cured = dict[str, dict[str, np.ndarray]]  # city -> remedy -> (n, 17), rows as in the index
+
+
+def judge(cured: Cured, index: pd.DataFrame, seen: Predictions, draws: int = 1000, seed: int = 0) -> dict[str, dict]:
+    """Every remedy, and the one that was `chosen_elsewhere`, on all pairs of the held-out cities.
+
+    Args:
+        cured: of `remedies_s2` or `remedies_ge`, city by city. seen: test predictions of a model that saw all cities.
+
+    Returns:
+        remedy -> {"oa", "gain" (over "nothing", paired), "recovered" (share of the drop, on the pairs of `seen`):
+        Interval over cities}; the chosen one also has "names" {city: remedy}.
+    """
+    t, cities = index["label"].to_numpy(), index["city"].to_numpy(str)
+    rows = {c: np.flatnonzero(cities == c) for c in cured}
+    said = {name: np.zeros(len(t), int) for name in next(iter(cured.values()))}
+    for c, of_city in cured.items():
+        for name, p in of_city.items():
+            said[name][rows[c]] = p.argmax(1) + 1
+    names = chosen_elsewhere({name: y == t for name, y in said.items()}, cities)
+    said[CHOSEN] = np.select([cities == c for c in cured], [said[names[c]] for c in cured])
+    at = pd.Index(index["id"]).get_indexer(seen.frame["id"])
+    out = {}
+    for name, y in said.items():
+        back = (seen.labels, seen.predicted, said["nothing"][at], y[at], cities[at], draws, seed)
+        out[name] = {
+            "oa": metrics.bootstrap(t, y, cities, "oa", draws, seed),
+            "gain": metrics.bootstrap_difference(t, y, said["nothing"], cities, "oa", draws, seed),
+            "recovered": recovered(*back),
+        }
+    out[CHOSEN]["names"] = names
+    return out
+
+
+def fuse_chosen(cured: dict[str, Cured], judged: dict[str, dict], alphas: dict[str, float]) -> Cured:
+    """Fusion of both streams as they are, and with the remedy chosen for each: city -> {"nothing", "both streams"}."""
+    names = {s: judged[s][CHOSEN]["names"] for s in ("s2", "ge")}
+    return {
+        c: {
+            "nothing": fuse(cured["s2"][c]["nothing"], cured["ge"][c]["nothing"], a),
+            "both streams": fuse(cured["s2"][c][names["s2"][c]], cured["ge"][c][names["ge"][c]], a),
+        }
+        for c, a in alphas.items()
+    }
+
+
+def uneven_frequencies(models: dict[str, nn.Module], pairs: Pairs, seed: int = 0) -> dict[str, float]:
+    """Accuracy of S2 remedies where the zones of the new city have `skewed` frequencies, all cities together."""
+    hits: dict[str, list] = {"nothing": [], "batch-norm statistics": [], "batch-norm, half": [], "mean and spread": []}
+    for k, (city, model) in enumerate(models.items()):
+        here = np.flatnonzero(pairs.cities == city)
+        here = here[skewed(pairs.labels[here], seed + k)]
+        x, source = np.asarray(pairs.s2[here]), np.asarray(pairs.s2[pairs.cities != city])
+        p = [predict(model, x), *(predict(batch_norm_target(model, x, s), x) for s in (1.0, 0.5))]
+        for name, q in zip(hits, [*p, predict(model, align_moments(x, source))], strict=True):
+            hits[name].append(q.argmax(1) + 1 == pairs.labels[here])
+    return {name: float(np.concatenate(h).mean()) for name, h in hits.items()}
+
+
+def few_labels(models: dict[str, nn.Module], pairs: Pairs, counts, tune: dict, draws=1000, seed: int = 0) -> dict:
+    """Accuracy of the S2 stream with 0 and with each of `counts` labelled pairs per zone of the new city.
+
+    Returns:
+        {"0", "0, batch-norm", and each count}: {"oa", "gain" over "0": Interval over polygons}; {} where the cities
+        have too few polygons.
+    """
+    said: dict[str, list] = {}
+    rows = []
+    for city, model in models.items():
+        here = np.flatnonzero(pairs.cities == city)
+        index, x = pairs.index.iloc[here], np.asarray(pairs.s2[here])
+        start = batch_norm_target(model, x)
+        test = labelled_share(index, 1, seed)[1]
+        rows.append(here[test])
+        said.setdefault("0", []).append(predict(model, x[test]))
+        said.setdefault("0, batch-norm", []).append(predict(start, x[test]))
+        for k in counts if len(test) else ():
+            label = labelled_share(index, k, seed)[0]
+            tuned = fine_tune(start, x[label], pairs.labels[here[label]], **tune)
+            said.setdefault(str(k), []).append(predict(tuned, x[test]))
+    at = np.concatenate(rows)
+    if not len(at):
+        return {}
+    t, g, y = pairs.labels[at], pairs.polygons[at], {k: np.concatenate(p).argmax(1) + 1 for k, p in said.items()}
+    return {
+        k: {
+            "oa": metrics.bootstrap(t, v, g, "oa", draws, seed),
+            "gain": metrics.bootstrap_difference(t, v, y["0"], g, "oa", draws, seed),
+        }
+        for k, v in y.items()
     }

@@ -7,35 +7,56 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from lczlib import metrics
+from lczlib import fusion, metrics
 from lczlib.data.splits import make_split
 from lczlib.graphs import GraphSet
 from lczlib.inference import Inputs
-from lczlib.predictions import Predictions
+from lczlib.predictions import Predictions, join
 from lczlib.recipe import Recipe
-from lczlib.training import Result, train_stream
+from lczlib.training import Result, train_many
 
 
 def leave_one_city_out(
-    stream: str, model_name: str, inputs: Inputs, index: pd.DataFrame, recipe: Recipe, seed: int, work_dir
+    stream: str, model_name: str, inputs: Inputs, index: pd.DataFrame, recipe: Recipe, seed: int, work_dir, workers=1
 ) -> dict[str, Result]:
     """One training for each city, with that city as its test part; found again when done before.
+
+    Args:
+        stream, model_name, inputs, index, recipe, seed, work_dir: of `train_stream`. workers: trainings at a time.
 
     Returns:
         {city held out: Result}; `Result.predictions` of split "test" are of pairs of that city only.
     """
     cities = sorted(index["city"].unique())
-    splits = {city: make_split(index, "city", seed, city) for city in cities}
-    return {
-        city: train_stream(stream, model_name, inputs, index, split, recipe, seed, work_dir)
-        for city, split in splits.items()
-    }
+    job = {"stream": stream, "model_name": model_name, "inputs": inputs, "index": index, "recipe": recipe, "seed": seed}
+    jobs = [job | {"split": make_split(index, "city", seed, city), "work_dir": work_dir} for city in cities]
+    return dict(zip(cities, train_many(jobs, workers), strict=True))
 
 
 def held_out(results: dict[str, Result]) -> Predictions:
     """What each model says of the city it never saw, all cities together."""
     parts = [r.predictions.select(split="test") for r in results.values()]
     return Predictions(pd.concat([p.frame for p in parts], ignore_index=True), np.concatenate([p.p for p in parts]))
+
+
+def validation_alpha(s2: Result, ge: Result) -> float:
+    """Alpha chosen on the validation pairs of two trainings."""
+    v, w = join(*(r.predictions.select(split="validation") for r in (s2, ge)))
+    return fusion.best_alpha(v.p, w.p, v.labels)
+
+
+def fused(results: dict[str, Result]) -> dict[str, Predictions]:
+    """Test predictions of both streams and of their fusion, alpha chosen on validation: {"s2", "ge", "fused"}."""
+    s2, ge = join(*(results[s].predictions.select(split="test") for s in ("s2", "ge")))
+    alpha = validation_alpha(results["s2"], results["ge"])
+    return {"s2": s2, "ge": ge, "fused": Predictions(s2.frame, fusion.fuse(s2.p, ge.p, alpha))}
+
+
+def fused_by_city(s2: Predictions, ge: Predictions, alphas: dict[str, float]) -> Predictions:
+    """Both streams' held-out predictions fused with the alpha of each city's own trainings."""
+    s2, ge = join(s2, ge)
+    alpha = s2.frame["city"].map(alphas).to_numpy()[:, None]
+    return Predictions(s2.frame, alpha * s2.p + (1 - alpha) * ge.p)
 
 
 def drop(inside: Predictions, outside: Predictions, groups: str = "city", draws: int = 1000, seed: int = 0) -> dict:
@@ -136,21 +157,16 @@ def labelled_share(index: pd.DataFrame, per_zone: int, seed: int = 0) -> tuple[n
             continue
         test.append(order.index[order == len(polygons) - 1])
         label.append(order.index[order < len(polygons) - 1][:per_zone])
+    if not label:
+        return np.empty(0, int), np.empty(0, int)
     return np.sort(np.concatenate(label)), np.sort(np.concatenate(test))
 
 
-def chosen_elsewhere(hits: dict[str, np.ndarray], cities: Sequence[str]) -> tuple[np.ndarray, dict[str, str]]:
+def chosen_elsewhere(hits: dict[str, np.ndarray], cities: Sequence[str]) -> dict[str, str]:
     """For each city the remedy that helped most in the *other* cities: a choice without a label of that city.
 
     Args:
         hits: remedy -> (N,) right or wrong. cities: (N,).
-
-    Returns:
-        (N,) right or wrong with the chosen remedy; city -> its name.
     """
-    cities, out, names = np.asarray(cities), np.zeros(len(cities)), {}
-    for city in np.unique(cities):
-        here = cities == city
-        names[str(city)] = max(hits, key=lambda name: np.mean(np.asarray(hits[name])[~here]))
-        out[here] = np.asarray(hits[names[str(city)]])[here]
-    return out, names
+    cities = np.asarray(cities)
+    return {str(c): max(hits, key=lambda name: np.mean(hits[name][cities != c])) for c in np.unique(cities)}

@@ -164,7 +164,7 @@ def measures(values: Mapping[str, Mapping[str, Interval]]) -> Figure:
     names = list(next(iter(values.values())))
     fig, ax = plt.subplots(figsize=(ONE_COLUMN, 0.27 * len(names) + 0.7))
     for k, stream in enumerate(values):
-        _intervals(ax, list(values[stream].values()), np.arange(len(names)) + 0.22 * (k - 1), STREAM_COLORS[stream],
+        intervals(ax, list(values[stream].values()), np.arange(len(names)) + 0.22 * (k - 1), STREAM_COLORS[stream],
                    STREAM_NAMES[stream])  # fmt: skip
     ax.set(yticks=range(len(names)), yticklabels=names, xlabel="value, 95 % interval over groups")
     ax.invert_yaxis()
@@ -173,7 +173,7 @@ def measures(values: Mapping[str, Mapping[str, Interval]]) -> Figure:
     return fig
 
 
-def _intervals(ax: Axes, rows: Sequence[Interval], y, color, label: str = "", marker: str = "o") -> None:
+def intervals(ax: Axes, rows: Sequence[Interval], y, color, label: str = "", marker: str = "o") -> None:
     """Points with horizontal intervals; an interval that does not exist is left out."""
     r = np.array([(i[0], i[1], i[2]) for i in rows], float)
     spread = np.nan_to_num(np.abs(r[:, 1:].T - r[:, 0]))
@@ -189,7 +189,7 @@ def methods(rows: Mapping[str, Mapping], reference: str) -> Figure:
     names = list(rows)
     fig, axes = plt.subplots(1, 3, figsize=(TWO_COLUMNS, 0.24 * len(names) + 0.75), sharey=True, width_ratios=(2, 1, 1))
     y = np.arange(len(names))
-    _intervals(axes[0], [rows[n]["difference"] for n in names], y, STREAM_COLORS["fused"])
+    intervals(axes[0], [rows[n]["difference"] for n in names], y, STREAM_COLORS["fused"])
     axes[0].axvline(0, color=ACCENT, lw=0.8)
     axes[0].set(yticks=y, yticklabels=names, xlabel=f"accuracy minus “{reference}”")
     percent(axes[0], "x", 1)
@@ -220,70 +220,6 @@ def reliability_diagrams(panels: Mapping[str, Mapping]) -> Figure:
         ax.set(title=f"{title}: ECE {r['ece']:.3f}", xlim=(0, 1), ylim=(0, 1), xlabel="confidence")
         ax.set_aspect("equal")
     np.atleast_1d(axes)[0].set_ylabel("accuracy")
-    return fig
-
-
-def transfer(rows: Mapping[str, Mapping[str, tuple]], cities: Sequence[str]) -> Figure:
-    """In-city against leave-one-city-out: left per stream with paired interval, right per city.
-
-    Args:
-        rows: stream to {"in": Interval, "out": Interval, "drop": Interval (in - out), "in_city", "out_city": (C,)}.
-        cities: the C held-out cities.
-    """
-    fig, (left, right) = plt.subplots(1, 2, figsize=(TWO_COLUMNS, 2.6), width_ratios=(1, 1.9))
-    for k, stream in enumerate(rows):
-        r, color = rows[stream], STREAM_COLORS[stream]
-        for x, part, fill in ((k - 0.17, "in", color), (k + 0.17, "out", "white")):
-            i = r[part]
-            left.errorbar(x, i.value, [[i.value - i.low], [i.high - i.value]], fmt="o", color=color, mfc=fill, ms=5,
-                          capsize=2, elinewidth=1)  # fmt: skip
-        left.annotate("", (k + 0.17, r["out"].value), (k - 0.17, r["in"].value),
-                      arrowprops={"arrowstyle": "-", "color": color, "lw": 0.6, "shrinkA": 4})  # fmt: skip
-        left.text(k, min(r["in"].low, r["out"].low) - 0.015, f"−{100 * r['drop'].value:.1f}", ha="center", va="top",
-                  fontsize=7, color=color)  # fmt: skip
-        x = np.arange(len(cities)) + 0.24 * (k - 1)
-        right.vlines(x, r["out_city"], r["in_city"], color=color, lw=1)
-        right.plot(x, r["in_city"], "o", color=color, ms=3.5, label=STREAM_NAMES[stream])
-        right.plot(x, r["out_city"], "o", mfc="white", mec=color, ms=3.5)
-    left.set(
-        xticks=range(len(rows)),
-        xticklabels=[STREAM_NAMES[s] for s in rows],
-        ylabel="overall accuracy",
-        xlim=(-0.5, len(rows) - 0.5),
-    )
-    left.set_title("all cities; points of drop printed")
-    left.margins(y=0.15)
-    right.set(xticks=range(len(cities)), xticklabels=[c.replace("synthetic-", "") for c in cities], xlabel="city")
-    right.set_title("filled: other polygons of the city were seen; open: city held out")
-    right.legend(ncols=3, loc="lower right", fontsize=6.5)
-    for ax in (left, right):
-        percent(ax)
-        ax.grid(axis="y")
-    return fig
-
-
-def bars(
-    groups: Mapping[str, Mapping[str, Interval]], xlabel: str, colors: Mapping[str, str] | None = None, zero=True
-) -> Figure:
-    """Named rows of values with intervals, one panel per group, on one scale.
-
-    Args:
-        groups: {panel title: {row name: Interval}}. colors: row name to colour.
-    """
-    most = max(map(len, groups.values()))
-    width = TWO_COLUMNS if len(groups) > 1 else ONE_COLUMN
-    fig, axes = plt.subplots(1, len(groups), figsize=(width, 0.22 * most + 0.75),
-                             squeeze=False, sharex=True)  # fmt: skip
-    for ax, (title, rows) in zip(axes[0], groups.items(), strict=True):
-        for y, (name, i) in enumerate(rows.items()):
-            _intervals(ax, [i], [y], (colors or {}).get(name, STREAM_COLORS["fused"]))
-        ax.set(
-            yticks=range(len(rows)), yticklabels=list(rows), xlabel=xlabel, title=title, ylim=(len(rows) - 0.5, -0.5)
-        )
-        if zero:
-            ax.axvline(0, color=ACCENT, lw=0.8)
-        percent(ax, "x")
-        ax.grid(axis="x")
     return fig
 
 
