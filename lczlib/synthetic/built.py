@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .canvas import Canvas, Warp, corners, outline
+from .canvas import MARGIN, C, Canvas, Warp, corners, outline
 from .roofs import beam, flat, pitched, tank
 
 
@@ -114,8 +114,7 @@ def points_and_slabs(rect, cover, form, rng) -> list:
     ratio = rng.choice([1.0, 1.4, 2.6, 3.6]) * rng.uniform(0.8, 1.2)
     w = min(np.sqrt(area * ratio), 0.85 * (u1 - u0))
     d = min(area / w, 0.85 * (v1 - v0))
-    nu = max(int(round((u1 - u0) * np.sqrt(1.1 * cover / ratio * d * ratio / w * 1.0) / np.sqrt(w * d) * np.sqrt(d / w) ** 0)), 1)
-    nu = max(min(nu, int((u1 - u0) / (w + 4))), 1)
+    nu = max(min(int(round((u1 - u0) * np.sqrt(1.1 * cover) / w)), int((u1 - u0) / (w + 4))), 1)
     nv = max(int(round(1.1 * cover * (u1 - u0) * (v1 - v0) / (nu * w * d))), 1)
     nv = min(nv, max(int((v1 - v0) / (d + 4)), 1))
     cu, cv, found = (u1 - u0) / nu, (v1 - v0) / nv, []
@@ -183,30 +182,37 @@ class Quarter:
         canvas, form, look, rng = self.canvas, self.form, self.look, self.rng
         reach = 0.5 * np.hypot(*canvas.size) + 20
         blocks, streets = cut((-reach, -reach, reach, reach), look["block"], look["street"], look["jitter"], rng)
+        blocks = [block for block, area in zip(blocks, _visible(self.warp, blocks, canvas.size)) if area > 0]
         dirt = look["dirt"]
         kinds = [("soil" if dirt else look["paving"], "soil" if dirt else "paved")] * len(streets)
         canvas.add(look["paving"] if not dirt else "soil", look["age"], 1.0, "paved" if not dirt else "soil")
         self.street_rects = streets
+        network = canvas.new_instance()
         for rect, (material, cover) in zip(streets, kinds):
-            v = np.clip(look["age"] + rng.normal(0, 0.22), 0, 1)
-            identity = canvas.add(material, v, rng.uniform(0.85, 1.12), cover)
-            canvas.draw(self.warp(outline(np.array(rect), 10)), identity)
-            self._markings(rect, cover)
+            own = rng.random() < 0.2
+            v = np.clip(look["age"] + own * rng.choice([-0.4, 0.4]) + rng.normal(0, 0.04), 0, 1)
+            b = 1 + own * rng.uniform(-0.15, 0.15)
+            identity = canvas.add(material, v, b, cover, instance=None if own else network)
+            canvas.draw(self.warp(outline(np.array(rect), 10)[0]), identity)
+            self._markings(rect, cover, canvas.rows[identity][7])
         walk = look["walk"]
         for block in blocks:
-            side = canvas.add("soil" if dirt else "concrete", rng.uniform(0.2, 0.7), 1, "soil" if dirt else "paved", instance=0)
-            canvas.draw(self.warp(outline(np.array(block))), side)
-            for lot in _lots(block, look["lot"], walk, rng):
-                identity = canvas.add("grass", 0.5, 1.0, "grass")
-                canvas.draw(self.warp(outline(np.array(lot), 4)), identity)
-                self.lots.append((identity, lot))
+            side = canvas.add(
+                "soil" if dirt else "concrete", rng.uniform(0.2, 0.7), 1, "soil" if dirt else "paved", instance=0
+            )
+            canvas.draw(self.warp(outline(np.array(block))[0]), side)
+            lots = _lots(block, look["lot"], walk, rng)
+            ids = [canvas.add("grass", 0.5, 1.0, "grass") for _ in lots]
+            if lots:
+                canvas.draw_many(self.warp(outline(np.array(lots), 4)), np.array(ids))
+            self.lots += list(zip(ids, lots))
         return blocks
 
-    def _markings(self, rect, cover) -> None:
+    def _markings(self, rect, cover, instance) -> None:
         u0, v0, u1, v1 = rect
         if cover != "paved" or self.look["paving"] != "asphalt" or min(u1 - u0, v1 - v0) < 8:
             return
-        white = self.canvas.add("concrete", 0.8, 1.3, "paved", instance=self.canvas.instances)
+        white = self.canvas.add("concrete", 0.8, 1.3, "paved", instance=instance)
         long, middle = (u1 - u0 > v1 - v0), (u0 + u1) / 2 if u1 - u0 < v1 - v0 else (v0 + v1) / 2
         start = np.arange(u0 if long else v0, u1 if long else v1, 9.0)
         ends = start + 4.0
@@ -216,62 +222,90 @@ class Quarter:
 
     def buildings(self, blocks: list, target: float) -> None:
         """Place buildings block by block until they cover `target` of the canvas."""
-        rng, form, look = self.rng, self.form, self.look
         area = float(np.prod(self.canvas.size))
-        inside = sum(_visible(self.warp, block, self.canvas.size) for block in blocks)
-        cover = np.clip(target * area / max(inside, 1.0), 0.02, 0.95)
-        plan = []
+        inside = sum(_visible(self.warp, blocks, self.canvas.size))
+        cover = target * area / max(inside, 1.0)
+        for push in (1.05, 1.35, 1.8):
+            plan = self._plan(blocks, np.clip(push * cover, 0.02, 0.96))
+            if self._place(plan, target):
+                return
+
+    def _plan(self, blocks: list, cover: float) -> list:
+        """(kind, rectangle, terrace) of the buildings that cover a share `cover` of every block."""
+        rng, form, look, plan = self.rng, self.form, self.look, []
         for block in blocks:
             kind = look["kind"] if rng.random() < 0.8 else pick(rng, form["kinds"])
-            if rng.random() < look["open"]:
+            if rng.random() < look["open"] * (cover < 0.5):
                 continue
             walk = look["walk"] + (rng.uniform(1, 4) if kind in ("rows", "towers", "halls", "industry") else 0.3)
             rect = (block[0] + walk, block[1] + walk, block[2] - walk, block[3] - walk)
             if min(rect[2] - rect[0], rect[3] - rect[1]) < 5:
                 continue
             share = cover * (block[2] - block[0]) * (block[3] - block[1]) / ((rect[2] - rect[0]) * (rect[3] - rect[1]))
-            plan += [(kind, r) for r in KINDS[kind](rect, min(share, 0.95), form, rng)]
-        plan = [(kind, r) for kind, r in plan if min(r[2] - r[0], r[3] - r[1]) > 1.6]
-        self._place(plan, target * area)
+            joined = kind in ("rows", "perimeter") and rng.random() < look["joined"]
+            group = self._roof(kind) if joined else None
+            plan += [(kind, r, group) for r in KINDS[kind](rect, min(share, 0.95), form, rng)]
+        return [item for item in plan if min(item[1][2] - item[1][0], item[1][3] - item[1][1]) > 1.6]
 
-    def _place(self, plan: list, wanted: float) -> None:
+    def _built(self) -> float:
+        """Share of the patch that is built so far."""
+        inner = self.canvas.obj[MARGIN:-MARGIN, MARGIN:-MARGIN]
+        return float((self.canvas.covers()[inner] == C["building"]).mean())
+
+    def _place(self, plan: list, target: float) -> bool:
+        """Build in random order until the patch is built to the share `target`; True when it was reached."""
         if not plan:
-            return
-        rects = np.array([r for _, r in plan])
-        centers = self.warp(np.stack([(rects[:, 0] + rects[:, 2]) / 2, (rects[:, 1] + rects[:, 3]) / 2], 1))
+            return False
+        rects = np.array([r for _, r, _ in plan])
+        quads = self.warp(corners(rects))
+        centers = quads.mean(1)
         size = np.array(self.canvas.size)[::-1]
         inside = ((centers > -8) & (centers < size + 8)).all(1)
         areas = (rects[:, 2] - rects[:, 0]) * (rects[:, 3] - rects[:, 1])
         order = self.rng.permutation(np.flatnonzero(inside))
-        keep = order[np.cumsum(areas[order]) <= wanted * 1.06]
-        for index in np.sort(keep):
-            self._build(plan[index][0], rects[index])
+        done = 0
+        for _ in range(4):
+            missing = (target - self._built()) * self.canvas.obj.size
+            if missing < 0.01 * self.canvas.obj.size or done >= len(order):
+                break
+            count = max(int(np.searchsorted(np.cumsum(areas[order[done:]]), missing)), 1)
+            for index in np.sort(order[done : done + count]):
+                self._build(plan[index][0], rects[index], quads[index], plan[index][2])
+            done += count
+        return self._built() > target - 0.02
 
-    def _build(self, kind: str, rect: np.ndarray) -> None:
+    def _roof(self, kind: str) -> dict:
+        """Height, material and form of one roof, or of a whole terrace."""
         rng, look = self.rng, self.look
-        quad = self.warp(corners(rect)[0])
-        narrow = min(rect[2] - rect[0], rect[3] - rect[1])
         height = max(look["height"] * np.exp(rng.normal(0, look["height_spread"])), 2.2)
+        v, b = np.clip(look["roof_v"] + rng.normal(0, 0.25), 0, 1), np.exp(rng.normal(0, 0.16))
+        ridged = rng.random() < look["ridged"]
+        names = (look["roof"], look["pitched"]) if ridged else (look["flat_roof"], look["flat"])
+        material = names[0] if rng.random() < 0.65 else pick(rng, names[1])
+        return {"height": height, "look": (material, v, b), "ridged": ridged, "pitch": rng.uniform(*look["pitch"]),
+                "hip": float(rng.random() < look["hip"]), "instance": None, "kind": kind}  # fmt: skip
+
+    def _build(self, kind: str, rect: np.ndarray, quad: np.ndarray, group: dict | None) -> None:
+        rng, roof = self.rng, group or self._roof(kind)
+        narrow, height = min(rect[2] - rect[0], rect[3] - rect[1]), roof["height"]
         if narrow < 5 and kind != "shacks":
             height = min(height, 3.0)
-        b = np.exp(rng.normal(0, 0.16))
-        ridged = rng.random() < look["ridged"] and narrow < 20
-        v = np.clip(look["roof_v"] + rng.normal(0, 0.25), 0, 1)
-        if ridged:
-            material = look["roof"] if rng.random() < 0.7 else pick(rng, look["pitched"])
-            rise = 0.5 * narrow * np.tan(np.radians(rng.uniform(*look["pitch"])))
-            pitched(self.canvas, quad, max(height - 0.5 * rise, 2.0), rise, (material, v, b), 1.0 if rng.random() < look["hip"] else 0.0)
+        if group is not None and group["instance"] is None:
+            group["instance"] = self.canvas.new_instance()
+        if roof["ridged"] and narrow < 20:
+            rise = 0.5 * narrow * np.tan(np.radians(roof["pitch"]))
+            hip = 0.0 if group else roof["hip"]
+            pitched(self.canvas, quad, max(height - 0.5 * rise, 2.0), rise, roof["look"], hip, roof["instance"])
             return
-        material = look["flat_roof"] if rng.random() < 0.6 else pick(rng, look["flat"])
-        ribs = rng.uniform(0.03, 0.12) if material in ("metal", "bluemetal", "rust") else 0.0
-        flat(self.canvas, quad, height, (material, v, b), rng, ribs)
+        ribs = rng.uniform(0.03, 0.12) if roof["look"][0] in ("metal", "bluemetal", "rust") else 0.0
+        flat(self.canvas, quad, height, roof["look"], rng, ribs, roof["instance"])
 
     def ground(self, isf: float) -> None:
         """Pave lots, in random order, until `isf` of the canvas is impervious; the rest stays green or bare."""
         canvas, rng = self.canvas, self.rng
         counts = np.bincount(canvas.obj.ravel(), minlength=len(canvas.rows))
-        paved = sum(counts[i] for i, row in enumerate(canvas.rows) if row[3] == 0)
-        wanted = isf * canvas.obj.size - paved
+        paved = sum(counts[i] for i, row in enumerate(canvas.rows) if row[3] == C["paved"])
+        wanted = (isf + 0.01) * canvas.obj.size - paved
         order = rng.permutation(len(self.lots))
         for index in order:
             identity, lot = self.lots[index]
@@ -291,7 +325,9 @@ class Quarter:
     def _pave(self, identity, lot) -> None:
         rng, look = self.rng, self.look
         material = pick(rng, look["pavings"])
-        self._set(identity, material, np.clip(look["age"] + rng.normal(0, 0.25), 0, 1), rng.uniform(0.85, 1.15), "paved")
+        self._set(
+            identity, material, np.clip(look["age"] + rng.normal(0, 0.25), 0, 1), rng.uniform(0.85, 1.15), "paved"
+        )
         if min(lot[2] - lot[0], lot[3] - lot[1]) > 13 and rng.random() < look["cars"]:
             self._car_park(identity, lot)
 
@@ -308,7 +344,10 @@ class Quarter:
         quads = self.warp(corners(rects))
         free = canvas.at(quads.mean(1)) == identity
         instance = int(canvas.rows[identity][7])
-        paints = [canvas.add("metal", rng.uniform(0, 1), b, "paved", 1.4, instance=instance) for b in (0.15, 0.3, 0.7, 1.3, 1.6)]
+        paints = [
+            canvas.add("metal", rng.uniform(0, 1), b, "paved", 1.4, instance=instance)
+            for b in (0.15, 0.3, 0.7, 1.3, 1.6)
+        ]
         paints += [canvas.add(m, 0.5, 0.9, "paved", 1.4, instance=instance) for m in ("tile", "bluemetal")]
         canvas.draw_many(quads[free], rng.choice(paints, int(free.sum())))
 
@@ -327,7 +366,7 @@ class Quarter:
         canvas, rng, look = self.canvas, self.rng, self.look
         count = int(canvas.obj.size / 60 * density)
         spots = rng.uniform(0, 1, (count, 2)) * np.array(canvas.size)[::-1]
-        spots = spots[np.isin(canvas.cover_at(spots), (2, 6))]
+        spots = spots[np.isin(canvas.cover_at(spots), (C["grass"], C["soil"]))]
         if look["avenue"]:
             spots = np.concatenate([spots, self._avenues()])
         radius = np.clip(np.exp(rng.normal(np.log(look["crown"]), 0.35, len(spots))), 1.2, 8)
@@ -356,9 +395,11 @@ class Quarter:
                 at = along[self.rng.random(len(along)) < density]
                 c = v0 + edge * (v1 - v0) if long else u0 + edge * (u1 - u0)
                 across = np.full_like(at, c)
-                found.append(np.stack([at, across, at + 4.4, across + 1.9] if long else [across, at, across + 1.9, at + 4.4], 1))
+                found.append(
+                    np.stack([at, across, at + 4.4, across + 1.9] if long else [across, at, across + 1.9, at + 4.4], 1)
+                )
         quads = self.warp(corners(np.concatenate(found)))
-        quads = quads[self.canvas.cover_at(quads.mean(1)) == 0]
+        quads = quads[self.canvas.cover_at(quads.mean(1)) == C["paved"]]
         paints = [self.canvas.add("metal", 0.5, b, "paved", 1.4, instance=0) for b in (0.15, 0.3, 0.7, 1.3, 1.6)]
         paints.append(self.canvas.add("tile", 0.5, 0.9, "paved", 1.4, instance=0))
         self.canvas.draw_many(quads, self.rng.choice(paints, len(quads)))
@@ -367,18 +408,25 @@ class Quarter:
         """Tanks, silos, conveyors and chimneys of heavy industry, in the open ground."""
         rng, canvas, size = self.rng, self.canvas, np.array(self.canvas.size)[::-1]
         look = (pick(rng, (("metal", 3), ("membrane", 3), ("rust", 2), ("concrete", 2))), rng.uniform(0.2, 0.9), 1.0)
-        for _ in range(rng.integers(1, 5)):
+        for _ in range(rng.integers(2, 6)):
             radius, height = rng.uniform(4, 15), rng.uniform(6, 16)
             start, heading = rng.uniform(30, size - 30), self.warp.angle + rng.choice([0, np.pi / 2])
             along = np.array([np.cos(heading), np.sin(heading)])
             for k in range(rng.integers(1, 6)):
                 spot = start + along * k * radius * 2.5
-                if canvas.cover_at(spot[None])[0] not in (-1, 1):
+                if canvas.cover_at(spot[None])[0] not in (-1, C["building"]):
                     tank(canvas, spot, radius, height, look)
         for _ in range(rng.integers(1, 5)):
             a, heading = rng.uniform(20, size - 20), self.warp.angle + rng.choice([0, np.pi / 2]) + rng.normal(0, 0.2)
             b = a + rng.uniform(40, 120) * np.array([np.cos(heading), np.sin(heading)])
-            beam(canvas, a, b, rng.uniform(2.5, 5), rng.uniform(5, 14), ("rust" if rng.random() < 0.5 else "metal", 0.4, 0.9))
+            beam(
+                canvas,
+                a,
+                b,
+                rng.uniform(2.5, 5),
+                rng.uniform(5, 14),
+                ("rust" if rng.random() < 0.5 else "metal", 0.4, 0.9),
+            )
 
 
 def tree_rows(spots: np.ndarray, radius: np.ndarray, look: dict, rng: np.random.Generator) -> np.ndarray:
@@ -390,9 +438,11 @@ def tree_rows(spots: np.ndarray, radius: np.ndarray, look: dict, rng: np.random.
     return np.column_stack([spots, radius * np.where(conifer, 0.75, 1), height, np.clip(v, 0, 1), conifer])
 
 
-def _visible(warp: Warp, block, size) -> float:
-    """Rough area (m2) of a block inside the canvas, from a lattice of points."""
-    u, v = np.meshgrid(np.linspace(block[0], block[2], 7), np.linspace(block[1], block[3], 7))
-    p = warp(np.stack([u.ravel(), v.ravel()], 1))
-    inside = ((p >= 0) & (p < np.array(size)[::-1])).all(1).mean()
-    return inside * (block[2] - block[0]) * (block[3] - block[1])
+def _visible(warp: Warp, blocks, size) -> np.ndarray:
+    """Rough area (m2) of each block inside the canvas, from a lattice of 7 x 7 points."""
+    u0, v0, u1, v1 = np.array(blocks, float).reshape(-1, 4).T[..., None, None]
+    t = np.linspace(0, 1, 7)
+    u, v = np.broadcast_arrays(u0 + t * (u1 - u0), v0 + t[:, None] * (v1 - v0))
+    p = warp(np.stack([u, v], -1))
+    inside = ((p >= 0) & (p < np.array(size)[::-1])).all(-1).mean((1, 2))
+    return inside * ((u1 - u0) * (v1 - v0))[:, 0, 0]

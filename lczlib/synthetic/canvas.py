@@ -26,7 +26,7 @@ class Warp:
         self.center = np.array([size[1] / 2, size[0] / 2])
         self.rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         self.bend, self.angle = bend, angle
-        self.wave, self.phase = rng.uniform(170, 420, (2, 2)), rng.uniform(0, 2 * np.pi, (2, 2))
+        self.wave, self.phase = rng.uniform(260, 620, (2, 2)), rng.uniform(0, 2 * np.pi, (2, 2))
 
     def __call__(self, points: np.ndarray) -> np.ndarray:
         """(..., 2) street coordinates to picture coordinates."""
@@ -42,10 +42,11 @@ def corners(rects: np.ndarray) -> np.ndarray:
     return np.stack([np.stack(pair, -1) for pair in ((u0, v0), (u1, v0), (u1, v1), (u0, v1))], 1)
 
 
-def outline(rect: np.ndarray, pieces: int = 6) -> np.ndarray:
-    """One rectangle as a closed line (4 * pieces, 2) that can bend."""
-    four, t = corners(rect)[0], np.linspace(0, 1, pieces, endpoint=False)[:, None]
-    return np.concatenate([a + t * (b - a) for a, b in zip(four, np.roll(four, -1, 0))])
+def outline(rects: np.ndarray, pieces: int = 6) -> np.ndarray:
+    """(n, 4) rectangles as closed lines (n, 4 * pieces, 2) that can bend."""
+    four, t = corners(rects), np.linspace(0, 1, pieces, endpoint=False)[:, None]
+    steps = (np.roll(four, -1, 1) - four)[:, :, None] * t
+    return (four[:, :, None] + steps).reshape(len(four), 4 * pieces, 2)
 
 
 class Canvas:
@@ -87,6 +88,10 @@ class Canvas:
         rows = np.array(self.rows, np.float32)
         return {name: rows[:, column] for column, name in enumerate(_COLUMNS)}
 
+    def covers(self) -> np.ndarray:
+        """Cover class of every object so far."""
+        return np.array([row[3] for row in self.rows], np.uint8)
+
     def at(self, points: np.ndarray) -> np.ndarray:
         """Object ids (n,) under points (n, 2); -1 outside."""
         x, y = np.floor(points[:, 0]).astype(int), np.floor(points[:, 1]).astype(int)
@@ -107,4 +112,6 @@ def noise(size: tuple[int, int], scale: float, rng: np.random.Generator) -> np.n
     shape = (int(size[0] / scale) + 3, int(size[1] / scale) + 3)
     field = cv2.resize(rng.standard_normal(shape, np.float32), None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
     field = field[: size[0], : size[1]]
+    if scale > 8:
+        field = field + 0.22 * noise(size, scale / 4, rng)
     return (field - field.mean()) / (field.std() + 1e-6)

@@ -23,7 +23,7 @@ def path(canvas: Canvas, rng, material: str, cover: str, width: int) -> None:
     line(canvas, curve(canvas.size, rng), canvas.add(material, rng.uniform(0.3, 0.9), 1.0, cover), width)
 
 
-def patches(canvas, field, share, material, v, b, cover, height=0.0, grain=40) -> None:
+def patches(canvas, field, share, material, v, b, cover, height=0.0) -> None:
     """Object where smooth noise `field` is highest, over `share` of the canvas; one instance per patch."""
     if share <= 0:
         return
@@ -114,11 +114,11 @@ def fields(canvas, form, look, rng) -> None:
     canvas.add("grass", np.clip(look["green"] - 0.15, 0, 1), 0.9, "grass", 0.3, instance=0)
     for rect in parcels:
         kind = pick(rng, form["parcels"]) if rng.random() < 0.5 else look["parcel"]
-        canvas.draw(look["warp"](outline(np.array(rect), 8)), _parcel(canvas, kind, look, rng))
+        canvas.draw(look["warp"](outline(np.array(rect), 8)[0]), _parcel(canvas, kind, look, rng))
     for rect in tracks:
         if gap > 3 and rng.random() < 0.6:
             identity = canvas.add("soil", rng.uniform(0.4, 0.9), 1.1, "soil")
-            canvas.draw(look["warp"](outline(np.array(rect), 8)), identity)
+            canvas.draw(look["warp"](outline(np.array(rect), 8)[0]), identity)
     _hedges(canvas, tracks, look, rng)
 
 
@@ -185,8 +185,10 @@ def hard(canvas, form, look, rng) -> None:
         material = "grass" if green else (look["paving"] if rng.random() < 0.6 else pick(rng, look["pavings"]))
         v = look["green"] if green else np.clip(look["age"] + rng.normal(0, 0.25), 0, 1)
         joint = (look["warp"].angle, rng.uniform(6, 14), rng.uniform(0, 0.12))
-        identity = canvas.add(material, v, rng.uniform(0.85, 1.15), "grass" if green else "paved", 0, 0, 0, None, *joint)
-        canvas.draw(look["warp"](outline(np.array(rect), 6)), identity)
+        identity = canvas.add(
+            material, v, rng.uniform(0.85, 1.15), "grass" if green else "paved", 0, 0, 0, None, *joint
+        )
+        canvas.draw(look["warp"](outline(np.array(rect), 6)[0]), identity)
         if not green and rng.random() < 0.5 * look["cars"]:
             _cars(canvas, rect, identity, look, rng)
     for _ in range(rng.integers(0, 4)):
@@ -228,7 +230,9 @@ def water(canvas, form, look, rng) -> None:
         at, heading = rng.uniform(30, min(canvas.size) - 30, 2), rng.uniform(0, np.pi)
         along = np.array([np.cos(heading), np.sin(heading)])
         tip = np.array([-along[1], along[0]]) * rng.uniform(1, 3)
-        boat = np.array([at - 5 * along - tip, at + 4 * along - tip, at + 8 * along, at + 4 * along + tip, at - 5 * along + tip])
+        boat = np.array(
+            [at - 5 * along - tip, at + 4 * along - tip, at + 8 * along, at + 4 * along + tip, at - 5 * along + tip]
+        )
         canvas.draw(boat, canvas.add("membrane", 0.5, 0.9, "paved", 1.5))
 
 
@@ -242,7 +246,9 @@ def _shore(canvas, look, rng) -> None:
     share = rng.uniform(0.01, 0.11)
     limit = np.quantile(inner, 1 - share)
     width = rng.uniform(0.03, 0.2)
-    canvas.obj[field > limit - 0.12] = canvas.add("water", np.clip(look["turbid"] + 0.15, 0, 1), 1.1, "water", instance=0)
+    canvas.obj[field > limit - 0.12] = canvas.add(
+        "water", np.clip(look["turbid"] + 0.15, 0, 1), 1.1, "water", instance=0
+    )
     edge = pick(rng, (("sand", 3), ("soil", 3), ("gravel", 2), ("concrete", 1)))
     cover = {"sand": "sand", "concrete": "paved"}.get(edge, "soil")
     canvas.obj[field > limit] = canvas.add(edge, 0.5, 1.0, cover, 0.3)

@@ -10,7 +10,13 @@ import numpy as np
 from .canvas import MARGIN, noise
 from .spectra import NATIVE, PATH, PSF_SIGMA, SKY, SPECTRA, TEXTURE, M
 
-_TEXTURED = np.ones(len(TEXTURE), np.float32)
+LEVELS = 64  # steps between the two spectra of a material
+_STEPS = np.linspace(0, 1, LEVELS, dtype=np.float32)[:, None]
+_LOOKUP = np.ascontiguousarray((SPECTRA[:, None, 0] * (1 - _STEPS) + SPECTRA[:, None, 1] * _STEPS).reshape(-1, 10).T)
+VARIETY = np.full(
+    len(SPECTRA), 0.06, np.float32
+)  # how far the state of a material wanders within metres to tens of metres
+VARIETY[M["water"]] = 0.012
 
 
 def to_sun(azimuth: float) -> np.ndarray:
@@ -43,44 +49,44 @@ def _shifted(field: np.ndarray, offset: np.ndarray) -> np.ndarray:
     return cv2.warpAffine(field, matrix, field.shape[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
-def sky_view(height: np.ndarray, directions: int = 12) -> np.ndarray:
-    """Sky view factor 0..1 of the ground (H/2, W/2), as if every place were at height 0; from a 2 m height map."""
-    low = cv2.resize(height, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-    total = np.zeros_like(low)
-    for angle in np.arange(directions) * 2 * np.pi / directions:
-        slope = np.zeros_like(low)
-        for distance in (1, 2, 3, 4.5, 6.5, 9, 13, 18, 25, 36):
-            dx, dy = int(round(distance * np.cos(angle))), int(round(distance * np.sin(angle)))
-            padded = _roll(low, dy, dx)
-            np.maximum(slope, padded / (2 * np.hypot(dx, dy)), out=slope)
+def sky_view(height: np.ndarray, floor: np.ndarray | float = 0.0, directions: int = 8) -> np.ndarray:
+    """Sky view factor 0..1 (H/2, W/2) of every second square metre; the observer stands at height `floor` (H, W)."""
+    floor = np.broadcast_to(np.float32(floor), height.shape)[::2, ::2]
+    reach, distances = 80, (1, 2, 3, 4.5, 6.5, 9, 12, 16, 22, 30, 42, 58, 80)
+    wide = np.pad(height, reach, mode="edge")
+    h, w = height.shape
+    total, slope, one = (np.zeros((h // 2, w // 2), np.float32) for _ in range(3))
+    for angle in (np.arange(directions) + 0.3) * 2 * np.pi / directions:
+        slope[:] = 0
+        for distance in distances:
+            dx, dy = round(distance * np.cos(angle)), round(distance * np.sin(angle))
+            there = wide[reach + dy : reach + dy + h : 2, reach + dx : reach + dx + w : 2]
+            np.subtract(there, floor, out=one)
+            one *= 1 / np.hypot(dx, dy)
+            np.maximum(slope, one, out=slope)
         total += 1 / (1 + slope**2)
     return total / directions
 
 
-def _roll(field, dy, dx) -> np.ndarray:
-    h, w = field.shape
-    rows, columns = np.clip(np.arange(h) + dy, 0, h - 1), np.clip(np.arange(w) + dx, 0, w - 1)
-    return field[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] if False else field[rows][:, columns]
-
-
 def surface(layers: dict, look: dict, rng: np.random.Generator) -> np.ndarray:
-    """Reflectance (H, W, 10) float32 as lit at the time of overpass: texture, slopes, shadows, all but the air.
+    """Reflectance (10, H, W) float32 as lit at the time of overpass: texture, slopes, shadows, all but the air.
 
     `layers`: material, v, b, height, slope_x, slope_y, stripes, crown (all (H, W)).
     """
     size, material = layers["height"].shape, layers["material"]
     fine = cv2.GaussianBlur(noise(size, 1, rng), (0, 0), 0.7) * 2.4
     medium, coarse, wide = (noise(size, scale, rng) for scale in (4, 18, 55))
-    amplitude = TEXTURE[material]
-    bright = 1 + amplitude[..., 0] * fine + amplitude[..., 1] * medium + amplitude[..., 2] * coarse
-    bright *= layers["b"] * (1 + layers["stripes"])
-    v = np.clip(layers["v"] + 0.07 * coarse + 0.07 * wide + 0.3 * layers["stripes"], 0, 1)
-    low, span = SPECTRA[:, 0], SPECTRA[:, 1] - SPECTRA[:, 0]
-    rho = low[material] + v[..., None] * span[material]
-    direct = layers["lit"] * _lambert(layers, look)
-    sky = SKY * (1 + 1.5 * look["haze"])
-    light = bright[..., None] * (direct[..., None] * (1 - sky) + layers["open"][..., None] * sky)
-    return rho * np.maximum(light, 0.02)
+    bright = TEXTURE[:, 0][material] * fine + TEXTURE[:, 1][material] * medium + TEXTURE[:, 2][material] * coarse
+    bright = (1 + bright) * layers["b"] * (1 + layers["stripes"])
+    v = layers["v"] + VARIETY[material] * (coarse + wide) + 0.3 * layers["stripes"]
+    index = material.astype(np.int32) * LEVELS + np.clip(v * (LEVELS - 1) + 0.5, 0, LEVELS - 1).astype(np.int32)
+    direct, open_sky = bright * layers["lit"] * _lambert(layers, look), bright * layers["open"]
+    sky, rho = SKY * (1 + 1.5 * look["haze"]), np.empty((10, *size), np.float32)
+    for band in range(10):
+        light = direct * (1 - sky[band])
+        light += open_sky * sky[band]
+        np.multiply(_LOOKUP[band].take(index), light, out=rho[band])
+    return np.maximum(rho, 0.0005, out=rho)
 
 
 def _lambert(layers, look) -> np.ndarray:
@@ -104,11 +110,10 @@ def sentinel2(rho: np.ndarray, look: dict, rng: np.random.Generator) -> np.ndarr
 
     Each band through its own point spread function onto its own grid; 20 m bands replicated to 10 m.
     """
-    h, w = rho.shape[0] - 2 * MARGIN, rho.shape[1] - 2 * MARGIN
+    h, w = rho.shape[1] - 2 * MARGIN, rho.shape[2] - 2 * MARGIN
     patch = np.empty((h // 10, w // 10, 10), np.float32)
     for band, (sigma, native) in enumerate(zip(PSF_SIGMA, NATIVE)):
-        plane = np.ascontiguousarray(rho[..., band])
-        seen = _sampler(rho.shape[0], h, sigma, native) @ plane @ _sampler(rho.shape[1], w, sigma, native).T
+        seen = _sampler(rho.shape[1], h, sigma, native) @ rho[band] @ _sampler(rho.shape[2], w, sigma, native).T
         seen = seen * (1 - look["haze"]) + look["haze"] * PATH[band]
         seen = seen * (1 + rng.normal(0, 0.015)) + rng.normal(0, 0.0015 + 0.006 * seen, seen.shape)
         patch[..., band] = np.repeat(np.repeat(seen, native // 10, 0), native // 10, 1)[: h // 10, : w // 10]
@@ -117,17 +122,13 @@ def sentinel2(rho: np.ndarray, look: dict, rng: np.random.Generator) -> np.ndarr
 
 def camera(rho: np.ndarray, look: dict, rng: np.random.Generator) -> np.ndarray:
     """The RGB patch (H, W, 3) uint8: haze, exposure, tone curve, cast, blur, noise."""
-    inner = np.ascontiguousarray(rho[MARGIN:-MARGIN, MARGIN:-MARGIN, 2::-1])
+    inner = np.stack([rho[band, MARGIN:-MARGIN, MARGIN:-MARGIN] for band in (2, 1, 0)], -1)
     haze = 0.6 * look["haze"]
-    inner = inner * (1 - haze) + haze * PATH[2::-1]
-    inner = cv2.GaussianBlur(inner, (0, 0), look["blur"])
-    level = 0.42 * np.power(np.clip(inner.mean(), 0.02, 0.4) / 0.13, 0.55) / look["exposure"]
-    tone = np.power(np.clip(inner * look["cast"].astype(np.float32) / level, 0, None), 1 / (2.1 * look["contrast"]))
+    inner = cv2.GaussianBlur(inner * (1 - haze) + haze * PATH[2::-1], (0, 0), look["blur"])
+    level = 0.42 * np.power(np.clip(inner.mean(), 0.02, 0.4) / 0.13, 0.12) / look["exposure"]
+    tone = cv2.pow(inner * (look["cast"] / level).astype(np.float32), 1 / (2.1 * look["contrast"]))
     grey = tone.mean(-1, keepdims=True)
-    tone = grey + 1.2 * (tone - grey)
-    tone = tone / np.power(1 + np.power(np.maximum(tone, 0), 6), 1 / 6)
-    tone = tone * 255 + rng.standard_normal(tone.shape, np.float32) * 2.2
-    return np.clip(tone, 0, 255).astype(np.uint8)
-
-
-WATER, TREE_MATERIALS = M["water"], (M["broadleaf"], M["conifer"])
+    tone = np.maximum(grey + 1.2 * (tone - grey), 0)
+    tone = tone / cv2.pow(1 + cv2.pow(tone, 6), 1 / 6)
+    grain = cv2.GaussianBlur(rng.standard_normal(tone.shape[:2], np.float32), (0, 0), 0.6) * 4
+    return np.clip(tone * 255 + grain[..., None], 0, 255).astype(np.uint8)

@@ -18,7 +18,7 @@ def _plane(a: np.ndarray, b: np.ndarray, ridge: np.ndarray, eave: float, rise: f
     return eave - gx * a[0] - gy * a[1], gx, gy
 
 
-def pitched(canvas: Canvas, quad: np.ndarray, eave: float, rise: float, look: tuple, hip: float) -> None:
+def pitched(canvas: Canvas, quad: np.ndarray, eave: float, rise: float, look: tuple, hip: float, instance=None) -> None:
     """A ridged roof over a quadrangle (4, 2); `hip` 0 gable .. 1 hipped; look = (material, v, b)."""
     if np.hypot(*(quad[1] - quad[0])) < np.hypot(*(quad[2] - quad[1])):
         quad = np.roll(quad, -1, 0)
@@ -29,17 +29,19 @@ def pitched(canvas: Canvas, quad: np.ndarray, eave: float, rise: float, look: tu
     parts = [(quad[0], quad[1], (r1, r0)), (quad[2], quad[3], (r0, r1))]
     if hip > 0.05:
         parts += [(quad[1], quad[2], (r1,)), (quad[3], quad[0], (r0,))]
-    instance = canvas.new_instance()
+    instance = canvas.new_instance() if instance is None else instance
     for a, b, top in parts:
         h0, gx, gy = _plane(a, b, top[0], eave, rise)
         identity = canvas.add(*look, "building", h0, gx, gy, instance)
         canvas.draw(np.array([a, b, *top]), identity)
 
 
-def flat(canvas: Canvas, quad: np.ndarray, height: float, look: tuple, rng: np.random.Generator, ribs=0.0) -> None:
+def flat(
+    canvas: Canvas, quad: np.ndarray, height: float, look: tuple, rng: np.random.Generator, ribs=0.0, instance=None
+) -> None:
     """A flat roof with a parapet and, where it is large, equipment; `ribs` is the amplitude of sheet-metal ribs."""
     material, v, b = look
-    instance = canvas.new_instance()
+    instance = canvas.new_instance() if instance is None else instance
     side, depth = quad[1] - quad[0], quad[3] - quad[0]
     angle, area = np.arctan2(side[1], side[0]), abs(side[0] * depth[1] - side[1] * depth[0])
     rim = canvas.add(material, v, b * rng.uniform(0.75, 1.3), "building", height + 0.7, instance=instance)
@@ -61,7 +63,9 @@ def _equipment(canvas, origin, side, depth, height, instance, rng, count) -> Non
     for spot, extent, rise, b in zip(spots, size, tall, bright):
         a = origin + spot[0] * side + spot[1] * depth
         box = np.array([a, a + extent[0] * along, a + extent[0] * along + extent[1] * across, a + extent[1] * across])
-        identity = canvas.add("concrete" if b > 0.8 else "bitumen", 0.4, b, "building", height + rise, instance=instance)
+        identity = canvas.add(
+            "concrete" if b > 0.8 else "bitumen", 0.4, b, "building", height + rise, instance=instance
+        )
         canvas.draw(box, identity)
 
 

@@ -50,6 +50,7 @@ def generate_scene(label: int, city: int | City = 0, seed: int = 0) -> Scene:
     if not 1 <= label <= 17 or seed < 0:
         raise ValueError(f"label {label}, seed {seed}: expected a label 1..17 and a seed of 0 or more")
     size = (PATCH + 2 * MARGIN, PATCH + 2 * MARGIN)
+    cv2.setNumThreads(1)
     look = draw_look(label, city, size, np.random.default_rng([label, city.number, seed // PAIRS_PER_POLYGON, 1]))
     rng = np.random.default_rng([label, city.number, seed, 2])
     layers = layers_of(compose(label, look, size, rng), look, rng)
@@ -86,7 +87,9 @@ def layers_of(canvas: Canvas, look: dict, rng: np.random.Generator) -> dict[str,
     layers["stripes"] = _stripes(table, obj, x, y)
     _plant(canvas, layers, rng)
     layers["lit"] = cast_shadows(layers["height"], look["elevation"], look["azimuth"])
-    svf = sky_view(layers["height"])
+    stand = np.ones(len(C), np.float32)  # the observer stands on low cover, on the ground under trees, amid bushes
+    stand[[C["building"], C["tree"], C["bush"]]] = 0, 0, 0.4
+    svf = sky_view(layers["height"], stand[layers["cover"]] * layers["height"])
     layers["svf"] = svf
     wide = cv2.resize(svf, (w, h), interpolation=cv2.INTER_LINEAR)
     layers["open"] = np.where(layers["height"] > 2.0, 0.95, 0.35 + 0.65 * wide).astype(np.float32)
@@ -111,17 +114,26 @@ def _plant(canvas: Canvas, layers: dict, rng: np.random.Generator) -> None:
         return
     top, owner = np.zeros((h, w), np.float32), np.full((h, w), -1, np.int32)
     ragged = rng.uniform(0.72, 1.12, (h, w)).astype(np.float32)
-    ragged = cv2.GaussianBlur(ragged, (0, 0), 1.0) * 1.6 - 0.55
+    ragged = (cv2.GaussianBlur(ragged, (0, 0), 1.0) * 1.6 - 0.55) ** -2
     for index, (tx, ty, radius, tall, _, conifer) in enumerate(trees):
         reach = int(radius) + 2
-        x0, x1, y0, y1 = max(int(tx) - reach, 0), min(int(tx) + reach + 1, w), max(int(ty) - reach, 0), min(int(ty) + reach + 1, h)
+        x0, x1, y0, y1 = (
+            max(int(tx) - reach, 0),
+            min(int(tx) + reach + 1, w),
+            max(int(ty) - reach, 0),
+            min(int(ty) + reach + 1, h),
+        )
         dx, dy = np.arange(x0, x1) + 0.5 - tx, np.arange(y0, y1) + 0.5 - ty
-        rho = np.sqrt(dx**2 + dy[:, None] ** 2) / (radius * ragged[y0:y1, x0:x1])
-        dome = tall * (1.05 - 0.8 * rho) if conifer else tall * np.sqrt(np.maximum(1.0 - 0.72 * rho**2, 0))
-        better = (rho < 1) & (dome > top[y0:y1, x0:x1])
+        r2 = (dx**2 + dy[:, None] ** 2) * ragged[y0:y1, x0:x1] * (1 / radius**2)
+        dome = (1.05 - 0.8 * np.sqrt(r2)) * tall if conifer else (1 - 0.5 * r2) * tall
+        better = (r2 < 1) & (dome > top[y0:y1, x0:x1])
         top[y0:y1, x0:x1][better] = dome[better]
         owner[y0:y1, x0:x1][better] = index
-    crown = (owner >= 0) & (top > layers["height"] - 1.0) & ~((layers["cover"] == C["building"]) & (top < layers["height"] + 2))
+    crown = (
+        (owner >= 0)
+        & (top > layers["height"] - 1.0)
+        & ~((layers["cover"] == C["building"]) & (top < layers["height"] + 2))
+    )
     _cover_with_crowns(crown, top, owner, trees, canvas, layers, rng)
 
 
@@ -138,7 +150,7 @@ def _cover_with_crowns(crown, top, owner, trees, canvas, layers, rng) -> None:
     group = connected(crown, connectivity=1, background=0)
     sizes = np.bincount(group.ravel())
     single = sizes[group[crown]] < 40
-    big = trees[who, 2] >= 4.0
+    big = trees[who, 2] >= 5.2
     first = canvas.instances + 1
     layers["instance"][crown] = np.where(big & ~single, first + who, first + len(trees) + group[crown])
 
@@ -153,7 +165,7 @@ def render(layers: dict, look: dict, rng: np.random.Generator) -> Scene:
                  tidy(layers["instance"][inner]), fractions(height, cover, svf))  # fmt: skip
 
 
-def tidy(instances: np.ndarray, smallest: int = 40) -> np.ndarray:
+def tidy(instances: np.ndarray, smallest: int = 50) -> np.ndarray:
     """Connected instances numbered from 1 (uint16), those under `smallest` px dropped."""
     parts = connected(instances, background=0, connectivity=1)
     sizes = np.bincount(parts.ravel())
@@ -171,9 +183,17 @@ def fractions(height: np.ndarray, cover: np.ndarray, svf: np.ndarray) -> dict[st
     """
     share = np.bincount(cover.ravel(), minlength=len(C)) / cover.size
     built, paved = share[C["building"]], share[C["paved"]] + share[C["rock"]]
-    kind = "building" if built >= 0.05 else "tree" if share[C["tree"]] >= 0.1 else "bush" if share[C["bush"]] >= 0.1 else None
+    kind = (
+        "building"
+        if built >= 0.05
+        else "tree"
+        if share[C["tree"]] >= 0.1
+        else "bush"
+        if share[C["bush"]] >= 0.1
+        else None
+    )
     tall = height[cover == C[kind]] if kind else height
-    ground = cv2.resize((cover != C["building"]).astype(np.uint8), svf.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
+    ground = cover[::2, ::2] != C["building"]
     view = float(svf[ground].mean()) if ground.any() else 1.0
     numbers = {"bsf": built, "isf": paved, "psf": 1 - built - paved, "svf": view, "mean_height": tall.mean()}
     return {name: float(value) for name, value in numbers.items()}
