@@ -2,6 +2,18 @@
 
 from .canvas import COVER
 from .cities import CITIES, FACTORS, City, mix
+from .dataset import make_dataset, open_or_make
 from .scene import PAIRS_PER_POLYGON, Scene, generate_scene
 
-__all__ = ["CITIES", "COVER", "FACTORS", "PAIRS_PER_POLYGON", "City", "Scene", "generate_scene", "mix"]
+__all__ = [
+    "CITIES",
+    "COVER",
+    "FACTORS",
+    "PAIRS_PER_POLYGON",
+    "City",
+    "Scene",
+    "generate_scene",
+    "make_dataset",
+    "mix",
+    "open_or_make",
+]

@@ -1,0 +1,132 @@
+"""A synthetic data set in the published layout: balanced over zones and cities, made by several processes, resumable."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from ..data import Pairs, open_pairs
+from ..data.layout import read_index, rgb_path, s2_path, truth_path, write_index, write_npz, write_pair
+from ..runs import read_json, write_json
+from ..zones import CODES, K
+from .cities import CITIES
+from .scene import PAIRS_PER_POLYGON, generate_scene
+
+KIND = "synthetic"
+LOOK = 1  # raised whenever the same seed gives another picture
+_SEEDS = 100_000  # scene seeds of one data set seed
+
+
+def plan(pairs: int, cities: int = 8, seed: int = 0) -> pd.DataFrame:
+    """What each pair is: id, label, city, polygon, city_number, scene_seed. A longer plan begins with the shorter one.
+
+    Polygons of PAIRS_PER_POLYGON pairs go round the zones, and each round shifts the city by one, so that every
+    17 * `cities` polygons hold each zone once per city.
+    """
+    if not 1 <= cities <= len(CITIES) or pairs < 1:
+        raise ValueError(f"pairs {pairs}, cities {cities}: expected at least one pair and 1..{len(CITIES)} cities")
+    ids = np.arange(pairs)
+    polygon = ids // PAIRS_PER_POLYGON
+    label, turn, number = polygon % K + 1, polygon // K, polygon // (K * cities)
+    city = (polygon % K + turn) % cities
+    names = [CITIES[c].name for c in city]
+    polygons = [f"{name}/LCZ-{CODES[z - 1]}/{n + 1:02d}" for name, z, n in zip(names, label, number)]
+    scene_seed = seed * _SEEDS + number * PAIRS_PER_POLYGON + ids % PAIRS_PER_POLYGON
+    return pd.DataFrame({"id": ids, "label": label, "city": names, "polygon": polygons, "city_number": city,
+                         "scene_seed": scene_seed})  # fmt: skip
+
+
+def make_dataset(data_dir: str | Path, pairs: int = 1632, cities: int = 8, seed: int = 0, workers: int = 2,
+                 progress: bool = True) -> Path:  # fmt: skip
+    """Make (or go on making, or enlarge) a synthetic data set; pairs that are there already are kept.
+
+    Args:
+        data_dir: folder in the layout of `lczlib.data.layout`, with truth/.
+        pairs: 1632 gives 12 pairs, from 4 polygons, per zone and city.
+        cities: 1..8. seed: of the data set; seed and id determine a pair, not `workers`.
+
+    Raises:
+        ValueError: the folder holds something else.
+    """
+    data_dir, facts = Path(data_dir), {"seed": seed, "cities": cities, "look": LOOK}
+    if _facts(data_dir, facts) >= pairs:
+        return data_dir
+    todo = plan(pairs, cities, seed)
+    write_json(data_dir / "dataset.json", {"kind": KIND, **facts, "pairs": 0})
+    rows = [(data_dir, *row) for row in todo[["id", "label", "city_number", "scene_seed"]].itertuples(index=False)]
+    rows = [row for row in rows if not truth_path(data_dir, row[1]).exists()]
+    for _ in tqdm(_run(rows, workers), total=len(rows), desc="synthetic pairs", unit="pair", disable=not progress):
+        pass
+    write_index(data_dir, todo, KIND, **facts, pairs=pairs)
+    return data_dir
+
+
+def open_or_make(data_dir: str | Path, pairs: int = 1632, seed: int = 0, workers: int = 2, cities: int = 8) -> Pairs:
+    """The pairs of `data_dir`; where nothing is there, the synthetic world is made first.
+
+    A synthetic set that is unfinished or smaller than `pairs` is completed; any other data set is opened as it is.
+    """
+    data_dir = Path(data_dir)
+    note = data_dir / "dataset.json"
+    synthetic = note.exists() and read_json(note).get("kind") == KIND
+    if synthetic or not data_dir.exists() or not any(data_dir.iterdir()):
+        make_dataset(data_dir, pairs, cities, seed, workers)
+    return open_pairs(data_dir)
+
+
+def _facts(data_dir: Path, facts: dict) -> int:
+    """Pairs a folder already holds. Raises ValueError where it holds another data set."""
+    note = data_dir / "dataset.json"
+    if not note.exists():
+        if data_dir.exists() and any(data_dir.iterdir()):
+            raise ValueError(f"{data_dir}: holds other files and no synthetic set; choose an empty folder")
+        return 0
+    found = read_json(note)
+    different = [f"{name} {found.get(name)}" for name, value in facts.items() if found.get(name) != value]
+    if found.get("kind") != KIND or different:
+        what = (
+            f"a synthetic set with {', '.join(different)}" if found.get("kind") == KIND else f"{found.get('kind')} data"
+        )
+        raise ValueError(f"{data_dir}: holds {what}; choose another folder or remove this one")
+    return int(found.get("pairs", 0)) if (data_dir / "index.csv").exists() and len(read_index(data_dir)) else 0
+
+
+def _run(rows: list, workers: int) -> Iterator[int]:
+    if workers <= 1 or len(rows) < 8:
+        yield from map(_make_pair, rows)
+        return
+    with _one_thread_each(), ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(_make_pair, rows, chunksize=4)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Processes started inside use one thread each."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def _make_pair(row: tuple) -> int:
+    """Write one pair; its truth last, so that a truth file means a complete pair."""
+    data_dir, sample_id, label, city, seed = row
+    scene = generate_scene(label, city, seed)
+    write_pair(data_dir, sample_id, scene.s2, scene.rgb, label)
+    assert s2_path(data_dir, sample_id).exists() and rgb_path(data_dir, sample_id).exists()
+    numbers = {name: np.float32(value) for name, value in scene.fractions.items()}
+    write_npz(truth_path(data_dir, sample_id), instances=scene.instances, height=scene.height.astype(np.float16),
+              cover=scene.cover, zone=np.int64(label), seed=np.int64(seed), **numbers)  # fmt: skip
+    return sample_id
