@@ -297,7 +297,7 @@ class Quarter:
             hip = 0.0 if group else roof["hip"]
             pitched(self.canvas, quad, max(height - 0.5 * rise, 2.0), rise, roof["look"], hip, roof["instance"])
             return
-        ribs = rng.uniform(0.03, 0.12) if roof["look"][0] in ("metal", "bluemetal", "rust") else 0.0
+        ribs = rng.uniform(0.03, 0.12) * (roof["look"][0] in ("metal", "bluemetal", "rust"))
         flat(self.canvas, quad, height, roof["look"], rng, ribs, roof["instance"])
 
     def ground(self, isf: float) -> None:

@@ -1,4 +1,4 @@
-"""A synthetic data set in the published layout: balanced over zones and cities, made by several processes, resumable."""
+"""A synthetic data set in the published layout: balanced over zones and cities, by several processes, resumable."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from ..data import Pairs, open_pairs
-from ..data.layout import read_index, rgb_path, s2_path, truth_path, write_index, write_npz, write_pair
+from ..data.layout import read_index, truth_path, write_index, write_npz, write_pair
 from ..runs import read_json, write_json
 from ..zones import CODES, K
 from .cities import CITIES
@@ -125,7 +125,6 @@ def _make_pair(row: tuple) -> int:
     data_dir, sample_id, label, city, seed = row
     scene = generate_scene(label, city, seed)
     write_pair(data_dir, sample_id, scene.s2, scene.rgb, label)
-    assert s2_path(data_dir, sample_id).exists() and rgb_path(data_dir, sample_id).exists()
     numbers = {name: np.float32(value) for name, value in scene.fractions.items()}
     write_npz(truth_path(data_dir, sample_id), instances=scene.instances, height=scene.height.astype(np.float16),
               cover=scene.cover, zone=np.int64(label), seed=np.int64(seed), **numbers)  # fmt: skip

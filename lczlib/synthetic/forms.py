@@ -44,7 +44,7 @@ BUILT = {
                     kinds=(("halls", 8), ("rows", 1))),
     9: _HOUSE | dict(bsf=(.105, .19), isf=(.05, .18), height=(3.6, 9.2), block=(85, 200), street=(4, 8), tree=(.02, .18), ridged=.85,
                      kinds=(("detached", 6), ("towers", 2), ("rows", 1)), lot=(22, 50)),
-    10: _HALL | dict(bsf=(.205, .25), isf=(.24, .345), height=(5.8, 14), block=(90, 210), street=(7, 14), tree=(0, .25), ridged=.12,
+    10: _HALL | dict(bsf=(.185, .225), isf=(.27, .36), height=(5.8, 14), block=(90, 210), street=(7, 14), tree=(0, .25), ridged=.12,
                      kinds=(("industry", 8), ("rows", 1))),
 }  # fmt: skip
 

@@ -47,7 +47,7 @@ def flat(
     rim = canvas.add(material, v, b * rng.uniform(0.75, 1.3), "building", height + 0.7, instance=instance)
     canvas.draw(quad, rim)
     inner = quad + (quad.mean(0) - quad) * min(1.6 / (0.5 * np.sqrt(area) + 1e-6), 0.5)
-    period = rng.uniform(4, 9) if ribs else 0.0
+    period = rng.uniform(4, 9)
     roof = canvas.add(material, v, b, "building", height, 0, 0, instance, angle, period, ribs)
     canvas.draw(inner, roof)
     if area > 130:
