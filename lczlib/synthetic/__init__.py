@@ -4,6 +4,7 @@ from .canvas import COVER
 from .cities import CITIES, FACTORS, City, mix
 from .dataset import make_dataset, open_or_make
 from .scene import PAIRS_PER_POLYGON, Scene, generate_scene
+from .town import CityScene, generate_city
 
 __all__ = [
     "CITIES",
@@ -11,7 +12,9 @@ __all__ = [
     "FACTORS",
     "PAIRS_PER_POLYGON",
     "City",
+    "CityScene",
     "Scene",
+    "generate_city",
     "generate_scene",
     "make_dataset",
     "mix",

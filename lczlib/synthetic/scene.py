@@ -53,7 +53,8 @@ def generate_scene(label: int, city: int | City = 0, seed: int = 0) -> Scene:
     cv2.setNumThreads(1)
     look = draw_look(label, city, size, np.random.default_rng([label, city.number, seed // PAIRS_PER_POLYGON, 1]))
     rng = np.random.default_rng([label, city.number, seed, 2])
-    layers = layers_of(compose(label, look, size, rng), look, rng)
+    layers = layers_of(compose(label, look, size, rng), rng)
+    light_up(layers, look)
     return render(layers, look, rng)
 
 
@@ -74,8 +75,8 @@ def compose(label: int, look: dict, size: tuple[int, int], rng: np.random.Genera
     return canvas
 
 
-def layers_of(canvas: Canvas, look: dict, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Everything the sensors need, per square metre, from the plan: objects first, then tree crowns on top."""
+def layers_of(canvas: Canvas, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """What lies on every square metre of a plan: objects first, then tree crowns on top."""
     table, obj = canvas.table(), canvas.obj
     h, w = canvas.size
     y, x = np.mgrid[:h, :w].astype(np.float32)
@@ -86,6 +87,12 @@ def layers_of(canvas: Canvas, look: dict, rng: np.random.Generator) -> dict[str,
         layers[name] = table[name].astype(kind)[obj]
     layers["stripes"] = _stripes(table, obj, x, y)
     _plant(canvas, layers, rng)
+    return layers
+
+
+def light_up(layers: dict[str, np.ndarray], look: dict) -> None:
+    """Add what light does with the layers: `lit` 0..1 direct light, `svf` (half size), `open` 0..1 sky seen."""
+    h, w = layers["height"].shape
     layers["lit"] = cast_shadows(layers["height"], look["elevation"], look["azimuth"])
     stand = np.ones(len(C), np.float32)  # the observer stands on low cover, on the ground under trees, amid bushes
     stand[[C["building"], C["tree"], C["bush"]]] = 0, 0, 0.4
@@ -93,7 +100,6 @@ def layers_of(canvas: Canvas, look: dict, rng: np.random.Generator) -> dict[str,
     layers["svf"] = svf
     wide = cv2.resize(svf, (w, h), interpolation=cv2.INTER_LINEAR)
     layers["open"] = np.where(layers["height"] > 2.0, 0.95, 0.35 + 0.65 * wide).astype(np.float32)
-    return layers
 
 
 def _stripes(table, obj, x, y) -> np.ndarray:
