@@ -1,5 +1,7 @@
 """Eight synthetic cities: five groups of habits each, which together make a real domain shift between them."""
 
+# ruff: noqa: E501 (tables, one row per city)
+
 from __future__ import annotations
 
 from collections.abc import Iterable

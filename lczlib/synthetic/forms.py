@@ -4,14 +4,16 @@ The ranges overlap between neighbouring zones on purpose; the *look* of a place 
 from its city and is the same for all zones.
 """
 
+# ruff: noqa: C408, E501 (tables, one row per zone)
+
 from __future__ import annotations
 
 import numpy as np
 
 from ..zones import CODES, RANGES
-from .built import pick
 from .canvas import Warp
 from .cities import City
+from .layouts import pick
 
 _HOUSE = {
     "depth": (8, 12),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .built import cut, pick, tree_rows
 from .canvas import Canvas, corners, noise, outline
+from .layouts import cut, pick, tree_rows
 from .roofs import line
 
 
@@ -201,7 +201,7 @@ def _cars(canvas, rect, identity, look, rng) -> None:
     u, v = np.arange(rect[0] + 2, rect[2] - 3, 2.6), np.arange(rect[1] + 2, rect[3] - 5, 8.4)
     spots = np.stack(np.meshgrid(u, v), -1).reshape(-1, 2)
     spots = spots[rng.random(len(spots)) < rng.uniform(0.1, 0.7)]
-    quads = look["warp"](corners(np.concatenate([spots, spots + [1.9, 4.4]], 1)))
+    quads = look["warp"](corners(np.concatenate([spots, spots + np.array([1.9, 4.4])], 1)))
     quads = quads[canvas.at(quads.mean(1)) == identity]
     paints = [canvas.add("metal", 0.5, b, "paved", 1.4, instance=canvas.instances) for b in (0.15, 0.35, 0.9, 1.5)]
     canvas.draw_many(quads, rng.choice(paints, len(quads)))

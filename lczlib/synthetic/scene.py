@@ -167,8 +167,14 @@ def render(layers: dict, look: dict, rng: np.random.Generator) -> Scene:
     inner = (slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
     height, cover = layers["height"][inner].astype(np.float32), layers["cover"][inner]
     svf = layers["svf"][MARGIN // 2 : -MARGIN // 2, MARGIN // 2 : -MARGIN // 2]
-    return Scene(camera(rho, look, rng), sentinel2(rho, look, rng), np.ascontiguousarray(height), np.ascontiguousarray(cover),
-                 tidy(layers["instance"][inner]), fractions(height, cover, svf))  # fmt: skip
+    return Scene(
+        rgb=camera(rho, look, rng),
+        s2=sentinel2(rho, look, rng),
+        height=np.ascontiguousarray(height),
+        cover=np.ascontiguousarray(cover),
+        instances=tidy(layers["instance"][inner]),
+        fractions=fractions(height, cover, svf),
+    )
 
 
 def tidy(instances: np.ndarray, smallest: int = 50) -> np.ndarray:

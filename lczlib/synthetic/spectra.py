@@ -58,6 +58,6 @@ M = {name: index for index, name in enumerate(MATERIALS)}
 SKY = np.array([0.27, 0.21, 0.16, 0.145, 0.13, 0.12, 0.11, 0.10, 0.05, 0.04], np.float32)
 # Reflectance of the haze itself: what a dark place shows through thick haze.
 PATH = np.array([0.150, 0.120, 0.095, 0.085, 0.078, 0.070, 0.062, 0.058, 0.018, 0.010], np.float32)
-# Spread of the point spread function (standard deviation, m) and native pixel (m) of each band. Source: LCZ facts table.
+# Point spread function (standard deviation, m) and native pixel (m) of each band. Source: the sensor's published MTF.
 PSF_SIGMA = (5.2, 5.1, 5.4, 8.9, 9.4, 9.4, 5.2, 9.5, 11.1, 10.9)
 NATIVE = (10, 10, 10, 20, 20, 20, 10, 20, 20, 20)

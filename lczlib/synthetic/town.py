@@ -21,7 +21,7 @@ _SITE = 420.0  # m between the centres of patches
 
 @dataclass(frozen=True)
 class CityScene:
-    """rgb (H, W, 3) uint8 at 1 m; s2 (H/10, W/10, 10) float32; zones (H/10, W/10) uint8 labels 1..17; height (H, W) m."""
+    """rgb (H, W, 3) uint8 at 1 m; s2 (H/10, W/10, 10) float32; zones (H/10, W/10) uint8, 1..17; height (H, W) m."""
 
     rgb: np.ndarray
     s2: np.ndarray
@@ -30,7 +30,7 @@ class CityScene:
 
 
 def generate_city(extent_m: int = 2000, seed: int = 0, city: int | City = 0) -> CityScene:
-    """A square town of `extent_m` (a multiple of 20 m, 640..6000) in the habits of `city`; compact inside, green outside.
+    """A square town of `extent_m` (a multiple of 20 m, 640..6000) in the habits of `city`: compact inside, green out.
 
     Raises:
         ValueError: an extent that is no multiple of 20 or out of range.
@@ -54,7 +54,7 @@ def generate_city(extent_m: int = 2000, seed: int = 0, city: int | City = 0) -> 
 
 def _sites(extent: int, rng: np.random.Generator) -> tuple[np.ndarray, list[int]]:
     """Centres (n, 2) of the patches, in canvas coordinates, and their labels."""
-    count = max(int(round(extent / _SITE)), 2)
+    count = max(round(extent / _SITE), 2)
     grid = (np.stack(np.meshgrid(*2 * [np.arange(-1, count + 1)]), -1).reshape(-1, 2) + 0.5) * extent / count
     sites = grid + rng.uniform(-0.3, 0.3, grid.shape) * extent / count + MARGIN
     away = np.hypot(*(sites - extent / 2 - MARGIN).T) / (0.62 * extent) + rng.normal(0, 0.12, len(sites))
