@@ -1,0 +1,74 @@
+"""The command line, as a user meets it: exit codes and messages."""
+
+import subprocess
+import sys
+
+import pytest
+
+from lczlib.__main__ import main
+from lczlib.data import open_pairs
+from lczlib.data.layout import s2_path
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "synthetic"
+    assert main(["synth", str(folder), "--pairs", "17", "--cities", "1", "--workers", "1"]) == 0
+    return folder
+
+
+def test_a_synthetic_set_is_sound(data_dir, capsys):
+    assert main(["check", str(data_dir)]) == 0
+    assert "17 pairs (synthetic), no fault" in capsys.readouterr().out
+
+
+def test_check_lists_each_fault_and_exits_1(data_dir, capsys):
+    path = s2_path(data_dir, 4)
+    content = path.read_bytes()
+    path.write_bytes(content[:100])
+    try:
+        assert main(["check", str(data_dir)]) == 1
+    finally:
+        path.write_bytes(content)
+    said = capsys.readouterr()
+    assert "sen2_image_4.npz" in said.out
+    assert said.err.count("\n") == 1
+
+
+def test_masks_and_graphs_from_the_truth(data_dir, capsys):
+    assert main(["masks", str(data_dir), "--sam", "truth", "--limit", "3"]) == 0
+    assert "instance masks of 3 patches" in capsys.readouterr().out
+    assert main(["graphs", str(data_dir), "--sam", "truth"]) == 0
+    assert "17 graphs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["check", "nowhere"], "nowhere: no index.csv"),
+        (["masks", "nowhere"], "nowhere: no index.csv"),
+        (["patches", "--s2", "nowhere.tif", "--polygons", "nowhere.kml", "--out", "out"], "nowhere"),
+        (["map", "--s2", "nowhere.tif", "--out", "lcz.tif"], "nowhere.tif"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_1(tmp_path, monkeypatch, capsys, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+    assert "Traceback" not in error
+
+
+def test_wrong_usage_is_exit_2():
+    with pytest.raises(SystemExit) as usage:
+        main(["synth"])
+    assert usage.value.code == 2
+    done = subprocess.run([sys.executable, "-m", "lczlib", "dance"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+
+
+def test_pairs_can_be_opened(data_dir):
+    pairs = open_pairs(data_dir)
+    assert len(pairs) == 17
+    assert pairs.rgb.shape == (17, 320, 320, 3)
