@@ -38,14 +38,15 @@ class Plan:
     """Sizes of a training. `window` px of the network's input are cut from scenes enlarged by `scales`."""
 
     window: int = 160
-    windows: int = 16
-    prompts: int = 16
-    rate: float = 1e-3
-    dense_first: float = 0.1  # share of the training in which only the encoder learns, from the dense targets
-    wide_last: float = 0.25  # share at the end with windows of 320 px
-    scales: tuple[float, float] = (0.9, 1.7)  # the generator sees scenes at 1 (image) and 1.5 (crops)
-    balance_until: float = 0.4  # share of the training over which the balanced cross-entropy fades out
-    least: int = 30  # px in the window, instances below are not asked for
+    windows: int = 12
+    prompts: int = 16  # a window of `window` px, more in larger ones
+    rate: float = 1.5e-3
+    dense_first: float = 0.35  # share of the training in which only the encoder learns, from the dense targets
+    wide_last: float = 0.2  # share at the end with windows of 320 px
+    scales: tuple[float, float] = (1.0, 1.7)  # the generator sees scenes at 1 (image) and 1.5 (crops)
+    balance_until: float = 0.6  # share of the training over which the balanced cross-entropy fades out
+    save_every: float = 120.0  # seconds between checkpoints
+    least: int = 80  # px in the window, instances below are not asked for
 
 
 class NanoTrainer(nn.Module):
@@ -144,9 +145,11 @@ def dense_targets(ids: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def dense_loss(maps: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
-    """Cross-entropy of boundaries plus smooth L1 of offsets and sizes inside instances."""
+    """Cross-entropy of boundaries plus smooth L1 of offsets, in units of the instance's side, and of sizes."""
     edge = F.binary_cross_entropy_with_logits(maps[:, 0], targets[:, 0])
-    rest = F.smooth_l1_loss(maps[:, 1:], targets[:, 1:], reduction="none", beta=0.25).sum(1)
+    side = (2 * (targets[:, 3:] + 1.5)).exp().clamp(6, 100) / NanoEncoder.reach
+    unit = torch.cat([side, side, torch.full_like(side, 0.5)], 1)
+    rest = F.smooth_l1_loss(maps[:, 1:] / unit, targets[:, 1:] / unit, reduction="none", beta=0.1).sum(1)
     return edge + (rest * valid).sum() / valid.sum().clamp(min=1)
 
 
@@ -155,7 +158,7 @@ def sample_prompts(ids: np.ndarray, plan: Plan, rng: np.random.Generator) -> tup
 
     Half of the points fall anywhere, as the grid's do, half are spread evenly over the instances.
     """
-    size, count = len(ids), plan.prompts
+    size, count = len(ids), max(1, plan.prompts * len(ids) ** 2 // plan.window**2)
     at = rng.integers(0, size * size, count)
     numbers, areas = np.unique(ids, return_counts=True)
     numbers = numbers[(areas >= plan.least) & (numbers > 0)]
@@ -218,14 +221,12 @@ def prompt_loss(
     return loss + score, facts
 
 
-def batch(scenes: Scenes, plan: Plan, size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Windows (B, 3, S, S) float RGB, ids (B, S, S) and the stacked parts of `sample_prompts`."""
+def windows_of(scenes: Scenes, plan: Plan, size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Windows (B, 3, S, S) float RGB 0..255 and their instance ids (B, S, S)."""
     chosen = rng.integers(0, len(scenes[0]), max(1, plan.windows * plan.window**2 // size**2))
     windows = [cut((scenes[0][i], scenes[1][i]), plan, size, rng) for i in chosen]
-    prompts = zip(*[sample_prompts(ids, plan, rng) for _, ids in windows])
     images = torch.from_numpy(np.stack([rgb for rgb, _ in windows])).permute(0, 3, 1, 2).float()
-    ids = torch.from_numpy(np.stack([ids for _, ids in windows]))
-    return images, ids, [torch.from_numpy(np.stack(part)) for part in prompts]
+    return images, torch.from_numpy(np.stack([ids for _, ids in windows]))
 
 
 def losses(
@@ -233,7 +234,7 @@ def losses(
 ) -> tuple[Tensor, dict[str, float]]:
     """The loss of one step at `done` (0..1) of the training, and numbers for the log."""
     size = plan.window if done < 1 - plan.wide_last else trainer.sam.image_encoder.img_size
-    images, ids, (points, boxes, wanted) = batch(scenes, plan, size, rng)
+    images, ids = windows_of(scenes, plan, size, rng)
     room = (trainer.sam.image_encoder.img_size - size) // NanoEncoder.stride + 1
     corner = (int(rng.integers(room)), int(rng.integers(room)))
     with torch.autocast("cpu", torch.bfloat16):
@@ -241,6 +242,8 @@ def losses(
         dense = dense_loss(maps, *dense_targets(ids))
         if done < plan.dense_first:
             return dense, {"dense": float(dense.detach())}
+        prompts = zip(*[sample_prompts(window, plan, rng) for window in ids.numpy()])
+        points, boxes, wanted = (torch.from_numpy(np.stack(part)) for part in prompts)
         logits, predicted = trainer.prompt(embedding, points, boxes, corner)
     prompted, facts = prompt_loss(logits, predicted, ids, wanted, max(0.0, 1 - done / plan.balance_until))
     return dense + prompted, {"dense": float(dense.detach()), **facts}
@@ -278,7 +281,7 @@ def train(
         if step % 50 == 0 and rank == 0:
             recent = {k: round(float(np.mean([h[k] for h in history[-50:] if k in h])), 4) for k in facts}
             print(f"step {step} done {done:.3f} {time.monotonic() - clock:.0f} s {recent}", flush=True)
-        if time.monotonic() - saved > 120 and rank == 0:
+        if time.monotonic() - saved > plan.save_every and rank == 0:
             saved = time.monotonic()
             _save(state_path, trainer, average, optimizer, step, saved - clock, history)
     if rank == 0:
@@ -297,11 +300,11 @@ def _share(trainer: nn.Module) -> None:
     """Average the gradients over all processes."""
     if not torch.distributed.is_initialized():
         return
-    gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in trainer.parameters()]
-    flat = torch.cat([g.flatten() for g in gradients])
+    trained = [p for p in trainer.parameters() if p.grad is not None]
+    flat = torch.cat([p.grad.flatten() for p in trained])
     torch.distributed.all_reduce(flat)
     flat /= torch.distributed.get_world_size()
-    for p, part in zip(trainer.parameters(), flat.split([g.numel() for g in gradients])):
+    for p, part in zip(trained, flat.split([p.numel() for p in trained])):
         p.grad = part.view_as(p)
 
 

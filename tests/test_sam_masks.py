@@ -1,0 +1,188 @@
+"""lczlib.sam.masks and its decoder against segment_anything's own code."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from lczlib.sam import MaskSettings, _torchvision_ops, decoder, generate_masks, load_sam, truth_masks
+from lczlib.sam.masks import _mend, boxes_of
+
+LOOSE = MaskSettings(pred_iou_thresh=0.6, stability_score_thresh=0.6)
+
+
+@pytest.fixture(scope="module")
+def nano():
+    return load_sam("nano")
+
+
+def scene(size=(320, 320), seed=0):
+    """Rectangles of flat colour."""
+    rng = np.random.default_rng(seed)
+    image = np.full((*size, 3), 90, np.uint8)
+    for _ in range(30):
+        y, x, h, w = (int(v) for v in rng.integers((0, 0, 12, 12), (size[0] - 12, size[1] - 12, 70, 70)))
+        image[y : y + h, x : x + w] = rng.integers(0, 255, 3)
+    return image
+
+
+def reference_masks(sam, image, settings):
+    """What the published script keeps of SamAutomaticMaskGenerator's records."""
+    from segment_anything import SamAutomaticMaskGenerator
+
+    records = SamAutomaticMaskGenerator(sam, **settings.generator_arguments()).generate(image)
+    records = [r for r in records if r["area"] >= settings.min_area]
+    records = sorted(records, key=lambda r: -r["area"])[: settings.max_masks]
+    return np.stack([r["segmentation"] for r in records]), np.array([r["bbox"] for r in records])
+
+
+def iou(a, b):
+    return (a & b).sum() / (a | b).sum()
+
+
+@pytest.mark.parametrize("size", [(320, 320), (250, 320)])
+def test_same_masks_as_the_generator(nano, size):
+    image = scene(size)
+    masks, boxes = generate_masks(nano, [image], LOOSE)[0]
+    expected, expected_boxes = reference_masks(nano, image, LOOSE)
+    assert len(masks) == len(expected) > 5
+    assert min(iou(a, b) for a, b in zip(masks, expected)) >= 0.99
+    assert np.abs(boxes - expected_boxes).max() <= 1
+
+
+def test_bf16_gives_nearly_the_same_masks(nano):
+    image = scene(seed=1)
+    exact, _ = generate_masks(nano, [image], LOOSE)[0]
+    quick, _ = generate_masks(nano, [image], dataclasses.replace(LOOSE, bf16=True))[0]
+    best = [max(iou(a, b) for b in quick) for a in exact]
+    assert np.mean(np.array(best) > 0.9) > 0.8
+
+
+def test_a_batch_gives_what_single_images_give(nano):
+    images = [scene(seed=2), scene((200, 320), seed=3), scene(seed=4)]
+    quick = dataclasses.replace(LOOSE, points_per_side=6)
+    together = generate_masks(nano, images, quick, images_per_pass=3)
+    for image, (masks, boxes) in zip(images, together):
+        alone, alone_boxes = generate_masks(nano, [image], quick)[0]
+        assert masks.shape == alone.shape
+        assert min(iou(a, b) for a, b in zip(masks, alone)) >= 0.99
+        assert np.abs(boxes - alone_boxes).max() <= 1
+
+
+def test_area_rule_and_order(nano):
+    few = dataclasses.replace(LOOSE, max_masks=4, min_area=400)
+    masks, boxes = generate_masks(nano, [scene()], few)[0]
+    areas = masks.sum((1, 2))
+    assert len(masks) <= 4
+    assert areas.min() >= 400
+    assert (np.diff(areas) <= 0).all()
+    assert masks.dtype == bool
+    assert boxes.dtype == np.int32
+
+
+def test_no_mask_gives_the_whole_image(nano):
+    never = dataclasses.replace(LOOSE, pred_iou_thresh=99.0)
+    masks, boxes = generate_masks(nano, [scene((100, 120))], never)[0]
+    assert masks.shape == (1, 100, 120)
+    assert masks.all()
+    assert boxes.tolist() == [[0, 0, 119, 99]]
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((10, 10), np.uint8), np.zeros((10, 10, 3), np.float32)])
+def test_wrong_images_are_named(nano, wrong):
+    with pytest.raises(ValueError, match="image 0"):
+        generate_masks(nano, [wrong])
+
+
+def test_decoder_equals_the_original_with_its_gradients(nano):
+    torch.manual_seed(0)
+    original = nano.mask_decoder
+    image, place = torch.randn(1, 128, 6, 5), torch.randn(128, 6, 5)
+    prompts = torch.randn(4, 2, 128)
+    expected, scores = original(
+        image_embeddings=image,
+        image_pe=place[None],
+        sparse_prompt_embeddings=prompts,
+        dense_prompt_embeddings=torch.zeros(4, 128, 6, 5),
+        multimask_output=True,
+    )
+    for shared in (image, image.repeat(4, 1, 1, 1)):
+        tokens, keys = decoder.attend(original, shared, place, prompts)
+        every = torch.ones(4, 3, dtype=torch.bool)
+        masks = decoder.make_masks(original, tokens, keys, (6, 5), every)
+        scale = expected.abs().max()
+        assert torch.allclose(masks.view_as(expected), expected, atol=1e-4 * scale)
+        assert torch.allclose(decoder.predict_iou(original, tokens), scores, atol=1e-4)
+        some = every.clone()
+        some[1], some[2, :2] = False, False
+        assert torch.allclose(decoder.make_masks(original, tokens, keys, (6, 5), some), masks.view(4, 3, 24, 20)[some])
+
+
+def test_truth_masks_follow_the_area_rule():
+    instances = np.zeros((40, 40), np.uint16)
+    instances[:20, :20], instances[20:30, :10], instances[39, :7] = 9, 4, 2
+    masks, boxes = truth_masks(instances)
+    assert masks.sum((1, 2)).tolist() == [400, 100]
+    assert boxes.tolist() == [[0, 0, 19, 19], [0, 20, 9, 9]]
+    assert truth_masks(np.zeros((40, 40), np.uint16))[0].all()
+
+
+def test_boxes_of_empty_and_full_masks():
+    masks = np.zeros((2, 5, 7), bool)
+    masks[1] = True
+    assert boxes_of(masks).tolist() == [[0, 0, 0, 0], [0, 0, 6, 4]]
+
+
+def test_small_regions_as_segment_anything_removes_them():
+    from segment_anything.utils.amg import remove_small_regions
+
+    rng = np.random.default_rng(0)
+    for trial in range(60):
+        mask = rng.random((30, 40)) < (0.3, 0.5, 0.7)[trial % 3]
+        mask[5:20, 8:30] = True
+        mask[8:11, 12:15] = False
+        if trial % 2:
+            mask[:, :6] = False
+            mask[22:] = False
+        expected, changed = remove_small_regions(mask, 12, "holes")
+        expected, changed_again = remove_small_regions(expected, 12, "islands")
+        x, y, w, h = boxes_of(mask[None])[0]
+        same = _mend(mask, np.array([x, y, x + w, y + h]), 12)
+        assert same == (not (changed or changed_again))
+        assert np.array_equal(mask, expected)
+
+
+def test_only_tiny_islands_leave_the_largest():
+    mask = np.zeros((30, 30), bool)
+    mask[2:4, 2:4], mask[10:13, 10:13] = True, True
+    _mend(mask, np.array([2, 2, 12, 12]), 25)
+    assert mask.sum() == 9
+
+
+def test_nms_by_hand_and_by_definition():
+    boxes = torch.tensor([[0, 0, 10, 10], [1, 1, 11, 11], [20, 20, 30, 30], [0, 0, 0, 0]]).float()
+    assert _torchvision_ops.nms(boxes, torch.tensor([0.1, 0.9, 0.5, 0.5]), 0.5).tolist() == [1, 2, 3]
+    rng = np.random.default_rng(1)
+    corner = torch.as_tensor(rng.integers(0, 60, (80, 2)))
+    boxes = torch.cat([corner, corner + torch.as_tensor(rng.integers(1, 30, (80, 2)))], 1).float()
+    scores = torch.as_tensor(rng.random(80))
+    left, kept = scores.argsort(descending=True).tolist(), []
+    while left:
+        best = left.pop(0)
+        kept.append(best)
+        left = [i for i in left if _box_iou(boxes[best], boxes[i]) <= 0.4]
+    assert _torchvision_ops.nms(boxes, scores, 0.4).tolist() == kept
+
+
+def _box_iou(a, b):
+    size = (torch.minimum(a[2:], b[2:]) - torch.maximum(a[:2], b[:2])).clamp(min=0).prod()
+    return size / ((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - size)
+
+
+def test_torchvision_works_after_ensure():
+    _torchvision_ops.ensure()
+    import torchvision
+
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9]])
+    assert torchvision.ops.nms(boxes, torch.tensor([0.1, 0.2]), 0.5).tolist() == [1]

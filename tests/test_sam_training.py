@@ -1,0 +1,158 @@
+"""lczlib.sam.train_nano and lczlib.sam.evaluation on rectangles."""
+
+import numpy as np
+import pytest
+import torch
+
+from lczlib.sam import MaskSettings, evaluation, models, train_nano, truth_masks
+from lczlib.sam.train_nano import NanoTrainer, Plan
+
+TINY = Plan(windows=2, prompts=4, window=96, wide_last=0.0, dense_first=0.3, save_every=0.0)
+
+
+def rectangles(count=3, seed=0):
+    rng = np.random.default_rng(seed)
+    ids = np.zeros((count, 320, 320), np.uint16)
+    for i in range(count):
+        for k in range(1, 12):
+            y, x, h, w = rng.integers((0, 0, 20, 20), (250, 250, 90, 90))
+            ids[i, y : y + h, x : x + w] = k
+    return rng.integers(30, 220, (12, 3)).astype(np.uint8)[ids], ids
+
+
+def test_prompt_path_of_training_is_that_of_inference():
+    trainer = NanoTrainer().eval()
+    sam = trainer.sam
+    window = torch.rand(1, 3, 320, 320) * 255
+    points = torch.tensor([[[30.0, 200.0], [160.0, 64.0]]])
+    with torch.no_grad():
+        embedding, _ = trainer(window, (0, 0))
+        logits, iou = trainer.prompt(embedding, points[:, :, None].repeat(1, 1, 2, 1), torch.zeros(1, 2).bool(), (0, 0))
+        sparse, dense = sam.prompt_encoder((points[0][:, None], torch.ones(2, 1)), None, None)
+        expected, scores = sam.mask_decoder(
+            image_embeddings=sam.image_encoder(sam.preprocess(window)),
+            image_pe=sam.prompt_encoder.get_dense_pe(),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=True,
+        )
+        boxes = torch.tensor([[[[10.0, 20.0], [90.0, 100.0]]]])
+        boxed, _ = trainer.prompt(embedding, boxes, torch.ones(1, 1).bool(), (0, 0))
+        sparse, dense = sam.prompt_encoder(None, boxes.flatten(1), None)
+        expected_box, _ = sam.mask_decoder(embedding, sam.prompt_encoder.get_dense_pe(), sparse, dense, True)
+    assert torch.allclose(logits, expected, atol=1e-3 * float(expected.abs().max()))
+    assert torch.allclose(iou, scores, atol=1e-3)
+    assert torch.allclose(boxed, expected_box, atol=1e-3 * float(expected_box.abs().max()))
+
+
+def test_encoder_gives_a_window_its_place():
+    encoder = models.NanoEncoder().eval()
+    image = torch.rand(1, 3, 320, 320)
+    with torch.no_grad():
+        whole, dense = encoder.features(image)
+        part, part_dense = encoder.features(image[..., 32:288, 64:320], (2, 4))
+    assert whole.shape == (1, 128, 20, 20)
+    assert dense.shape == (1, 4, 80, 80)
+    assert torch.allclose(part[..., 6:-6, 6:-6], whole[..., 8:12, 10:14], atol=0.05 * float(whole.std()))
+    assert part_dense.shape == (1, 4, 64, 64)
+
+
+def test_dense_targets_of_one_square():
+    ids = torch.zeros(1, 32, 32, dtype=torch.int32)
+    ids[0, 8:24, 8:24] = 5
+    targets, valid = train_nano.dense_targets(ids)
+    assert valid.sum() == 16
+    assert targets[0, 0].sum() == 15  # places of 4 px that hold a change of id
+    assert targets[0, 1, 2, 2] == pytest.approx((15.5 - 10) / 32)
+    assert targets[0, 2, 5, 2] == pytest.approx((15.5 - 22) / 32)
+    assert targets[0, 3, 3, 3] == pytest.approx(np.log(256) / 4 - 1.5)
+
+
+def test_prompts_lie_on_what_they_ask_for():
+    _, ids = rectangles(1)
+    points, boxes, wanted = train_nano.sample_prompts(
+        ids[0].astype(np.int32), Plan(prompts=64), np.random.default_rng(0)
+    )
+    assert points.shape == (64, 2, 2)
+    x, y = points[~boxes, 0].astype(int).T
+    assert np.array_equal(ids[0][y, x], wanted[~boxes])
+    assert (points[boxes, 1] >= points[boxes, 0]).mean() > 0.9
+
+
+def test_loss_falls_for_a_better_mask_and_ignores_the_worse_two():
+    ids = torch.zeros(1, 64, 64, dtype=torch.int32)
+    ids[0, 16:48, 16:48] = 3
+    wanted, good = torch.tensor([[3]]), torch.full((1, 3, 16, 16), -8.0)
+    good[:, 1, 4:12, 4:12] = 8.0
+    low, facts = train_nano.prompt_loss(good, torch.tensor([[0.0, 1.0, 0.0]]), ids, wanted, 0.0)
+    high, _ = train_nano.prompt_loss(-good, torch.tensor([[0.0, 1.0, 0.0]]), ids, wanted, 0.0)
+    assert facts["iou"] > 0.85
+    assert low < 0.2 < high
+
+
+def test_training_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    scenes = rectangles()
+    train_nano.train(scenes, tmp_path / "whole.pt", TINY, None, 4, seed=1)
+    calls, real = [], train_nano.losses
+
+    def stops(*arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(train_nano, "losses", stops)
+    with pytest.raises(KeyboardInterrupt):
+        train_nano.train(scenes, tmp_path / "parts.pt", TINY, None, 4, seed=1)
+    train_nano.train(scenes, tmp_path / "parts.pt", TINY, None, 4, seed=1)
+    assert len(calls) == 5
+    whole, parts = (torch.load(tmp_path / f"{n}.pt", weights_only=True) for n in ("whole", "parts"))
+    assert whole["step"] == 4
+    assert all(torch.equal(whole["model"][k], parts["model"][k]) for k in whole["model"])
+    before = NanoTrainer().state_dict()
+    assert any(not torch.equal(before[k], whole["average"][k]) for k in before)
+
+
+def test_score_by_hand():
+    ids = np.zeros((40, 40), np.uint16)
+    ids[:20, :20], ids[20:40, :10] = 1, 2
+    perfect = truth_masks(ids)
+    facts = evaluation.score([perfect], [ids])
+    assert (facts["found"], facts["mask_iou"], facts["masks"], facts["instances"]) == (1, 1, 2, 2)
+    half = (perfect[0][:1] & (np.arange(40) < 12), perfect[1][:1])
+    facts = evaluation.score([half], [ids])
+    assert facts["found"] == 0.5
+    assert facts["mask_iou"] == pytest.approx(0.6)
+    assert facts["found_by_size"] == {"200-400": 0.0, "400-1000": 1.0}
+
+
+def test_reachable_counts_points_on_instances():
+    ids = np.ones((320, 320), np.uint16)
+    ids[0:11, 0:11] = 2  # the first point of a 12 x 12 grid lies at 13, of the crop's 6 x 6 grid at 17
+    assert evaluation.reachable([ids])["found"] == 0.5
+    assert evaluation.reachable([ids], MaskSettings(points_per_side=24))["found"] == 1
+
+
+def test_calibration_changes_scores_not_masks():
+    torch.manual_seed(0)
+    sam = models.build_sam("nano").requires_grad_(False)
+    other = evaluation.with_calibration(sam, 4.0, 0.25)
+    args = {
+        "image_embeddings": torch.randn(1, 128, 4, 4),
+        "image_pe": torch.randn(1, 128, 4, 4),
+        "sparse_prompt_embeddings": torch.randn(2, 2, 128),
+        "dense_prompt_embeddings": torch.zeros(2, 128, 4, 4),
+        "multimask_output": True,
+    }
+    masks, iou = sam.mask_decoder(**args)
+    more, higher = other.mask_decoder(**args)
+    assert torch.allclose(more, 4 * masks, rtol=1e-4, atol=1e-4)
+    assert torch.allclose(higher, iou + 0.25, atol=1e-5)
+
+
+def test_export_and_load_agree(tmp_path):
+    sam = models.build_sam("nano")
+    train_nano.export(sam, tmp_path / "own.safetensors")
+    loaded = models.load_sam("nano", tmp_path / "own.safetensors").state_dict()
+    for name, value in sam.state_dict().items():
+        assert torch.allclose(loaded[name].float(), value.float(), atol=2e-3 * float(value.abs().max() + 1e-6))
