@@ -1,8 +1,9 @@
 """What the two streams cost, as ratios taken inside one run: `python benchmarks/streams.py OUT.json`.
 
 Variants of one piece of work take turns, and medians are compared: absolute times depend on the machine and on what
-else it does, ratios much less. With `--keras-python PYTHON` (an environment with tensorflow-cpu 2.15 and spektral) the
-published networks, rebuilt in `keras_reference.py`, take their turns in a process of their own.
+else it does, ratios much less. On a busy machine take `--clock cpu` with one thread. With `--keras-python PYTHON` (an
+environment with tensorflow-cpu 2.15 and spektral) the published networks, rebuilt in `keras_reference.py`, take their
+turns in a process of their own.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Keras:
     def __init__(self, python: str, *sizes: int):
         script = str(Path(__file__).with_name("keras_reference.py"))
         self.process = subprocess.Popen(
-            [python, script, "--serve", *map(str, sizes), str(torch.get_num_threads())],
+            [python, script, "--serve", *map(str, sizes), str(torch.get_num_threads()), clock.__name__],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
             env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
         )  # fmt: skip
@@ -59,14 +60,17 @@ class Keras:
         return float(self._answer())
 
 
+clock = time.perf_counter  # or time.process_time, by --clock
+
+
 def compare(variants: dict[str, Work], rounds: int, reference: str) -> dict[str, dict[str, float]]:
     """Median seconds of each variant, taking turns, and its ratio to the reference (below 1: faster)."""
     times: dict[str, list[float]] = {name: [] for name in variants}
     for turn in range(rounds + 1):
         for name, work in variants.items():
-            start = time.perf_counter()
+            start = clock()
             answered = work()
-            spent = answered if isinstance(answered, float) else time.perf_counter() - start
+            spent = answered if isinstance(answered, float) else clock() - start
             if turn:  # the first round warms up
                 times[name].append(spent)
     medians = {name: statistics.median(seconds) for name, seconds in times.items()}
@@ -220,7 +224,10 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--graphs", type=int, default=960)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="cpu: processor time (one thread)")
     options = parser.parse_args()
+    global clock
+    clock = time.process_time if options.clock == "cpu" else time.perf_counter
     keras = Keras(options.keras_python, options.width, options.batch, options.graphs) if options.keras_python else None
     found = {
         "threads": torch.get_num_threads(),
