@@ -31,6 +31,7 @@ from lczlib.mapping_compare import compare_maps, majority, score_polygons, windo
 from lczlib.mapping_output import COLORMAP, copies, filter_zones, gaussian
 from lczlib.mapping_streams import RunStream, open_streams
 from lczlib.mapping_windows import Axis
+from lczlib.runs import write_json
 from lczlib.zones import ZONES, to_old_codes
 
 REAL = Path(os.environ.get("LCZ_REALDATA", Path(__file__).parents[1] / "../shared/realdata"))
@@ -288,6 +289,26 @@ def test_runs_that_do_not_serve_are_refused(tmp_path, run):
     assert (none, trained_on) == (None, "")
 
 
+def test_the_rgb_stream_finds_its_instances_as_its_pairs_were_made(tmp_path):
+    from lczlib.data.splits import make_split
+    from lczlib.graphs import GraphSet
+    from lczlib.sam import MaskSettings
+    from lczlib.training import Recipe, train_stream
+
+    index = pd.DataFrame({"id": range(34), "label": np.arange(34) % 17 + 1, "city": "x", "polygon": ""})
+    x = np.random.default_rng(0).random((34, 50, 5), np.float32)
+    graphs = GraphSet(index["id"].to_numpy(), x, np.full(34, 50, np.int64))
+    recipe, split = Recipe.demo("ge", epochs=1, width=4), make_split(index, "sample_pool", seed=0)
+    trained = train_stream("ge", "gcn", graphs, index, split, recipe, 0, tmp_path).run
+    masks = tmp_path / "masks" / "0123"
+    write_json(masks / "settings.json", {"sam": "nano", "settings": {"points_per_side": 4, "crop_n_layers": 0}})
+    (_, stream), _ = open_streams([trained.path], False, True, str(masks))
+    assert stream.settings == MaskSettings(points_per_side=4, crop_n_layers=0)
+    p = stream(np.random.default_rng(1).integers(0, 255, (2, 320, 320, 3), dtype=np.uint8))
+    assert p.shape == (2, 17)
+    np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-6)
+
+
 def other_map(path, labels, **profile):
     return write_tif(path, labels[None], pixel=100.0, **profile)
 
@@ -416,6 +437,28 @@ def test_the_command_line_says_each_fault_in_one_line(tmp_path, make, monkeypatc
     assert says in error
     assert "; " in error
     assert not (tmp_path / "m.tif").exists()
+
+
+def test_without_a_run_a_small_one_of_the_synthetic_world_serves_and_says_so(tmp_path, monkeypatch):
+    from lczlib import mapping_streams
+
+    made = mapping_streams.small_stream("s2", pairs=17, work_dir=tmp_path)
+    monkeypatch.setattr(mapping_streams, "small_stream", lambda name: made)
+    (stream, _), trained_on = open_streams([], True, False, precision="bf16")
+    assert (stream.folder, stream.precision, trained_on) == (made.folder, "bf16", "synthetic")
+    s2 = write_s2(tmp_path / "s2.tif", reflectance(40, 40))
+    map_scene(tmp_path / "m.tif", s2, predict_s2=made, trained_on=trained_on)
+    with rasterio.open(tmp_path / "m.tif") as data:
+        assert data.tags()["trained_on"] == "synthetic"
+
+
+def test_the_picture_against_the_truth_has_four_panels(tmp_path):
+    from lczlib.figures.maps import plot_against_truth
+
+    truth = layout(8, 9)
+    figure = plot_against_truth(reflectance(80, 90), truth, np.where(truth == 3, 5, truth), 100, 0.9)
+    assert [len(axes.images) for axes in figure.axes] == [1, 1, 1, 1, 0]
+    assert figure.axes[3].get_title(loc="left") or figure.axes[3].get_title()
 
 
 @pytest.mark.skipif(not (REAL / "berlin").exists(), reason="no folder of real samples (LCZ_REALDATA)")

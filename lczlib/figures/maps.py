@@ -88,9 +88,9 @@ def _print_codes(axes: Axes, labels: np.ndarray, least: float = 0.015) -> None:
 
 
 def draw_scene(axes: Axes, s2: np.ndarray, title: str = "") -> None:
-    """Sentinel-2 (H, W, 10) reflectance as B4-B3-B2, each band stretched from its 2nd to its 98th percentile."""
+    """Sentinel-2 (H, W, 10) reflectance as B4-B3-B2, each band stretched from its 2nd to its 95th percentile."""
     picture = s2[..., [BANDS.index(name) for name in ("B4", "B3", "B2")]]
-    low, high = np.nanpercentile(picture, (2, 98), axis=(0, 1))
+    low, high = np.nanpercentile(picture, (2, 95), axis=(0, 1))
     axes.imshow(np.nan_to_num(np.clip((picture - low) / (high - low), 0, 1), nan=1.0))
     _frame(axes, title)
 
@@ -134,9 +134,9 @@ def draw_areas(axes: Axes, km2: np.ndarray) -> None:
     axes.tick_params(axis="y", length=0)
     for row, area in enumerate(km2):
         axes.text(area + km2.max() * 0.02, row, f"{area:.2f}" if area else "-", va="center", fontsize=6)
-        axes.add_patch(Rectangle((-0.035, row - 0.4), 0.028, 0.8, transform=axes.get_yaxis_transform(), clip_on=False,
+        axes.add_patch(Rectangle((-0.05, row - 0.4), 0.03, 0.8, transform=axes.get_yaxis_transform(), clip_on=False,
                                  facecolor=COLORS[row], edgecolor="#444444", linewidth=0.4))  # fmt: skip
-    axes.tick_params(axis="y", pad=10)
+    axes.tick_params(axis="y", pad=13)
     axes.set(xlabel="area (km\N{SUPERSCRIPT TWO})", ylim=(K - 0.5, -0.5), xlim=(0, km2.max() * 1.15))
     axes.set_title("Zones and their area")
 
@@ -148,7 +148,8 @@ def plot_against_truth(s2: np.ndarray, truth: np.ndarray, mapped: np.ndarray, pi
         s2: (H, W, 10) reflectance at 10 m. truth, mapped: (h, w) labels 1..17, 0 = no data, pixels of `pixel` m.
         oa: share of compared pixels that agree, printed.
     """
-    figure, panels = plt.subplots(1, 4, figsize=(TWO_COLUMNS, 2.35))
+    figure, grid = plt.subplots(2, 4, figsize=(TWO_COLUMNS, 2.6), height_ratios=(1, 0.16))
+    panels = grid[0]
     draw_scene(panels[0], s2, "Sentinel-2, B4-B3-B2")
     draw_zones(panels[1], truth, pixel, "True zones")
     draw_zones(panels[2], mapped, pixel, "Mapped zones", scale=False)
@@ -159,5 +160,9 @@ def plot_against_truth(s2: np.ndarray, truth: np.ndarray, mapped: np.ndarray, pi
     present = [zone for zone in ZONES if (truth == zone.label).any() or (mapped == zone.label).any()]
     handles = [Rectangle((0, 0), 1, 1, facecolor=zone.color, edgecolor="#444444", linewidth=0.4) for zone in present]
     names = [f"{zone.code} {zone.name}" for zone in present]
-    figure.legend(handles, names, loc="outside lower center", ncols=6, fontsize=6, handlelength=1)
+    for axes in grid[1]:
+        axes.remove()
+    below = figure.add_subplot(grid[0, 0].get_gridspec()[1, :])
+    below.axis("off")
+    below.legend(handles, names, loc="upper center", ncols=6, fontsize=6, handlelength=1, columnspacing=1)
     return figure
