@@ -130,10 +130,18 @@ def weighted_sum(sources: Sources, labels) -> Fused:
 
 
 def calibrated_sum(sources: Sources, labels) -> Fused:
-    """Each source tempered to its own best likelihood, then the sum with the best weights."""
+    """Each source tempered to its own best likelihood, summed with the best weights, and the sum tempered again.
+
+    The last step changes no winner; without it a sum of calibrated streams is timid, since they disagree.
+    """
     t = [temperature(p, labels) for p in sources]
-    w = best_weights([tempered(p, x) for p, x in zip(sources, t, strict=True)], labels)
-    return lambda s: np.tensordot(w, np.stack([tempered(p, x) for p, x in zip(s, t, strict=True)]), 1)
+
+    def warm(s: Sources) -> list[np.ndarray]:
+        return [tempered(p, x) for p, x in zip(s, t, strict=True)]
+
+    total = weighted_sum(warm(sources), labels)
+    last = temperature(total(warm(sources)), labels)
+    return lambda s: tempered(total(warm(s)), last)
 
 
 def zone_weights(sources: Sources, labels, shrink: float = 0.02) -> np.ndarray:

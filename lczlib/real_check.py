@@ -100,5 +100,4 @@ def judge(frame: pd.DataFrame, p: np.ndarray, draws: int = 500, seed: int = 0) -
 
 def _zone(rows: np.ndarray, t: np.ndarray, y: np.ndarray) -> dict:
     cm = metrics.confusion(t[rows], y[rows])
-    most = [int(z) + 1 for z in cm.sum(0).argsort()[::-1][:3] if cm[:, z].any()]
-    return {"n": int(rows.sum()), "oa": metrics.oa(cm), "oa_w": metrics.oa_w(cm), "most_predicted": most}
+    return {"n": int(rows.sum()), "oa": metrics.oa(cm), "oa_w": metrics.oa_w(cm)}
