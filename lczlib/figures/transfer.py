@@ -30,7 +30,7 @@ def transfer(rows: Mapping[str, Mapping[str, tuple]], cities: Sequence[str]) -> 
                           capsize=2, elinewidth=1)  # fmt: skip
         left.annotate("", (k + 0.17, r["out"].value), (k - 0.17, r["in"].value),
                       arrowprops={"arrowstyle": "-", "color": color, "lw": 0.6, "shrinkA": 4})  # fmt: skip
-        left.text(k, min(r["in"].low, r["out"].low) - 0.015, f"−{100 * r['drop'].value:.1f}", ha="center", va="top",
+        left.text(k, min(r["in"].low, r["out"].low) - 0.015, f"{-100 * r['drop'].value:+.1f}", ha="center", va="top",
                   fontsize=7, color=color)  # fmt: skip
         x = np.arange(len(cities)) + 0.24 * (k - 1)
         right.vlines(x, r["out_city"], r["in_city"], color=color, lw=1)
@@ -46,7 +46,7 @@ def transfer(rows: Mapping[str, Mapping[str, tuple]], cities: Sequence[str]) -> 
     left.margins(y=0.15)
     right.set(xticks=range(len(cities)), xticklabels=[c.replace("synthetic-", "") for c in cities], xlabel="city")
     right.set_title("filled: other polygons of the city were seen; open: city held out")
-    right.legend(ncols=3, loc="lower right", fontsize=6.5)
+    right.legend(ncols=3, loc="upper right", bbox_to_anchor=(1, -0.12), fontsize=6.5)
     for ax in (left, right):
         percent(ax)
         ax.grid(axis="y")
@@ -141,11 +141,11 @@ def _scatter(ax: Axes, shift: Mapping[str, float], lost: Mapping[str, float], co
 
 
 def patches_row(patches: Sequence[np.ndarray], captions: Sequence[str]) -> Figure:
-    """Sentinel-2 patches (32, 32, 10) side by side as B4-B3-B2, reflectance 0 to 0.3; the bar is 100 m."""
+    """Sentinel-2 patches (32, 32, 10) side by side as B4-B3-B2, reflectance 0 to 0.2; the bar is 100 m."""
     n = len(patches)
     fig, axes = plt.subplots(1, n, figsize=(TWO_COLUMNS, TWO_COLUMNS / n + 0.45), squeeze=False)
     for ax, patch, caption in zip(axes[0], patches, captions, strict=True):
-        ax.imshow(np.clip(patch[..., [2, 1, 0]] / 0.3, 0, 1))
+        ax.imshow(np.clip(patch[..., [2, 1, 0]] / 0.2, 0, 1))
         ax.plot([1, 11], [30, 30], color="white", lw=2, solid_capstyle="butt")
         ax.set_title(caption, fontsize=6, fontweight="normal")
         ax.set(xticks=[], yticks=[])
