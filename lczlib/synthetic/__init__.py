@@ -2,8 +2,8 @@
 
 from .canvas import COVER
 from .cities import CITIES, FACTORS, City, mix
-from .dataset import make_dataset, open_or_make
-from .scene import PAIRS_PER_POLYGON, Scene, generate_scene
+from .dataset import make_dataset, open_or_make, read_fractions
+from .scene import PAIRS_PER_POLYGON, Scene, generate_scene, measure
 from .town import CityScene, generate_city
 
 __all__ = [
@@ -17,6 +17,8 @@ __all__ = [
     "generate_city",
     "generate_scene",
     "make_dataset",
+    "measure",
     "mix",
     "open_or_make",
+    "read_fractions",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +22,7 @@ from .scene import PAIRS_PER_POLYGON, generate_scene
 
 KIND = "synthetic"
 LOOK = 1  # raised whenever the same seed gives another picture
+FRACTIONS = ("bsf", "isf", "psf", "svf", "mean_height")
 _SEEDS = 100_000  # scene seeds of one data set seed
 
 
@@ -80,6 +81,15 @@ def open_or_make(data_dir: str | Path, pairs: int = 1632, seed: int = 0, workers
     if synthetic or not data_dir.exists() or not any(data_dir.iterdir()):
         make_dataset(data_dir, pairs, cities, seed, workers)
     return open_pairs(data_dir)
+
+
+def read_fractions(data_dir: str | Path, ids: Iterable[int]) -> pd.DataFrame:
+    """Measured properties of synthetic pairs: columns id, bsf, isf, psf, svf (0..1), mean_height (m)."""
+    rows = []
+    for sample_id in ids:
+        with np.load(truth_path(data_dir, sample_id), allow_pickle=False) as stored:
+            rows.append({"id": int(sample_id)} | {name: float(stored[name]) for name in FRACTIONS})
+    return pd.DataFrame(rows, columns=["id", *FRACTIONS])
 
 
 def _facts(data_dir: Path, facts: dict) -> int:

@@ -18,6 +18,7 @@ from .spectra import M
 
 PATCH = 320  # m
 PAIRS_PER_POLYGON = 3
+_PATCH = (slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
 _NATURE = {11: nature.wood, 12: nature.parkland, 13: nature.scrub, 14: nature.fields, 15: nature.hard, 16: nature.bare,
            17: nature.water}  # fmt: skip
 
@@ -46,6 +47,17 @@ def generate_scene(label: int, city: int | City = 0, seed: int = 0) -> Scene:
     Raises:
         ValueError: unknown zone, city, or a negative seed.
     """
+    return render(*_place(label, city, seed))
+
+
+def measure(label: int, city: int | City = 0, seed: int = 0) -> dict[str, float]:
+    """The fractions of `generate_scene` with the same arguments, without rendering its patches."""
+    height, cover, svf = _inner(_place(label, city, seed)[0])
+    return fractions(height, cover, svf)
+
+
+def _place(label: int, city: int | City, seed: int) -> tuple[dict, dict, np.random.Generator]:
+    """Layers, look and generator of a place, ready to be rendered."""
     city, label, seed = get_city(city), int(label), int(seed)
     if not 1 <= label <= 17 or seed < 0:
         raise ValueError(f"label {label}, seed {seed}: expected a label 1..17 and a seed of 0 or more")
@@ -55,7 +67,7 @@ def generate_scene(label: int, city: int | City = 0, seed: int = 0) -> Scene:
     rng = np.random.default_rng([label, city.number, seed, 2])
     layers = layers_of(compose(label, look, size, rng), rng)
     light_up(layers, look)
-    return render(layers, look, rng)
+    return layers, look, rng
 
 
 def compose(label: int, look: dict, size: tuple[int, int], rng: np.random.Generator) -> Canvas:
@@ -164,17 +176,22 @@ def _cover_with_crowns(crown, top, owner, trees, canvas, layers, rng) -> None:
 def render(layers: dict, look: dict, rng: np.random.Generator) -> Scene:
     """Both patches and the truth of a place from its layers."""
     rho = surface(layers, look, rng)
-    inner = (slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
-    height, cover = layers["height"][inner].astype(np.float32), layers["cover"][inner]
-    svf = layers["svf"][MARGIN // 2 : -MARGIN // 2, MARGIN // 2 : -MARGIN // 2]
+    height, cover, svf = _inner(layers)
     return Scene(
         rgb=camera(rho, look, rng),
         s2=sentinel2(rho, look, rng),
-        height=np.ascontiguousarray(height),
-        cover=np.ascontiguousarray(cover),
-        instances=tidy(layers["instance"][inner]),
+        height=height,
+        cover=cover,
+        instances=tidy(layers["instance"][_PATCH]),
         fractions=fractions(height, cover, svf),
     )
+
+
+def _inner(layers: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Height (m, float32), cover (uint8) and sky view (half size) of the patch without its margin."""
+    half = slice(MARGIN // 2, -MARGIN // 2)
+    height, cover = layers["height"][_PATCH].astype(np.float32), np.ascontiguousarray(layers["cover"][_PATCH])
+    return np.ascontiguousarray(height), cover, layers["svf"][half, half]
 
 
 def tidy(instances: np.ndarray, smallest: int = 50) -> np.ndarray:
