@@ -108,7 +108,7 @@ def expected():
 
 @pytest.mark.parametrize("pixel", [0.25, 0.5, 1.0, 2.0])
 def test_rgb_of_any_pixel_size_lands_on_the_same_square(tmp_path, pixel):
-    picture, valid = seen(RGB(write_ground(tmp_path / "rgb.tif", pixel)))
+    picture, valid = seen(RGB(write_ground(tmp_path / "rgb.tif", pixel, side=640)))
     assert valid.all()
     assert np.abs(picture - expected()).max() < 4
 
