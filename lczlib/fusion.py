@@ -242,14 +242,21 @@ def compare(validation: Sources, labels, test: Sources, test_labels, groups, dra
         "brier"; "p" (N, 17)}}.
     """
     ps = {name: np.clip(fit(validation, labels)(test), 0, 1) for name, fit in METHODS.items()}
-    reference = predicted(next(iter(ps.values())))
+    return judged(ps, test_labels, groups, next(iter(ps)), draws, seed)
+
+
+def judged(
+    ps: dict[str, np.ndarray], labels, groups, reference: str, draws: int = 1000, seed: int = 0
+) -> dict[str, dict]:
+    """Rows as `compare` gives them, for any probabilities (N, 17) by name, against the one called `reference`."""
+    base = predicted(ps[reference])
     out = {}
     for name, p in ps.items():
         y = predicted(p)
-        s = metrics.scores(test_labels, y, p)
+        s = metrics.scores(labels, y, p)
         out[name] = {m: s[m] for m in ("f1_macro", "oa_w", "ece", "nll", "brier")} | {
-            "oa": metrics.bootstrap(test_labels, y, groups, "oa", draws, seed),
-            "difference": metrics.bootstrap_difference(test_labels, y, reference, groups, "oa", draws, seed),
+            "oa": metrics.bootstrap(labels, y, groups, "oa", draws, seed),
+            "difference": metrics.bootstrap_difference(labels, y, base, groups, "oa", draws, seed),
             "p": p,
         }
     return out
