@@ -39,7 +39,7 @@ def samples(rgb: np.ndarray, s2: np.ndarray, labels: np.ndarray) -> Figure:
         above, below = axes[2 * (k // 6), k % 6], axes[2 * (k // 6) + 1, k % 6]
         above.imshow(colour, extent=(0, 320, 320, 0))
         below.imshow(stretch(bands), extent=(0, 320, 320, 0), interpolation="nearest")
-        above.set_title(f"{CODES[label - 1]}  {NAMES[label - 1]}", fontsize=6.5, pad=2)
+        above.set_title(f"{CODES[label - 1]}  {NAMES[label - 1]}", fontsize=6, pad=2)
         for axis in (above, below):
             axis.set_visible(True)
             axis.spines[:].set(color=COLORS[label - 1], linewidth=1.6, visible=True)
