@@ -63,7 +63,7 @@ def test_published_sizes_of_torchvisions_networks():
     counts = {name: sum(p.numel() for p in make_baseline(name, 64, 10).parameters()) for name in PATCH_NETWORKS}
     assert 23e6 < counts["resnet50"] < 24e6
     assert 6.5e6 < counts["densenet"] < 7.5e6
-    assert counts["resnet2d11"] < counts["densenet"] < counts["resnet50"] < counts["msmla50"]
+    assert counts["sen2lcz"] < counts["resnet2d11"] < counts["densenet"] < counts["resnet50"] < counts["msmla50"]
 
 
 @pytest.mark.parametrize("name", ["resnet2d11", "sage-nearest", "deepsets"])

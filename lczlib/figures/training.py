@@ -10,6 +10,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
 from lczlib.figures.base import ONE_COLUMN, STREAM_COLORS, STREAM_NAMES, TWO_COLUMNS
@@ -32,11 +33,17 @@ def training_curves(history: pd.DataFrame, stream: str) -> Figure:
         axis.plot(epochs, history[f"val_{name}"], color=color, label="validation")
         axis.plot(epochs[best], history[f"val_{name}"][best], "o", color="black", label="weights kept")
         axis.set(xlabel="epoch", xlim=(0.5, epochs.iloc[-1] + 0.5))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(axis="y")
-    axes[0].set(ylabel="cross-entropy", title=f"{STREAM_NAMES[stream]} stream: loss", yscale="log")
+    axes[0].set(ylabel="cross-entropy", title=f"{STREAM_NAMES[stream]} stream: loss")
+    axes[0].set_ylim(0, 1.15 * history[["loss", "val_loss"]].iloc[0].max())
     axes[1].set(ylabel="accuracy", title="Accuracy", ylim=(0, 1))
     axes[1].axhline(1 / 17, color="#999999", linewidth=0.8, linestyle=":")
     axes[1].text(epochs.iloc[-1], 1 / 17, "chance", ha="right", va="bottom", fontsize=6, color="#777777")
+    top = history["val_accuracy"][best]
+    axes[1].annotate(
+        f"{top:.2f}", (epochs[best], top), xytext=(0, 5), textcoords="offset points", ha="center", fontsize=7
+    )
     axes[0].legend()
     return fig
 
@@ -164,18 +171,21 @@ def by_network(frame: pd.DataFrame, value: str = "oa", label: str = "test OA") -
 
 
 def network_costs(table: pd.DataFrame) -> Figure:
-    """Parameters against multiply-adds, both logarithmic, one labelled point for each network.
+    """Multiply-adds against parameters, both logarithmic, one labelled point for each network, a panel for each stream.
 
     Args:
         table: name, stream, parameters, multiply_adds.
     """
-    fig, axis = plt.subplots(figsize=(ONE_COLUMN * 1.4, 2.8))
-    for row in table.itertuples():
-        axis.plot(row.parameters, row.multiply_adds, "o", color=STREAM_COLORS[row.stream])
-        axis.annotate(
-            row.name, (row.parameters, row.multiply_adds), xytext=(4, 2), textcoords="offset points", fontsize=6
-        )
-    axis.set(xscale="log", yscale="log", xlabel="parameters", ylabel="multiply-adds for one pair")
-    axis.grid()
-    axis.margins(0.15)
+    streams = list(dict.fromkeys(table["stream"]))
+    fig, axes = plt.subplots(1, len(streams), figsize=(TWO_COLUMNS, 2.5), squeeze=False)
+    for axis, stream in zip(axes[0], streams, strict=True):
+        rows = table[table["stream"] == stream].sort_values("parameters")
+        axis.plot(rows["parameters"], rows["multiply_adds"], "o", color=STREAM_COLORS[stream])
+        for k, row in enumerate(rows.itertuples()):
+            place = {"xytext": (0, 6 if k % 2 else -11), "textcoords": "offset points", "ha": "center", "fontsize": 6}
+            axis.annotate(row.name, (row.parameters, row.multiply_adds), **place)
+        axis.set(xscale="log", yscale="log", xlabel="parameters", title=f"{STREAM_NAMES[stream]} networks")
+        axis.grid()
+        axis.margins(0.2)
+    axes[0, 0].set_ylabel("multiply-adds for one pair")
     return fig

@@ -33,7 +33,8 @@ def make_baseline(name: str, width: int, features: int) -> nn.Module:
     """A baseline by name.
 
     Args:
-        width: filters of the first stage or units of a graph layer; resnet50 and msmla50 have their own.
+        width: filters of the first stage or units of a graph layer. resnet50 and msmla50 have their own, sen2lcz
+            takes a quarter (its own 16 where the paper's network has 64).
         features: bands, or features of a node.
 
     Raises:
@@ -47,7 +48,9 @@ def make_baseline(name: str, width: int, features: int) -> nn.Module:
         raise ValueError(f"unknown network {name!r}; expected one of {known} (graphs: -nearest, -distance)")
     if name in ("resnet50", "msmla50"):
         return {"resnet50": _resnet50, "msmla50": MSMLA50}[name](features)
-    return {"resnet2d11": ResNet2D11, "densenet": _densenet, "sen2lcz": Sen2LCZNet}[name](width, features)
+    if name == "sen2lcz":
+        return Sen2LCZNet(max(width // 4, 4), features)
+    return {"resnet2d11": ResNet2D11, "densenet": _densenet}[name](width, features)
 
 
 def costs(model: nn.Module, *example: Tensor) -> dict[str, int]:
