@@ -103,3 +103,13 @@ def test_errors_are_one_line(tmp_path):
     with pytest.raises(ValueError, match="safetensors") as caught:
         load_sam("nano", tmp_path / "x.safetensors")
     assert "\n" not in str(caught.value)
+
+
+def test_model_card_says_what_the_evaluation_measured():
+    import json
+
+    test = json.loads(models.NANO.with_suffix(".json").read_text())["test"]
+    card = models.NANO.with_name("MODEL_CARD.md").read_text()
+    for name in ("found", "found_largest"):
+        assert f"| {test[name]:.3f} | {test['reachable'][name]:.3f} |" in card
+    assert f"| {test['mask_iou']:.3f} | 1 |" in card

@@ -71,7 +71,7 @@ def test_dense_targets_of_one_square():
 def test_prompts_lie_on_what_they_ask_for():
     _, ids = rectangles(1)
     points, boxes, wanted = train_nano.sample_prompts(
-        ids[0].astype(np.int32), Plan(prompts=64), np.random.default_rng(0)
+        ids[0].astype(np.int32), Plan(prompts=64, window=320), np.random.default_rng(0)
     )
     assert points.shape == (64, 2, 2)
     x, y = points[~boxes, 0].astype(int).T

@@ -46,7 +46,7 @@ class Plan:
     scales: tuple[float, float] = (1.0, 1.7)  # the generator sees scenes at 1 (image) and 1.5 (crops)
     balance_until: float = 0.6  # share of the training over which the balanced cross-entropy fades out
     save_every: float = 120.0  # seconds between checkpoints
-    least: int = 80  # px in the window, instances below are not asked for
+    least: int = 200  # px in the window, instances below are not asked for
 
 
 class NanoTrainer(nn.Module):
@@ -156,17 +156,18 @@ def dense_loss(maps: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
 def sample_prompts(ids: np.ndarray, plan: Plan, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Prompts for one window of ids (S, S): points (P, 2, 2) x, y; which are boxes (P,); the id asked for (P,), 0 none.
 
-    Half of the points fall anywhere, as the grid's do, half are spread evenly over the instances.
+    Half of the points fall anywhere, as the grid's do, half on instances drawn by the root of their area.
     """
     size, count = len(ids), max(1, plan.prompts * len(ids) ** 2 // plan.window**2)
     at = rng.integers(0, size * size, count)
     numbers, areas = np.unique(ids, return_counts=True)
-    numbers = numbers[(areas >= plan.least) & (numbers > 0)]
+    wanted = (areas >= plan.least) & (numbers > 0)
+    numbers, areas = numbers[wanted], areas[wanted]
     if len(numbers):
         order = np.argsort(ids, axis=None, kind="stable")
         starts = np.searchsorted(ids.ravel()[order], numbers)
         ends = np.searchsorted(ids.ravel()[order], numbers, side="right")
-        chosen = rng.integers(0, len(numbers), count // 2)
+        chosen = rng.choice(len(numbers), count // 2, p=np.sqrt(areas) / np.sqrt(areas).sum())
         at[: count // 2] = order[rng.integers(starts[chosen], ends[chosen])]
     wanted = ids.ravel()[at]
     wanted = np.where(np.isin(wanted, numbers), wanted, 0)
@@ -387,7 +388,10 @@ def finish(
     export(sam, out)
     rgb, ids = scenes_of(work / "test", test, (6, 7), seed=900_000)
     result = score(generate_masks(load_sam("nano", out), rgb), ids)
-    report = {"test": {"scenes": test, "cities": [6, 7], **result, "reachable": reachable(ids)}, "calibration": chosen}
+    report = {
+        "test": {"scenes": len(rgb), "cities": [6, 7], **result, "reachable": reachable(ids)},
+        "calibration": chosen,
+    }
     report |= {"training": {**facts, **vars(plan), "parameters": sum(p.numel() for p in sam.parameters())}}
     write_json(out.with_suffix(".json"), report)
     return report
