@@ -34,19 +34,19 @@ BUILT = {
                      kinds=(("perimeter", 7), ("rows", 3))),
     3: _HOUSE | dict(bsf=(.42, .64), isf=(.24, .46), height=(4.4, 9.6), block=(38, 85), street=(4, 9), tree=(.02, .5), ridged=.7,
                      kinds=(("rows", 4), ("detached", 3), ("perimeter", 3))),
-    4: _BLOCK | dict(bsf=(.21, .33), isf=(.32, .385), height=(26.5, 40), block=(85, 175), street=(8, 16), tree=(.1, .5), ridged=.03,
+    4: _BLOCK | dict(bsf=(.21, .31), isf=(.32, .385), height=(26, 33), block=(85, 175), street=(8, 16), tree=(.05, .3), ridged=.03,
                      kinds=(("towers", 7), ("rows", 2))),
     5: _BLOCK | dict(bsf=(.21, .37), isf=(.32, .46), height=(10.8, 24), block=(70, 150), street=(7, 14), tree=(.1, .6), ridged=.35,
                      kinds=(("rows", 5), ("towers", 4), ("perimeter", 2))),
     6: _HOUSE | dict(bsf=(.21, .37), isf=(.22, .42), height=(3.8, 9.4), block=(48, 95), street=(5, 10), tree=(.1, .7), ridged=.85,
                      kinds=(("detached", 7), ("rows", 2), ("towers", 1))),
-    7: _HOUSE | dict(bsf=(.63, .78), isf=(.02, .17), height=(2.4, 3.8), block=(40, 95), street=(2.5, 5), tree=(0, .3), ridged=.15,
+    7: _HOUSE | dict(walk=(.2, .9), bsf=(.70, .84), isf=(.02, .17), height=(2.4, 3.8), block=(45, 110), street=(2.2, 3.6), tree=(0, .3), ridged=.15,
                      kinds=(("shacks", 1),), dirt=True),
     8: _HALL | dict(bsf=(.31, .48), isf=(.415, .485), height=(4, 9.6), block=(90, 200), street=(8, 18), tree=(0, .3), ridged=.08,
                     kinds=(("halls", 8), ("rows", 1))),
     9: _HOUSE | dict(bsf=(.105, .19), isf=(.05, .18), height=(3.6, 9.2), block=(85, 200), street=(4, 8), tree=(.02, .18), ridged=.85,
                      kinds=(("detached", 6), ("towers", 2), ("rows", 1)), lot=(22, 50)),
-    10: _HALL | dict(bsf=(.185, .225), isf=(.27, .36), height=(5.8, 14), block=(90, 210), street=(7, 14), tree=(0, .25), ridged=.12,
+    10: _HALL | dict(spare=(.055, 0), bsf=(.185, .225), isf=(.27, .35), height=(5.8, 14), block=(90, 210), street=(7, 14), tree=(0, .25), ridged=.12,
                      kinds=(("industry", 8), ("rows", 1))),
 }  # fmt: skip
 
@@ -82,9 +82,10 @@ def draw_look(label: int, city: City, size: tuple[int, int], rng: np.random.Gene
 def _fractions(label, form, rng) -> tuple[float, float]:
     """Target bsf and isf that leave a pervious share inside the range of the zone."""
     low, high = RANGES[CODES[label - 1]]["psf"]
+    below, above = form.get("spare", (0.02, 0.025))
     for _ in range(100):
         bsf, isf = rng.uniform(*form.get("bsf", (0, 0))), rng.uniform(*form.get("isf", (0, 0)))
-        if label > 10 or low + 0.02 <= 1 - bsf - isf <= high - 0.025:
+        if label > 10 or low + below <= 1 - bsf - isf <= high - above:
             break
     return bsf, isf
 
@@ -100,7 +101,7 @@ def _pattern(form, city, size, rng) -> dict:
     return {
         "warp": Warp(size, rng.uniform(0, np.pi), bend, rng), "block": block,
         "jitter": 0.06 if pattern == "grid" else rng.uniform(0.4, 0.9),
-        "street": rng.uniform(*form.get("street", (5, 9))), "walk": rng.uniform(0.6, 3.2),
+        "street": rng.uniform(*form.get("street", (5, 9))), "walk": rng.uniform(*form.get("walk", (0.6, 3.2))),
         "lot": rng.uniform(34, 90), "joined": rng.uniform(0.8, 1.0), "height": np.exp(rng.uniform(np.log(low), np.log(high))),
         "height_spread": rng.uniform(0.05, 0.3), "kind": pick(rng, form.get("kinds", (("rows", 1),))),
         "open": rng.uniform(0, 0.12), "avenue": rng.random() < 0.4, "cars": rng.uniform(0.2, 0.9),
