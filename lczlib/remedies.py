@@ -23,7 +23,6 @@ from lczlib.data.layout import BANDS
 from lczlib.fusion import fuse
 from lczlib.graphs import GraphSet
 from lczlib.inference import Inputs, Source, predict
-from lczlib.predictions import Predictions
 from lczlib.training import augment_patches
 from lczlib.transfer import chosen_elsewhere, labelled_share, node_colors, recovered, skewed
 from lczlib.zones import K, to_index
@@ -240,15 +239,18 @@ CONTROLS = ("batch-norm of the old cities", "trained on, no augmentation")  # ne
 Cured = dict[str, dict[str, np.ndarray]]  # city -> remedy -> (n, 17), rows as in the index
 
 
-def judge(cured: Cured, index: pd.DataFrame, seen: Predictions, draws: int = 1000, seed: int = 0) -> dict[str, dict]:
+def judge(
+    cured: Cured, index: pd.DataFrame, inside: dict[str, float], draws: int = 1000, seed: int = 0
+) -> dict[str, dict]:
     """Every remedy, and the one that was `chosen_elsewhere`, on all pairs of the held-out cities.
 
     Args:
-        cured: of `remedies_s2` or `remedies_ge`, city by city. seen: test predictions of a model that saw all cities.
+        cured: of `remedies_s2` or `remedies_ge`, city by city.
+        inside: accuracy of each city's model on cities it saw (`transfer.on_seen_cities`).
 
     Returns:
-        remedy -> {"oa", "gain" (over "nothing", paired), "recovered" (share of the drop, on the pairs of `seen`):
-        Interval over cities}; the chosen one also has "names" {city: remedy}.
+        remedy -> {"oa", "gain" (over "nothing", paired), "recovered" (share of the drop)}: Interval over cities; the
+        chosen one also has "names" {city: remedy}.
     """
     t, cities = index["label"].to_numpy(), index["city"].to_numpy(str)
     rows = {c: np.flatnonzero(cities == c) for c in cured}
@@ -258,14 +260,14 @@ def judge(cured: Cured, index: pd.DataFrame, seen: Predictions, draws: int = 100
             said[name][rows[c]] = p.argmax(1) + 1
     names = chosen_elsewhere({name: y == t for name, y in said.items() if name not in CONTROLS}, cities)
     said[CHOSEN] = np.select([cities == c for c in cured], [said[names[c]] for c in cured])
-    at = pd.Index(index["id"]).get_indexer(seen.frame["id"])
+    per_city = {name: [float((y == t)[rows[c]].mean()) for c in cured] for name, y in said.items()}
     out = {}
     for name, y in said.items():
-        back = (seen.labels, seen.predicted, said["nothing"][at], y[at], cities[at], draws, seed)
+        back = [inside[c] for c in cured], per_city["nothing"], per_city[name]
         out[name] = {
             "oa": metrics.bootstrap(t, y, cities, "oa", draws, seed),
             "gain": metrics.bootstrap_difference(t, y, said["nothing"], cities, "oa", draws, seed),
-            "recovered": recovered(*back),
+            "recovered": recovered(*back, draws, seed),
         }
     out[CHOSEN]["names"] = names
     return out

@@ -69,7 +69,7 @@ def drop(inside: Predictions, outside: Predictions, groups: str = "city", draws:
     Returns:
         {"in", "out", "drop": Interval (in - out, paired); "in_city", "out_city" {city: accuracy}; "n"}.
     """
-    inside = inside.select(split="test")
+    inside, cities = inside.select(split="test"), np.unique(outside.frame["city"])
     outside = look_up(outside, inside.frame["id"])
     t, g = inside.labels, inside.frame[groups]
     a, b = inside.predicted, outside.predicted
@@ -78,10 +78,15 @@ def drop(inside: Predictions, outside: Predictions, groups: str = "city", draws:
         "in": metrics.bootstrap(t, a, g, draws=draws, seed=seed),
         "out": metrics.bootstrap(t, b, g, draws=draws, seed=seed),
         "drop": metrics.bootstrap_difference(t, a, b, g, draws=draws, seed=seed),
-        "in_city": {c: float((a == t)[city == c].mean()) for c in np.unique(city)},
-        "out_city": {c: float((b == t)[city == c].mean()) for c in np.unique(city)},
+        "in_city": {c: _share(a == t, city == c) for c in cities},
+        "out_city": {c: _share(b == t, city == c) for c in cities},
         "n": len(t),
     }
+
+
+def _share(right: np.ndarray, where: np.ndarray) -> float:
+    """Share of right answers in a city; NaN for a city without a test pair, as in small data sets."""
+    return float(right[where].mean()) if where.any() else float("nan")
 
 
 def look_up(predictions: Predictions, ids) -> Predictions:
@@ -94,20 +99,39 @@ def look_up(predictions: Predictions, ids) -> Predictions:
     return Predictions(predictions.frame.iloc[rows], predictions.p[rows])
 
 
-def recovered(labels, inside, outside, remedy, groups, draws: int = 1000, seed: int = 0) -> metrics.Interval:
-    """Share of the drop that a remedy gives back, (remedy - outside) / (inside - outside), paired over groups.
+def on_seen_cities(
+    s2: dict[str, Result], ge: dict[str, Result], alphas: dict[str, float]
+) -> dict[str, dict[str, float]]:
+    """Accuracy of each leave-one-city-out model on unseen polygons of the cities it did see: its validation pairs.
+
+    The same model as on the held-out city, so no difference in training comes between; a little flattering, since
+    these pairs chose its epoch.
+
+    Returns:
+        stream ("s2", "ge", "fused") -> {city held out: accuracy}.
+    """
+    out: dict[str, dict[str, float]] = {"s2": {}, "ge": {}, "fused": {}}
+    for city, alpha in alphas.items():
+        v, w = join(*(r[city].predictions.select(split="validation") for r in (s2, ge)))
+        for stream, p in (("s2", v.p), ("ge", w.p), ("fused", fusion.fuse(v.p, w.p, alpha))):
+            out[stream][city] = float((fusion.predicted(p) == v.labels).mean())
+    return out
+
+
+def recovered(inside, outside, remedy, draws: int = 1000, seed: int = 0) -> metrics.Interval:
+    """Share of the drop that a remedy gives back, (remedy - outside) / (inside - outside), interval over cities.
 
     Args:
-        labels, inside, outside, remedy: (N,) labels 1..17 of the same pairs. groups: (N,).
+        inside, outside, remedy: (C,) accuracy of each city's model on cities it saw, on the city held out, and there
+            with the remedy.
     """
-    t = np.asarray(labels)
-    member, counts = metrics.resample(groups, draws, seed)
-    hits = [np.bincount(member, np.asarray(p) == t) for p in (inside, outside, remedy)]
-    i, o, r = (counts @ h for h in hits)
-    i0, o0, r0 = (h.sum() for h in hits)
-    share = np.divide(r - o, i - o, out=np.full(draws, np.nan), where=i > o)
+    i, o, r = (np.asarray(v, float) for v in (inside, outside, remedy))
+    _, counts = metrics.resample(np.arange(len(i)), draws, seed)
+    gain, lost = counts @ (r - o), counts @ (i - o)
+    share = np.divide(gain, lost, out=np.full(draws, np.nan), where=lost > 0)
     low, high = np.nanquantile(share, [0.025, 0.975]) if np.isfinite(share).any() else (np.nan, np.nan)
-    return metrics.Interval(float((r0 - o0) / (i0 - o0)) if i0 != o0 else float("nan"), float(low), float(high))
+    total = (i - o).sum()
+    return metrics.Interval(float((r - o).sum() / total) if total > 0 else float("nan"), float(low), float(high))
 
 
 # --- what differs ---------------------------------------------------------------------------------------------------

@@ -82,15 +82,23 @@ def test_drop_is_paired_on_the_same_pairs():
 
 
 def test_recovered_share_by_hand():
-    labels = np.ones(8, int)
-    right, wrong = np.ones(8, int), np.full(8, 2)
-    half = np.where(np.arange(8) < 4, 1, 2)
-    assert t.recovered(labels, right, wrong, right, np.arange(8)) == (1, 1, 1)
-    assert t.recovered(labels, right, wrong, wrong, np.arange(8)) == (0, 0, 0)
-    share = t.recovered(labels, right, wrong, half, np.arange(8), draws=200)
-    assert share.value == 0.5
+    inside, outside = np.full(8, 0.8), np.full(8, 0.6)
+    assert t.recovered(inside, outside, inside) == pytest.approx((1, 1, 1))
+    assert t.recovered(inside, outside, outside) == pytest.approx((0, 0, 0))
+    share = t.recovered(inside, outside, np.where(np.arange(8) < 4, 0.8, 0.6), draws=200)
+    assert share.value == pytest.approx(0.5)
     assert share.low < 0.5 < share.high
-    assert np.isnan(t.recovered(labels, wrong, wrong, right, np.arange(8), draws=10).value)
+    assert np.isnan(t.recovered(outside, inside, inside, draws=10).value)  # no drop, no share of it
+
+
+def test_models_are_judged_on_the_cities_they_saw(trained):
+    _, _, results = trained
+    seen = t.on_seen_cities(results, results, dict.fromkeys(results, 0.5))
+    assert seen["s2"] == seen["ge"] == seen["fused"]
+    for city, accuracy in seen["s2"].items():
+        v = results[city].predictions.select(split="validation")
+        assert city not in set(v.frame["city"])
+        assert accuracy == pytest.approx((v.predicted == v.labels).mean())
 
 
 @pytest.mark.parametrize("align", [r.align_moments, r.align_histogram, r.align_coral])
@@ -260,13 +268,13 @@ def test_judge_counts_gain_and_recovered_drop():
     wrong = np.roll(right, 1, axis=1)
     cities = index["city"].to_numpy(str)
     cured = {c: {"nothing": wrong[cities == c], "cure": right[cities == c]} for c in np.unique(cities)}
-    seen = Predictions(index.assign(split="test").iloc[::2], right[::2])
-    out = r.judge(cured, index, seen, draws=50)
+    inside = dict.fromkeys(cured, 1.0)
+    out = r.judge(cured, index, inside, draws=50)
     assert out["cure"]["gain"] == out["cure"]["recovered"] == (1, 1, 1)
     assert out["nothing"]["recovered"].value == 0
     assert set(out[r.CHOSEN]["names"].values()) == {"cure"}
     fused = r.fuse_chosen({"s2": cured, "ge": cured}, {"s2": out, "ge": out}, dict.fromkeys(cured, 0.5))
-    assert r.judge(fused, index, seen, draws=20)["both streams"]["gain"].value == 1
+    assert r.judge(fused, index, inside, draws=20)["both streams"]["gain"].value == 1
 
 
 def test_labels_and_uneven_zones_on_trained_models(trained):
