@@ -52,11 +52,10 @@ def _fetch(args: argparse.Namespace) -> None:
     if args.what == "lczc-ges2":
         print(fetch_lczc_ges2(args.to or Path("LCZC-GES2")))
         return
-    from lczlib.sam.models import CHECKPOINTS, checkpoint_path
+    from lczlib.sam.models import CHECKPOINTS, cache_dir
 
     known = CHECKPOINTS[args.what.removeprefix("sam-").replace("-", "_")]
-    target = args.to / Path(known.url).name if args.to else checkpoint_path(known.name)
-    print(fetch_file(known.url, target, known.sha256))
+    print(fetch_file(known.url, (args.to or cache_dir()) / known.file, known.sha256))
 
 
 def _patches(args: argparse.Namespace) -> None:
