@@ -154,7 +154,7 @@ def graph_work(count: int, nodes: int) -> dict[str, tuple[Work, Work]]:
         return run
 
     return {
-        "closed form": (epoch(closed, parts), inference(closed, parts)),
+        "closed form": (epoch(closed, parts), lambda: predict(closed, graphs, batch_size=512)),
         "dense adjacency": (epoch(dense, parts), inference(dense, parts)),
         "listed edges (torch_geometric)": (epoch(listed, batches), inference(listed, batches)),
     }
@@ -196,7 +196,7 @@ def reading(options: argparse.Namespace) -> dict:
         packed = np.load(f"{folder}/packed.npy", mmap_mode="r")
         variants = {
             "one npz each": lambda: [np.load(f"{folder}/{i}.npz")["image"] for i in order],
-            "packed": lambda: [np.array(packed[i]) for i in order],
+            "packed": lambda: [np.asarray(packed[order[k : k + 64]]) for k in range(0, count, 64)],
         }
         return compare(variants, options.rounds, "one npz each")
 

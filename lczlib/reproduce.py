@@ -201,11 +201,13 @@ def _shown(path: Path) -> Path:
 
 
 def publish(plan: Plan) -> None:
-    """Copy the figures of this plan over the committed ones, and their numbers into the README."""
-    from lczlib.report import fill_readme
+    """Copy figures over the committed ones (of real imagery only the numbers), and numbers into the README."""
+    from lczlib.report import fill_readme, is_real
 
-    produced = [path for path in plan.figures.iterdir() if path.suffix in _SUFFIXES]
-    for path in produced:
+    real = {path.stem for path in plan.figures.glob("*.json") if is_real(runs.read_json(path))}
+    for path in plan.figures.iterdir():
+        if path.suffix not in _SUFFIXES or (path.stem in real and path.suffix != ".json"):
+            continue
         if not (FIGURES / path.name).exists() or (FIGURES / path.name).read_bytes() != path.read_bytes():
             with runs.atomic_path(FIGURES / path.name) as temporary:
                 shutil.copyfile(path, temporary)

@@ -114,6 +114,15 @@ def test_check_finds_a_number_out_of_tolerance_and_leaves_the_figures(project, c
     assert usage.value.code == 2
 
 
+def test_pictures_of_real_imagery_stay_here_and_may_be_missing(project):
+    _notebook(project / "notebooks" / "08_real.ipynb", DRAW.replace('"synthetic"', '"real Sentinel-2"'))
+    assert reproduce.main([]) == 0
+    assert (project / "build" / "demo" / "figures" / "08_real.png").exists()
+    assert sorted(path.name for path in (project / "figures").glob("08*")) == ["08_real.json"]
+    _notebook(project / "notebooks" / "08_real.ipynb", "pass")  # on a machine without the real samples
+    assert reproduce.main(["--check"]) == 0
+
+
 def test_another_seed_has_a_folder_of_its_own(project):
     reproduce.main(["--seed", "3", "--only", "04"])
     assert not (project / "figures" / "04_second.json").exists()

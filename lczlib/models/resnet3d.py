@@ -30,6 +30,8 @@ class ConvNorm(nn.Sequential):
             # the same numbers; in fp32 oneDNN is slow on the way back through strided 1x1x1 convolutions
             x, stride = x[:, :, ::stride, ::stride, ::stride].contiguous(memory_format=torch.channels_last_3d), 1
         y = nn.functional.conv3d(x, conv.weight, conv.bias, stride, conv.padding)
+        # a patch of one channel is in both layouts at once, and the stem may answer in the slower one
+        y = y.contiguous(memory_format=torch.channels_last_3d)
         return norm[0](y) if norm else y
 
 
