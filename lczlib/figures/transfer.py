@@ -44,8 +44,8 @@ def transfer(rows: Mapping[str, Mapping[str, tuple]], cities: Sequence[str]) -> 
     )
     left.set_title("all cities; points of drop printed")
     left.margins(y=0.15)
-    right.set(xticks=range(len(cities)), xticklabels=[c.replace("synthetic-", "") for c in cities], xlabel="city")
-    right.set_title("filled: other polygons of the city were seen; open: city held out")
+    right.set(xticks=range(len(cities)), xticklabels=[c.replace("synthetic-", "") for c in cities])
+    right.set_title("per city; filled: its other polygons were seen; open: held out")
     right.legend(ncols=3, loc="upper right", bbox_to_anchor=(1, -0.12), fontsize=6.5)
     for ax in (left, right):
         percent(ax)
