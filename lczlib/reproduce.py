@@ -179,6 +179,7 @@ def execute(notebook: Path, plan: Plan) -> Path:
             kernel_name="python3",
             cwd=str(NOTEBOOKS),
             progress_bar=False,
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
         )
     except PapermillExecutionError as fault:
         raise Failed(
