@@ -29,8 +29,10 @@ def zone_axis(ax: Axes, axis: str = "x", size: float = 5.5) -> None:
 
 
 def percent(ax: Axes, axis: str = "y", digits: int = 0) -> None:
-    """Shares 0..1 printed as percent on one axis."""
-    getattr(ax, f"{axis}axis").set_major_formatter(plt.matplotlib.ticker.PercentFormatter(1, decimals=digits))
+    """Shares 0..1 printed as percent on one axis, at six places at most so that the numbers do not meet."""
+    one = getattr(ax, f"{axis}axis")
+    one.set_major_formatter(plt.matplotlib.ticker.PercentFormatter(1, decimals=digits))
+    one.set_major_locator(plt.MaxNLocator(6))
 
 
 def alpha_curve(curves: Mapping[str, Mapping], best: float, published: float = 0.6, title: str = "") -> Figure:
