@@ -143,6 +143,20 @@ def test_a_number_the_readme_names_must_exist(tmp_path):
         report.fill_readme(tmp_path / "README.md", tmp_path)
 
 
+def test_the_readme_says_what_the_committed_numbers_say(tmp_path):
+    shutil.copy(ROOT / "README.md", tmp_path / "README.md")
+    report.fill_readme(tmp_path / "README.md", ROOT / "figures")
+    assert (tmp_path / "README.md").read_text() == (ROOT / "README.md").read_text()
+
+
+def test_every_committed_picture_has_its_numbers_and_none_shows_real_imagery():
+    pictures = {path.stem for path in (ROOT / "figures").glob("*.png")}
+    numbers = {path.stem: json.loads(path.read_text()) for path in (ROOT / "figures").glob("*.json")}
+    assert pictures
+    assert pictures == {stem for stem, entry in numbers.items() if not report.is_real(entry)}
+    assert {numbers[stem]["data"] for stem in pictures} == {"synthetic"}
+
+
 # The committed notebooks
 
 

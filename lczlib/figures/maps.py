@@ -148,14 +148,14 @@ def plot_against_truth(s2: np.ndarray, truth: np.ndarray, mapped: np.ndarray, pi
         s2: (H, W, 10) reflectance at 10 m. truth, mapped: (h, w) labels 1..17, 0 = no data, pixels of `pixel` m.
         oa: share of compared pixels that agree, printed.
     """
-    figure, grid = plt.subplots(2, 4, figsize=(TWO_COLUMNS, 2.6), height_ratios=(1, 0.16))
+    figure, grid = plt.subplots(2, 4, figsize=(TWO_COLUMNS, 2.85), height_ratios=(1, 0.16))
     panels = grid[0]
     draw_scene(panels[0], s2, "Sentinel-2, B4-B3-B2")
     draw_zones(panels[1], truth, pixel, "True zones")
     draw_zones(panels[2], mapped, pixel, "Mapped zones", scale=False)
     both = (truth > 0) & (mapped > 0)
     agree = np.ma.masked_where(~both, truth == mapped)
-    panels[3].imshow(agree, cmap=ListedColormap(["#b2182b", "#4d9221"]), vmin=0, vmax=1)
+    panels[3].imshow(agree, cmap=ListedColormap(["#d55e00", "#56b4e9"]), vmin=0, vmax=1)
     _frame(panels[3], f"Agreement (OA {oa:.2f})")
     present = [zone for zone in ZONES if (truth == zone.label).any() or (mapped == zone.label).any()]
     handles = [Rectangle((0, 0), 1, 1, facecolor=zone.color, edgecolor="#444444", linewidth=0.4) for zone in present]

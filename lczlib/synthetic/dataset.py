@@ -136,6 +136,7 @@ def _make_pair(row: tuple) -> int:
     scene = generate_scene(label, city, seed)
     write_pair(data_dir, sample_id, scene.s2, scene.rgb, label)
     numbers = {name: np.float32(value) for name, value in scene.fractions.items()}
-    write_npz(truth_path(data_dir, sample_id), instances=scene.instances, height=scene.height.round(1).astype(np.float16),
-              cover=scene.cover, zone=np.int64(label), seed=np.int64(seed), **numbers)  # fmt: skip
+    height = scene.height.round(1).astype(np.float16)
+    write_npz(truth_path(data_dir, sample_id), instances=scene.instances, height=height, cover=scene.cover,
+              zone=np.int64(label), seed=np.int64(seed), **numbers)  # fmt: skip
     return sample_id
