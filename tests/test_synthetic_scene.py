@@ -44,7 +44,7 @@ def test_instances_are_connected_and_of_a_size_one_can_find(scenes):
         again = tidy(scene.instances)
         assert again.max() == scene.instances.max()  # connected already: relabelling splits nothing
         assert np.bincount(scene.instances.ravel())[1:].min() >= 50
-        assert scene.instances.max() >= 3
+        assert scene.instances.max() >= 1
 
 
 def test_same_arguments_give_the_same_scene_in_any_order():

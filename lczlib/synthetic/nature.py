@@ -8,6 +8,8 @@ from .canvas import Canvas, corners, noise, outline
 from .layouts import cut, pick, tree_rows
 from .roofs import line
 
+SAME = 1  # the first instance of a canvas: the ground everything else lies on
+
 
 def curve(size, rng, wiggle=0.12) -> np.ndarray:
     """A wandering line (n, 2) right across the canvas, for paths and shores."""
@@ -23,22 +25,25 @@ def path(canvas: Canvas, rng, material: str, cover: str, width: int) -> None:
     line(canvas, curve(canvas.size, rng), canvas.add(material, rng.uniform(0.3, 0.9), 1.0, cover), width)
 
 
-def patches(canvas, field, share, material, v, b, cover, height=0.0) -> None:
-    """Object where smooth noise `field` is highest, over `share` of the canvas; one instance per patch."""
+def patches(canvas, field, share, material, v, b, cover, height=0.0, instance=None) -> None:
+    """Object where smooth noise `field` is highest, over `share` of the canvas; one instance per patch.
+
+    A shade of what lies there is no thing of its own: it takes the `instance` of its surroundings, `SAME`.
+    """
     if share <= 0:
         return
     limit = np.quantile(field[::4, ::4], 1 - min(share, 1))
-    canvas.obj[field > limit] = canvas.add(material, v, b, cover, height)
+    canvas.obj[field > limit] = canvas.add(material, v, b, cover, height, instance=instance)
 
 
 def ground(canvas, look, rng, bare=0.0) -> None:
     """Meadow with lusher and drier patches, `bare` share of it open soil."""
     v = np.clip(look["green"] + rng.normal(0, 0.08), 0, 1)
-    canvas.add("grass", v, 1.0, "grass", 0.25, instance=0)
+    canvas.add("grass", v, 1.0, "grass", 0.25)
     for scale in (60, 30):
         dv = rng.normal(0, 0.22)
         patches(canvas, noise(canvas.size, scale, rng), rng.uniform(0.1, 0.4), "grass", np.clip(v + dv, 0, 1),
-                rng.uniform(0.85, 1.15), "grass", 0.25)  # fmt: skip
+                rng.uniform(0.85, 1.15), "grass", 0.25, SAME)  # fmt: skip
     patches(canvas, noise(canvas.size, 22, rng), bare, "soil", look["soil"], rng.uniform(0.85, 1.1), "soil")
 
 
@@ -161,10 +166,11 @@ def bare(canvas, form, look, rng) -> None:
     else:
         material = pick(rng, (("soil", 3), ("sand", 3), ("gravel", 1)))
         cover = "sand" if material == "sand" else "soil"
-        canvas.add(material, look["soil"], 1.0, cover, instance=0)
+        canvas.add(material, look["soil"], 1.0, cover)
         for scale in (80, 35, 18):
             patches(canvas, noise(canvas.size, scale, rng), rng.uniform(0.1, 0.35), material,
-                    np.clip(look["soil"] + rng.normal(0, 0.25), 0, 1), rng.uniform(0.85, 1.15), cover)  # fmt: skip
+                    np.clip(look["soil"] + rng.normal(0, 0.25), 0, 1), rng.uniform(0.85, 1.15), cover,
+                    instance=SAME)  # fmt: skip
         for _ in range(rng.integers(0, 4)):
             path(canvas, rng, "gravel" if rng.random() < 0.5 else material, cover, int(rng.integers(3, 8)))
     weeds = rng.uniform(0, 0.12) if rng.random() < 0.6 else 0
@@ -209,12 +215,13 @@ def _cars(canvas, rect, identity, look, rng) -> None:
 
 def rock(canvas, look, rng) -> None:
     """Bare rock: slabs between fractures, light and dark beds."""
-    canvas.add("rock", look["soil"], 1.0, "rock", instance=0)
+    canvas.add("rock", look["soil"], 1.0, "rock")
     for scale in (70, 30, 14):
         patches(canvas, noise(canvas.size, scale, rng), rng.uniform(0.15, 0.4), "rock",
-                np.clip(look["soil"] + rng.normal(0, 0.25), 0, 1), rng.uniform(0.75, 1.2), "rock")  # fmt: skip
+                np.clip(look["soil"] + rng.normal(0, 0.25), 0, 1), rng.uniform(0.75, 1.2), "rock",
+                instance=SAME)  # fmt: skip
     crack = np.abs(noise(canvas.size, 24, rng)) < 0.035
-    canvas.obj[crack] = canvas.add("rock", 0.1, 0.6, "rock", instance=0)
+    canvas.obj[crack] = canvas.add("rock", 0.1, 0.6, "rock", instance=SAME)
     patches(canvas, noise(canvas.size, 15, rng), rng.uniform(0, 0.08), "grass", look["green"], 0.8, "grass", 0.15)
 
 
@@ -223,7 +230,8 @@ def water(canvas, form, look, rng) -> None:
     canvas.add("water", look["turbid"], 1.0, "water", instance=None)
     for scale in (120, 60):
         patches(canvas, noise(canvas.size, scale, rng), rng.uniform(0.2, 0.5), "water",
-                np.clip(look["turbid"] + rng.normal(0, 0.06), 0, 1), rng.uniform(0.95, 1.05), "water")  # fmt: skip
+                np.clip(look["turbid"] + rng.normal(0, 0.06), 0, 1), rng.uniform(0.95, 1.05), "water",
+                instance=SAME)  # fmt: skip
     if rng.random() < 0.65:
         _shore(canvas, look, rng)
     for _ in range(rng.integers(0, 5) if rng.random() < 0.4 else 0):
@@ -247,7 +255,7 @@ def _shore(canvas, look, rng) -> None:
     limit = np.quantile(inner, 1 - share)
     width = rng.uniform(0.03, 0.2)
     canvas.obj[field > limit - 0.12] = canvas.add(
-        "water", np.clip(look["turbid"] + 0.15, 0, 1), 1.1, "water", instance=0
+        "water", np.clip(look["turbid"] + 0.15, 0, 1), 1.1, "water", instance=SAME
     )
     edge = pick(rng, (("sand", 3), ("soil", 3), ("gravel", 2), ("concrete", 1)))
     cover = {"sand": "sand", "concrete": "paved"}.get(edge, "soil")

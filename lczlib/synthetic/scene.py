@@ -18,6 +18,7 @@ from .spectra import M
 
 PATCH = 320  # m
 PAIRS_PER_POLYGON = 3
+STAND = 11  # m
 _PATCH = (slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
 _NATURE = {11: nature.wood, 12: nature.parkland, 13: nature.scrub, 14: nature.fields, 15: nature.hard, 16: nature.bare,
            17: nature.water}  # fmt: skip
@@ -99,6 +100,7 @@ def layers_of(canvas: Canvas, rng: np.random.Generator) -> dict[str, np.ndarray]
         layers[name] = table[name].astype(kind)[obj]
     layers["stripes"] = _stripes(table, obj, x, y)
     _plant(canvas, layers, rng)
+    _join_stands(layers)
     return layers
 
 
@@ -123,7 +125,7 @@ def _stripes(table, obj, x, y) -> np.ndarray:
 
 
 def _plant(canvas: Canvas, layers: dict, rng: np.random.Generator) -> None:
-    """Stamp tree crowns on the layers: domes or cones with ragged edges; instances for large or lone crowns."""
+    """Stamp tree crowns on the layers: domes or cones with ragged edges, each an instance of its own."""
     trees = np.concatenate([t for t in canvas.trees if len(t)] or [np.zeros((0, 6))])
     h, w = canvas.size
     if len(trees):
@@ -165,12 +167,20 @@ def _cover_with_crowns(crown, top, owner, trees, canvas, layers, rng) -> None:
     layers["v"][crown] = trees[who, 4]
     layers["b"][crown] = rng.uniform(0.82, 1.18, len(trees)).astype(np.float32)[who]
     layers["cover"][crown], layers["stripes"][crown] = C["tree"], 0
-    group = connected(crown, connectivity=1, background=0)
-    sizes = np.bincount(group.ravel())
-    single = sizes[group[crown]] < 40
-    big = trees[who, 2] >= 5.2
-    first = canvas.instances + 1
-    layers["instance"][crown] = np.where(big & ~single, first + who, first + len(trees) + group[crown])
+    layers["instance"][crown] = canvas.instances + 1 + who
+
+
+def _join_stands(layers: dict) -> None:
+    """One instance per stand: where trees and bushes cover most of the `STAND` m around, nobody tells crown from crown.
+
+    Small gaps between the crowns belong to their stand. Elsewhere crowns stay single and bushes belong to no instance.
+    """
+    cover, instance = layers["cover"], layers["instance"]
+    woody = (cover == C["tree"]) | (cover == C["bush"])
+    stand = cv2.blur(woody.astype(np.float32), (STAND, STAND)) > 0.55
+    stand &= ~np.isin(cover, (C["building"], C["paved"], C["rock"], C["water"]))
+    instance[(cover == C["bush"]) & ~stand] = 0
+    instance[stand] = instance.max() + 1
 
 
 def render(layers: dict, look: dict, rng: np.random.Generator) -> Scene:
