@@ -116,7 +116,8 @@ def _git(folder: Path, *arguments: str) -> str:
 def fill_readme(readme: Path, figures: Path) -> None:
     """Set every number of the README from the numbers files.
 
-    A number stands between two comments, `<!-- 04_alpha.best.oa:.3f -->0.812<!-- -->`: stem, dotted name, format.
+    A number stands between two comments, `<!-- 04_alpha.best.oa:.3f -->0.812<!-- -->`: stem, dotted name, format. A
+    stem with a folder (`benchmarks/seeds`) lies beside the README, others among the figures.
 
     Raises:
         ValueError: the README names a number that no file holds.
@@ -130,7 +131,7 @@ def fill_readme(readme: Path, figures: Path) -> None:
 
 def _filled(match: re.Match, figures: Path) -> str:
     stem, _, name = match["key"].partition(".")
-    path = figures / f"{stem}.json"
+    path = (figures.parent if "/" in stem else figures) / f"{stem}.json"
     numbers = dict(leaves(runs.read_json(path)["numbers"])) if path.exists() else {}
     if name not in numbers:
         raise ValueError(f"README.md: no number {name!r} in {path.name}; correct the name or run the notebook")
