@@ -30,13 +30,13 @@ _HALL = _BLOCK | {"depth": (14, 26), "section": (25, 60), "footprint": (300, 900
 BUILT = {
     1: _BLOCK | dict(bsf=(.41, .58), isf=(.42, .56), height=(27, 70), block=(60, 125), street=(10, 20), tree=(0, .1), ridged=.03,
                      kinds=(("perimeter", 4), ("towers", 3), ("rows", 1))),
-    2: _BLOCK | dict(bsf=(.42, .66), isf=(.31, .48), height=(10.8, 24), block=(60, 125), street=(8, 16), tree=(0, .45), ridged=.45,
+    2: _BLOCK | dict(spare=(.05, .045), bsf=(.42, .64), isf=(.31, .46), height=(10.8, 24), block=(60, 125), street=(8, 16), tree=(.1, .8), ridged=.45,
                      kinds=(("perimeter", 7), ("rows", 3))),
     3: _HOUSE | dict(bsf=(.42, .64), isf=(.24, .46), height=(4.4, 9.6), block=(38, 85), street=(4, 9), tree=(.02, .5), ridged=.7,
                      kinds=(("rows", 4), ("detached", 3), ("perimeter", 3))),
     4: _BLOCK | dict(bsf=(.21, .31), isf=(.32, .385), height=(26, 33), block=(85, 175), street=(8, 16), tree=(.05, .3), ridged=.03,
                      kinds=(("towers", 7), ("rows", 2))),
-    5: _BLOCK | dict(bsf=(.21, .37), isf=(.32, .46), height=(10.8, 24), block=(70, 150), street=(7, 14), tree=(.1, .6), ridged=.35,
+    5: _BLOCK | dict(bsf=(.21, .37), isf=(.32, .46), height=(10.8, 24), block=(70, 150), street=(7, 14), tree=(.2, .9), ridged=.35,
                      kinds=(("rows", 5), ("towers", 4), ("perimeter", 2))),
     6: _HOUSE | dict(bsf=(.21, .37), isf=(.22, .42), height=(3.8, 9.4), block=(48, 95), street=(5, 10), tree=(.1, .7), ridged=.85,
                      kinds=(("detached", 7), ("rows", 2), ("towers", 1))),
@@ -50,15 +50,15 @@ BUILT = {
                      kinds=(("industry", 8), ("rows", 1))),
 }  # fmt: skip
 
-_GREEN = (("crop", 5), ("meadow", 5), ("stubble", 1.2), ("soil", 1), ("turf", 0.5))
+_GREEN = (("crop", 4), ("young", 4), ("meadow", 4), ("stubble", 1.2), ("soil", 1), ("turf", 0.3))
 _BARE = (("soil", 8), ("sand", 3), ("gravel", 1), ("stubble", 0.6), ("meadow", 0.3))
 NATURAL = {
-    11: dict(dense=(.84, 1.0), crown=(3.1, 5.6)),
-    12: dict(dense=(.16, .48), crown=(1.9, 4.2)),
-    13: dict(dense=(.25, .75), crown=(1.5, 2.5)),
-    14: dict(parcels=_GREEN, crown=(2, 4)),
+    11: dict(dense=(.84, 1.0), relief=(0, .35), crown=(3.1, 5.6)),
+    12: dict(dense=(.16, .48), relief=(0, .2), crown=(1.9, 4.2)),
+    13: dict(dense=(.25, .75), relief=(0, .3), crown=(1.5, 2.5)),
+    14: dict(parcels=_GREEN, block=(45, 380), relief=(0, .1), crown=(2, 4)),
     15: dict(crown=(2, 4)),
-    16: dict(parcels=_BARE, crown=(2, 4)),
+    16: dict(parcels=_BARE, block=(45, 380), relief=(0, .15), crown=(2, 4)),
     17: dict(crown=(2, 5)),
 }  # fmt: skip
 
@@ -76,6 +76,7 @@ def draw_look(label: int, city: City, size: tuple[int, int], rng: np.random.Gene
     for name in ("tree", "dense", "crown"):
         look[name] = rng.uniform(*form.get(name, (2.2, 4.2) if name == "crown" else (0, 0)))
     look["parcel"] = pick(rng, form.get("parcels", (("meadow", 1),)))
+    look["relief"] = rng.uniform(*form.get("relief", (0, 0)))
     return look
 
 
@@ -130,16 +131,20 @@ def _materials(form, city, rng) -> dict:
     return {
         "pitched": stuff.pitched, "flat": flat, "roof": pick(rng, stuff.pitched), "flat_roof": pick(rng, flat),
         "roof_v": rng.uniform(0.25, 0.75), "pavings": stuff.paving, "paving": pick(rng, stuff.paving),
-        "age": float(np.clip(rng.normal(stuff.age, 0.14), 0, 1)), "soil": float(np.clip(rng.normal(stuff.soil, 0.18), 0, 1)),
+        "age": float(np.clip(rng.normal(stuff.age, 0.14), 0, 1)), "soil": float(np.clip(rng.normal(stuff.soil - 0.35 * (rng.random() < 0.35), 0.18), 0, 1)),
         "ridged": float(np.clip(form.get("ridged", 0) + rng.normal(0, 0.15), 0, 1)),
         "pitch": (rng.uniform(18, 30), rng.uniform(32, 46)), "hip": city.streets.hip,
     }  # fmt: skip
 
 
 def _light(city, rng) -> dict:
+    """Sun, haze, and what a product keeps of the haze: all of it (top of atmosphere), or after a correction a rest of
+    either sign, as large as its aerosol error (about 0.01 in the blue band; assumed)."""
+    haze = float(np.clip(rng.normal(city.haze.amount, 0.25 * city.haze.amount + 0.006), 0, 0.35))
+    rest = float(rng.normal(0, 0.07 + 0.25 * haze))
     return {
         "elevation": rng.uniform(*city.sun.elevation), "azimuth": rng.uniform(*city.sun.azimuth),
-        "haze": float(np.clip(rng.normal(city.haze.amount, 0.25 * city.haze.amount + 0.006), 0, 0.35)),
+        "haze": haze, "haze_s2": rest if rng.random() < 0.65 else haze,
         "cast": np.array(city.haze.cast) * np.exp(rng.normal(0, 0.012, 3)), "blur": city.haze.blur * rng.uniform(0.85, 1.25),
         "exposure": np.exp(rng.normal(0, 0.03)), "contrast": rng.uniform(0.96, 1.04),
     }  # fmt: skip

@@ -118,7 +118,7 @@ def fields(canvas, form, look, rng) -> None:
     parcels, tracks = cut((-reach, -reach, reach, reach), look["block"], gap, look["jitter"], rng)
     canvas.add("grass", np.clip(look["green"] - 0.15, 0, 1), 0.9, "grass", 0.3, instance=0)
     for rect in parcels:
-        kind = pick(rng, form["parcels"]) if rng.random() < 0.5 else look["parcel"]
+        kind = pick(rng, form["parcels"]) if rng.random() < 0.65 else look["parcel"]
         canvas.draw(look["warp"](outline(np.array(rect), 8)[0]), _parcel(canvas, kind, look, rng))
     for rect in tracks:
         if gap > 3 and rng.random() < 0.6:
@@ -130,11 +130,12 @@ def fields(canvas, form, look, rng) -> None:
 def _parcel(canvas, kind, look, rng) -> int:
     angle = look["warp"].angle + rng.choice([0, np.pi / 2])
     b = rng.uniform(0.85, 1.15)
-    v = np.clip(look["green"] + rng.normal(0, 0.25), 0, 1)
-    dry = np.clip(look["soil"] + rng.normal(0, 0.25), 0, 1)
+    v = np.clip(look["green"] + rng.normal(0, 0.3), 0, 1)
+    dry = np.clip(look["soil"] - 0.1 + rng.normal(0, 0.28), 0, 1)
     rows = (angle, rng.uniform(2.5, 9), rng.uniform(0.02, 0.16))
-    if kind == "crop":
-        return canvas.add("crop", v, b, "crop", rng.uniform(0.2, 0.9), 0, 0, None, *rows)
+    if kind in ("crop", "young"):
+        v = v if kind == "crop" else rng.uniform(0, 1)
+        return canvas.add(kind, v, b, "crop", rng.uniform(0.2, 0.9), 0, 0, None, *rows)
     if kind == "meadow":
         return canvas.add("grass", v, b, "grass", 0.2, 0, 0, None, rows[0], rows[1], rows[2] * 0.5)
     if kind == "stubble":

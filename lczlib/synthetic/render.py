@@ -80,7 +80,8 @@ def surface(layers: dict, look: dict, rng: np.random.Generator) -> np.ndarray:
     bright = (1 + bright) * layers["b"] * (1 + layers["stripes"])
     v = layers["v"] + VARIETY[material] * (coarse + wide) + 0.3 * layers["stripes"]
     index = material.astype(np.int32) * LEVELS + np.clip(v * (LEVELS - 1) + 0.5, 0, LEVELS - 1).astype(np.int32)
-    direct, open_sky = bright * layers["lit"] * _lambert(layers, look), bright * layers["open"]
+    direct = bright * layers["lit"] * _lambert(layers, look, _relief(size, look, rng))
+    open_sky = bright * layers["open"]
     sky, rho = SKY * (1 + 1.5 * look["haze"]), np.empty((10, *size), np.float32)
     for band in range(10):
         light = direct * (1 - sky[band])
@@ -89,10 +90,18 @@ def surface(layers: dict, look: dict, rng: np.random.Generator) -> np.ndarray:
     return np.maximum(rho, 0.0005, out=rho)
 
 
-def _lambert(layers, look) -> np.ndarray:
+def _relief(size, look, rng) -> list[np.ndarray] | tuple[float, float]:
+    """Slope (x, y) of hills under the land cover, standard deviation `look["relief"]`; heights stay above ground."""
+    if not look["relief"]:
+        return 0.0, 0.0
+    hills = noise(size, 130, rng)
+    return [look["relief"] * g / (g.std() + 1e-9) for g in np.gradient(hills)[::-1]]
+
+
+def _lambert(layers, look, relief) -> np.ndarray:
     """Direct light on a slope relative to level ground, 0..1.9."""
     elevation, toward = np.radians(look["elevation"]), to_sun(look["azimuth"])
-    gx, gy = layers["slope_x"], layers["slope_y"]
+    gx, gy = layers["slope_x"] + relief[0], layers["slope_y"] + relief[1]
     cosine = np.sin(elevation) - np.cos(elevation) * (gx * toward[0] + gy * toward[1])
     return np.clip(cosine / np.sqrt(1 + gx**2 + gy**2) / np.sin(elevation), 0.0, 1.9)
 
@@ -114,7 +123,7 @@ def sentinel2(rho: np.ndarray, look: dict, rng: np.random.Generator) -> np.ndarr
     patch = np.empty((h // 10, w // 10, 10), np.float32)
     for band, (sigma, native) in enumerate(zip(PSF_SIGMA, NATIVE)):
         seen = _sampler(rho.shape[1], h, sigma, native) @ rho[band] @ _sampler(rho.shape[2], w, sigma, native).T
-        seen = seen * (1 - look["haze"]) + look["haze"] * PATH[band]
+        seen = seen * (1 - look["haze_s2"]) + look["haze_s2"] * PATH[band]
         seen = seen * (1 + rng.normal(0, 0.015)) + rng.normal(0, 0.0015 + 0.006 * seen, seen.shape)
         patch[..., band] = np.repeat(np.repeat(seen, native // 10, 0), native // 10, 1)[: h // 10, : w // 10]
     return patch
