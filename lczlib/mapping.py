@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy import sparse
+from skimage.measure import block_reduce
 from tqdm.auto import tqdm
 
 from lczlib.data.patches import scene_arguments
@@ -83,8 +85,10 @@ def _here(job: Job, parts: Parts, numbers: list[int]) -> Iterator[tuple[int, np.
 
 def _on_dask(job: Job, parts: Parts, numbers: list[int], address: str) -> Iterator[tuple[int, np.ndarray]]:
     from distributed import Client, as_completed
+    from distributed.comm import get_address_host_port
 
     try:
+        socket.create_connection(get_address_host_port(address), 5).close()  # a Client that fails complains at exit
         client = Client(address, timeout="5s", set_as_default=False)
     except (OSError, ValueError) as fault:
         raise ValueError(f"{address}: no Dask scheduler there ({str(fault).splitlines()[0][:80]}); start one") from None
@@ -134,12 +138,10 @@ def _blend(p: np.ndarray, down: sparse.csr_matrix, across: sparse.csr_matrix) ->
 def _void(scene: Sentinel2, job: Job, band: slice) -> np.ndarray:
     """(rows, cols) bool: more than half of the pixel's ground has no data."""
     cell = round(job.step / S2_PIXEL)
-    cols = job.axes[1].pixels
     first, last = band.start * cell, min(band.stop * cell, job.size[0])
-    empty = np.ones(((band.stop - band.start) * cell, cols * cell), np.float32) * np.nan
-    width = min(cols * cell, job.size[1])
-    empty[: last - first, :width] = np.isnan(scene.read(first, 0, last - first, width)[..., 0])
-    return np.nanmean(empty.reshape(-1, cell, cols, cell), axis=(1, 3)) > 0.5
+    empty = np.isnan(scene.read(first, 0, last - first, job.size[1])[..., 0]).astype(np.float32)
+    share = block_reduce(empty, (cell, cell), np.nanmean, cval=np.nan)
+    return share[: band.stop - band.start, : job.axes[1].pixels] > 0.5
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,8 @@ def map_scene(
     from lczlib.mapping_output import write_map
 
     out = Path(out)
+    if out.suffix.lower() not in (".tif", ".tiff"):
+        raise ValueError(f"{out}: the map is a GeoTIFF; name it .tif")
     job, warnings = open_job(s2, rgb, predict_s2, predict_ge, **options)
     streams = [getattr(stream, "key", repr(stream)) for stream in (job.predict_s2, job.predict_ge) if stream]
     parts = Parts(out, job, streams)
@@ -186,7 +190,8 @@ def map_scene(
     compute(job, parts, dask, progress)
     if not np.isfinite(parts.p[..., 0]).any():
         shutil.rmtree(parts.folder)
-        raise ValueError(f"{s2 or rgb}: no window of 320 m has data enough; choose another scene")
+        files = " with ".join(str(file) for file in (s2, rgb) if file)
+        raise ValueError(f"{files}: no window of 320 m has data enough; choose another scene")
     areas = write_map(out, job, parts, {"alpha": job.alpha, "streams": ", ".join(streams), "trained_on": trained_on})
     for finished in out.parent.glob(f".{escape(out.stem)}-{'?' * 12}.parts"):  # older attempts with other options too
         shutil.rmtree(finished)
@@ -203,7 +208,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--step", type=float, default=100.0, help="m between windows, and size of a map pixel (100)")
     masks = "instance masks: nano, vit_b, vit_l, vit_h, or the folder DATA/masks/KEY the run was trained with"
     parser.add_argument("--masks", default="nano", help=masks)
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="bf16: faster, 1 % off")
+    faster = "bf16: probabilities 1 %% off; faster on GPUs and CPUs with AMX only"
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help=faster)
     parser.add_argument("--dask", metavar="ADDRESS", help="spread the windows over an existing Dask scheduler")
     parser.add_argument("--old-codes", action="store_true", help="also a copy with 101-107 for LCZ A-G")
     parser.add_argument("--epsg4326", action="store_true", help="also a copy in EPSG:4326")

@@ -60,8 +60,8 @@ def compare_maps(here: str | Path, other: str | Path, band: int = 1, own_band: i
     """
     here = Path(here)
     one, two = open_raster(here), open_raster(other)
-    if band > two.count:
-        raise ValueError(f"{other}: has {two.count} band(s), not {band}; give another --compare-band")
+    if not 1 <= band <= two.count:
+        raise ValueError(f"{other}: has {two.count} band(s), no number {band}; give another --compare-band")
     grid = {"crs": one.crs, "transform": one.transform, "width": one.width, "height": one.height}
     target = here.with_name(f"{here.stem}_agreement.tif")
     matrix = np.zeros((17, 17), np.int64)
@@ -137,11 +137,11 @@ def score_polygons(path: str | Path, polygons: gpd.GeoDataFrame, band: int = 2) 
 
 
 def _labels(data: rasterio.DatasetReader | WarpedVRT, band: int, window, path: str | Path) -> np.ndarray:
-    """Labels 1..17, 0 = no data, of any notation and type."""
+    """Labels 1..17, 0 = no data (tagged, negative, 255, 65535 or NaN), of any notation and type."""
     with one_line(path):
         values = data.read(band, window=window)
-    if data.nodata is not None:
-        values = np.where(values == data.nodata, 0, values)
+    unlabelled = (values < 0) | np.isin(values, (255, 65535))  # what maps without a tag use for no data
+    values = np.where(unlabelled | (values == data.nodata), 0, values)
     try:
         return to_labels(values)
     except ValueError as fault:

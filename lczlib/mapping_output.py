@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import rasterio
-from affine import Affine
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
-from rasterio.warp import calculate_default_transform, reproject
+from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 from scipy.ndimage import correlate1d
 
@@ -72,10 +71,8 @@ def write_map(out: Path, job: Job, parts: Parts, tags: dict[str, object]) -> pd.
     """
     from lczlib.mapping import strips
 
-    rows, cols = (axis.pixels for axis in job.axes)
-    labels = np.lib.format.open_memmap(parts.folder / "lcz.npy", "w+", np.uint8, (rows, cols))
-    profile = _profile(cols, rows, CRS.from_wkt(job.crs), job.transform)
-    with atomic_path(out) as temporary, rasterio.open(temporary, "w", count=3, **profile) as file:
+    labels = np.lib.format.open_memmap(parts.folder / "lcz.npy", "w+", np.uint8, (job.height, job.width))
+    with atomic_path(out) as temporary, rasterio.open(temporary, "w", count=3, **_profile(job)) as file:
         file.descriptions = BAND_NAMES
         file.update_tags(software=f"lczlib {__version__}", step_m=job.step, **tags)
         for band, p in strips(job, parts.p):
@@ -96,9 +93,9 @@ def write_map(out: Path, job: Job, parts: Parts, tags: dict[str, object]) -> pd.
     return areas
 
 
-def _profile(width: int, height: int, crs: CRS, transform: Affine) -> dict[str, object]:
+def _profile(grid: Job | WarpedVRT) -> dict[str, object]:
     tiling = {"tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "deflate", "bigtiff": "if_safer"}
-    place = {"width": width, "height": height, "crs": crs, "transform": transform}
+    place = {name: getattr(grid, name) for name in ("width", "height", "crs", "transform")}
     return {"driver": "GTiff", "dtype": "uint8", "nodata": 0} | place | tiling
 
 
@@ -121,16 +118,19 @@ def _windows(file: rasterio.DatasetReader) -> Iterator[Window]:
         yield Window(0, first, file.width, min(256, file.height - first))
 
 
-def write_copy(source: Path, target: Path, band: int = 2, old_codes: bool = False) -> Path:
-    """One band of the map with its colour table, optionally in the notation 101-107."""
-    with rasterio.open(source) as data, atomic_path(target) as temporary:
-        profile = _profile(data.width, data.height, data.crs, data.transform) | {"photometric": "palette"}
-        with rasterio.open(temporary, "w", count=1, **profile) as file:
-            file.write_colormap(1, COLORMAP)  # before any pixel: GDAL cannot add it later
-            file.set_band_description(1, data.descriptions[band - 1] or "lcz")
-            for window in _windows(data):
-                values = data.read(band, window=window)
-                file.write(to_old_codes(values) if old_codes else values, 1, window=window)
+def write_copy(source: Path, target: Path, old_codes: bool = False, crs: CRS | None = None) -> Path:
+    """The filtered band alone with its colour table; in the notation 101-107 or (nearest neighbour) another CRS."""
+    with (
+        rasterio.open(source) as data,
+        WarpedVRT(data, crs=crs or data.crs, resampling=Resampling.nearest) as view,
+        atomic_path(target) as temporary,
+        rasterio.open(temporary, "w", count=1, photometric="palette", **_profile(view)) as file,
+    ):
+        file.write_colormap(1, COLORMAP)  # before any pixel: GDAL cannot add it later
+        file.set_band_description(1, "lcz_filtered")
+        for window in _windows(view):
+            values = view.read(2, window=window)
+            file.write(to_old_codes(values) if old_codes else values, 1, window=window)
     return target
 
 
@@ -140,19 +140,8 @@ def copies(out: str | Path, old_codes: bool = False, epsg4326: bool = False) -> 
     if old_codes:
         made.append(write_copy(out, out.with_name(f"{out.stem}_101-107.tif"), old_codes=True))
     if epsg4326:
-        made.append(_write_epsg4326(out, out.with_name(f"{out.stem}_epsg4326.tif")))
+        made.append(write_copy(out, out.with_name(f"{out.stem}_epsg4326.tif"), crs=CRS.from_epsg(4326)))
     return made
-
-
-def _write_epsg4326(source: Path, target: Path) -> Path:
-    """The filtered band in EPSG:4326, nearest neighbour: zones are not averaged."""
-    with rasterio.open(source) as data, atomic_path(target) as temporary:
-        grid, width, height = calculate_default_transform(data.crs, "EPSG:4326", data.width, data.height, *data.bounds)
-        profile = _profile(width, height, CRS.from_epsg(4326), grid) | {"photometric": "palette"}
-        with rasterio.open(temporary, "w", count=1, **profile) as file:
-            file.write_colormap(1, COLORMAP)
-            reproject(rasterio.band(data, 2), rasterio.band(file, 1), resampling=Resampling.nearest)
-    return target
 
 
 def measure_areas(path: Path, band: int = 2) -> pd.DataFrame:

@@ -58,6 +58,16 @@ class Job:
         return tuple(Axis(length, self.step / S2_PIXEL) for length in self.size)
 
     @property
+    def height(self) -> int:
+        """Rows of the map."""
+        return self.axes[0].pixels
+
+    @property
+    def width(self) -> int:
+        """Columns of the map."""
+        return self.axes[1].pixels
+
+    @property
     def transform(self) -> Affine:
         """Of the map."""
         return Affine(self.step, 0, self.corner[0], 0, -self.step, self.corner[1])
@@ -114,6 +124,8 @@ def open_job(
     grid = (scene.crs, scene.transform, (scene.height, scene.width)) if scene else _grid_of(image)
     if min(grid[2]) < PATCH:
         raise ValueError(f"{s2 or rgb}: smaller than one window of 320 m; give a larger scene")
+    if step > 2 * S2_PIXEL * min(grid[2]):
+        raise ValueError(f"--step {step:g}: larger than the scene; choose 100")
     alpha = 1.0 if not image else 0.0 if not scene else ALPHA if alpha is None else alpha
     if not 0 <= alpha <= 1:
         raise ValueError(f"--alpha {alpha:g}: not between 0 and 1; the published value is {ALPHA}")

@@ -60,6 +60,14 @@ def test_bad_input_is_one_line_and_exit_1(tmp_path, monkeypatch, capsys, argumen
     assert "Traceback" not in error
 
 
+@pytest.mark.parametrize("command", ["synth", "check", "masks", "graphs", "fetch", "patches", "map"])
+def test_every_command_has_help(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    assert f"python -m lczlib {command}" in capsys.readouterr().out
+
+
 def test_wrong_usage_is_exit_2():
     with pytest.raises(SystemExit) as usage:
         main(["synth"])

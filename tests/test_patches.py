@@ -51,10 +51,14 @@ def test_band_names_in_the_file_or_as_option_give_the_order(tmp_path, image, are
     plain = tuple(name.replace("B0", "B") for name in names)
     named = write_s2(tmp_path / "named.tif", image, names=plain, descriptions=names)
     np.testing.assert_allclose(Sentinel2(named).read(0, 0, 32, 32), image[:32, :32])
+    long = write_s2(tmp_path / "long.tif", image, names=plain, descriptions=[f"S2_{name}_median" for name in plain])
+    np.testing.assert_allclose(Sentinel2(long).read(0, 0, 32, 32), image[:32, :32])
     mute = write_s2(tmp_path / "mute.tif", image, names=plain)
     np.testing.assert_allclose(Sentinel2(mute, bands=names).read(0, 0, 32, 32), image[:32, :32])
     with pytest.raises(ValueError, match=r"bands missing \(B2, .*the file has 11 bands\); export the ten bands"):
         Sentinel2(mute)
+    with pytest.raises(ValueError, match="has 11 bands, --bands names 10"):
+        Sentinel2(mute, bands=BANDS)
 
 
 def test_index_names_city_polygon_and_kind(tmp_path, image, areas):
@@ -138,6 +142,11 @@ def test_bgr_and_nir_in_16_bits_and_rgba(tmp_path):
     assert np.abs(seen(RGB(alpha, bands=[3, 2, 1]))[0] - expected()[..., ::-1]).max() < 2
 
 
+def test_bands_of_rgb_that_have_names_are_found_by_them(tmp_path):
+    named = write_ground(tmp_path / "bgrn.tif", 1, bands=(2, 1, 0, 3), descriptions=("Blue", "Green", "Red", "NIR"))
+    assert np.abs(seen(RGB(named))[0] - expected()).max() < 2
+
+
 def test_palette_images_are_averaged_as_colours(tmp_path):
     index = np.indices((700, 700)).sum(0)[None] % 2
     path = write_tif(
@@ -218,6 +227,11 @@ def reordered(*places):
     return lambda sample: sample[:, list(places)]
 
 
+def test_an_offset_that_reflectance_cannot_take_is_named(tmp_path, image):
+    scene = Sentinel2(write_s2(tmp_path / "s2.tif", image), offset=-1000)
+    assert scene.warnings == ["holds reflectance, so that --offset is not applied; check --units"]
+
+
 @pytest.mark.parametrize(("change", "says"), [
     (reordered(2, 1, 0, 3, 4, 5, 6, 7, 8, 9), "band order"), (reordered(0, 1, 2, 6, 3, 4, 5, 7, 8, 9), "band order"),
     (reordered(0, 1, 2, 3, 4, 5, 6, 8, 9, 7), "band order"), (reordered(*range(9, -1, -1)), "band order"),
@@ -291,13 +305,27 @@ def not_a_raster(folder, s2):
     return {"s2": path}, path, "not a raster"
 
 
+def rgb_void(folder, s2):
+    path = write_tif(folder / "black.tif", np.zeros((3, 500, 500), np.uint8), pixel=2)
+    return {"rgb": path}, path, "wholly no-data"
+
+
+def rgb_beside(folder, s2):
+    rgb = write_ground(folder / "rgb.tif", 2, left=LEFT + 1000)
+    return {"rgb": rgb}, rgb, "does not overlap"
+
+
+def no_spacing(folder, s2):
+    return {"spacing": 0}, "--spacing 0", "out of range"
+
+
 def nothing_fits(folder, s2):
     areas = write_areas(folder / "tiny.geojson", [("2", square(400, 400, 50))])
     return {"polygons": areas}, areas, "no square could be cut (1 x polygon covers too little"
 
 
 FAULTS = (far_away, rgb_elsewhere, rgb_too_coarse, rgb_of_one_band, no_crs, local_crs, wholly_void, cut_short,
-          four_bands, not_a_raster, nothing_fits)  # fmt: skip
+          four_bands, not_a_raster, nothing_fits, rgb_void, rgb_beside, no_spacing)  # fmt: skip
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

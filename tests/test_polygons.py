@@ -44,6 +44,20 @@ def test_wudapt_kml_has_one_folder_per_class(tmp_path, body):
     assert frame["area_km2"].between(0.74, 0.77).all()  # 0.01 degrees at 52.5 N, measured in UTM
 
 
+def test_zone_names_are_read_in_any_spelling(tmp_path):
+    path = tmp_path / "areas.kml"
+    path.write_text(kml(folders(["Compact highrise", "LCZ 2 (Compact mid-rise)", "bush scrub", "LCZ G Water"])))
+    assert read_polygons(path)[0]["label"].tolist() == [1, 1, 2, 2, 13, 13, 17, 17]
+
+
+def test_the_data_of_placemarks_may_carry_the_class(tmp_path):
+    path = tmp_path / "areas.kml"
+    data = '<ExtendedData><Data name="lcz"><value>D</value></Data></ExtendedData>'
+    body = placemark("park", 13).replace("</name>", f"</name>{data}")
+    path.write_text(kml(f"<Folder><name>Areas</name>{body}</Folder>"))
+    assert read_polygons(path)[0]["label"].tolist() == [14]
+
+
 def test_kmz_and_placemarks_that_carry_the_class(tmp_path):
     path = tmp_path / "areas.kmz"
     with zipfile.ZipFile(path, "w") as archive:
@@ -72,6 +86,13 @@ def test_city_column_wins_and_the_class_column_can_be_named(tmp_path):
     frame.to_file(tmp_path / "a.gpkg")
     read, _ = read_polygons(tmp_path / "a.gpkg", column="typ", city="ignored")
     assert read["polygon"].tolist() == ["a/LCZ-D/01", "b/LCZ-D/01"]
+
+
+def test_the_column_and_layer_that_hold_zones_are_found(tmp_path):
+    here = {"geometry": [square(0, 0, 9), square(50, 0, 9)], "crs": 32633}
+    gpd.GeoDataFrame({"owner": ["x", "y"]}, **here).to_file(tmp_path / "a.gpkg", layer="parcels")
+    gpd.GeoDataFrame({"class": ["training"] * 2, "code": [2, 101]}, **here).to_file(tmp_path / "a.gpkg", layer="areas")
+    assert read_polygons(tmp_path / "a.gpkg")[0]["label"].tolist() == [2, 11]
 
 
 def test_geometry_is_mended_taken_apart_or_named(tmp_path):
@@ -119,6 +140,15 @@ def broken_kml(folder):
     return folder / "a.kml"
 
 
+def empty_kml(folder):
+    (folder / "a.kml").write_text(kml(""))
+    return folder / "a.kml"
+
+
+def a_folder(folder):
+    return folder
+
+
 def only_points(folder):
     return write_areas(folder / "a.geojson", [("2", Point(13, 52))], crs="EPSG:4326")
 
@@ -134,7 +164,7 @@ def folder_of_no_zone(folder):
     (no_column, "no class column among colour; name it with --class-column"),
     (no_crs, "no coordinate reference system"),
     (not_a_vector, "not readable as polygons"), (broken_kml, "readable as"), (only_points, "no usable polygon"),
-    (folder_of_no_zone, "class 'ROI' is no Local Climate Zone"),
+    (folder_of_no_zone, "class 'ROI' is no Local Climate Zone"), (empty_kml, "no geometry"), (a_folder, "not readable as polygons"),
 ])  # fmt: skip
 def test_each_fault_is_one_line_with_a_remedy(tmp_path, make, says):
     path = make(tmp_path)

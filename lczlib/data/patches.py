@@ -86,6 +86,10 @@ def cut_patches(
 
     Source: paper, "patches were cut from labelled polygons"; spacing and coverage are assumed.
     """
+    if spacing <= 0 or not 0 < coverage <= 1:
+        raise ValueError(
+            f"--spacing {spacing:g}, --coverage {coverage:g}: out of range; use metres above 0 and a share of 0 to 1"
+        )
     scene = Sentinel2(s2, bands, offset, units)
     image = RGB(rgb, rgb_bands) if rgb else None
     city = Path(s2).stem if city is None else city
@@ -105,7 +109,8 @@ def cut_patches(
                 rows.append((number, area.label, area.city, area.polygon))
                 looks += [_look(*pair)] if image and len(looks) < 64 else []
     if not rows:
-        raise ValueError(f"{polygons}: no square could be cut ({_why(report)}); draw larger areas or lower --coverage")
+        why = ", ".join(f"{n} x {reason}" for reason, n in report.skipped.items())
+        raise ValueError(f"{polygons}: no square could be cut ({why}); draw larger areas or lower --coverage")
     _judge_rgb(looks, image, report)
     _finish(Path(out), rows, old, report, s2=str(s2), rgb=str(rgb or ""), offset=offset, spacing=spacing)
     return report
@@ -117,13 +122,12 @@ def _on_scene(
     areas = areas.to_crs(scene.crs)
     inside = areas.intersects(_frame(scene))
     if not inside.any():
-        here, there = _place(areas.crs, areas.total_bounds), _place(scene.crs, _frame(scene).bounds)
+        places = f"polygons at {_place(areas.crs, areas.total_bounds)}, scene at {_place_of(scene)}"
         raise ValueError(
-            f"{polygons}: every polygon lies outside of the scene {s2} (polygons at {here}, scene at {there}); "
+            f"{polygons}: every polygon lies outside of the scene {s2} ({places}); "
             "check both CRS, or choose the scene of this place"
         )
-    if not inside.all():
-        report.skipped[OUTSIDE] += int((~inside).sum())
+    report.skipped += Counter({OUTSIDE: int((~inside).sum())})
     return areas[inside]
 
 
@@ -136,15 +140,16 @@ def _place(crs, bounds: Sequence[float]) -> str:
     return f"{(west + east) / 2:.3f} E {(south + north) / 2:.3f} N"
 
 
+def _place_of(scene: Sentinel2) -> str:
+    return _place(scene.crs, _frame(scene).bounds)
+
+
 def require_overlap(scene: Sentinel2, image: RGB) -> None:
     """Raise ValueError where the two images lie in different places."""
     other = box(*transform_bounds(image.data.crs, scene.crs, *image.data.bounds))
-    if not _frame(scene).intersects(other):
-        here, there = _place(image.data.crs, image.data.bounds), _place(scene.crs, _frame(scene).bounds)
-        raise ValueError(
-            f"{image.path}: does not overlap {scene.path} (it lies at {here}, the scene at {there}); give two "
-            "images of the same place"
-        )
+    if not _frame(scene).intersection(other).area:
+        places = f"it lies at {_place(image.data.crs, image.data.bounds)}, the scene at {_place_of(scene)}"
+        raise ValueError(f"{image.path}: does not overlap {scene.path} ({places}); give two images of the same place")
 
 
 def _old_index(out: Path, append: bool) -> pd.DataFrame:
@@ -222,10 +227,6 @@ def _judge_rgb(looks: list[np.ndarray], image: RGB | None, report: CutReport) ->
         )
     elif related[1, 3] < -0.2:
         report.warnings.append(f"{image.path}: red and blue look swapped (bands {image.indexes}); give --rgb-bands")
-
-
-def _why(report: CutReport) -> str:
-    return ", ".join(f"{n} x {why}" for why, n in report.skipped.items())
 
 
 def _finish(out: Path, rows: list[tuple], old: pd.DataFrame, report: CutReport, **facts: object) -> None:

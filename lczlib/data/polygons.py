@@ -20,19 +20,8 @@ from shapely.ops import unary_union
 
 from lczlib.zones import CODES, NAMES, to_label
 
-CLASS_COLUMNS = (
-    "lcz",
-    "lcz_code",
-    "lcz_class",
-    "zone",
-    "class",
-    "class_id",
-    "label",
-    "code",
-    "name",
-    "gridcode",
-    "value",
-)
+CLASS_COLUMNS = ("lcz", "lcz_code", "lcz_class", "zone", "class", "class_id", "label", "code", "name",
+                 "gridcode", "value")  # fmt: skip
 LEAST_POLYGONS = 3  # of a zone; the LCZ Generator's rule
 
 
@@ -55,25 +44,17 @@ def read_polygons(path: str | Path, column: str | None = None, city: str = "") -
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file; give polygons as .kml, .kmz, .geojson, .shp or .gpkg")
-    frame = _read_kml(path) if path.suffix.lower() in (".kml", ".kmz") else _read_table(path, column)
-    frame["label"] = [_zone(path, value) for value in frame.pop("value")]
-    frame, notes = _mend(frame)
+    frame, notes = _mend(_read(path, column))
     if frame.empty:
-        raise ValueError(
-            f"{path}: no usable polygon in it ({'; '.join(notes) or 'it is empty'}); draw areas, not points"
-        )
+        why = "; ".join(notes) or "it is empty"
+        raise ValueError(f"{path}: no usable polygon in it ({why}); draw areas, not points")
     frame["city"] = frame.get("city", city)
     frame["polygon"] = _polygon_names(frame)
     frame["area_km2"] = _in_utm(path, frame).area / 1e6
-    few = [
-        f"LCZ {CODES[label - 1]} ({n})"
-        for label, n in frame["label"].value_counts().sort_index().items()
-        if n < LEAST_POLYGONS
-    ]
+    few = {label: n for label, n in frame["label"].value_counts().sort_index().items() if n < LEAST_POLYGONS}
     if few:
-        notes.append(
-            f"fewer than {LEAST_POLYGONS} polygons of {', '.join(few)}: too few to split or to judge a zone by"
-        )
+        listed = ", ".join(f"LCZ {CODES[label - 1]} ({n})" for label, n in few.items())
+        notes.append(f"fewer than {LEAST_POLYGONS} polygons of {listed}: too few to split or to judge a zone by")
     return frame[["label", "city", "polygon", "area_km2", "geometry"]], notes
 
 
@@ -84,62 +65,61 @@ def _in_utm(path: Path, frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
         raise ValueError(f"{path}: its CRS cannot be transformed ({frame.crs.name}); assign the true one") from None
 
 
-def _zone(path: Path, value: object) -> int:
-    """Label of a class in any notation, zone names ("Dense trees", "LCZ A - Dense trees") included."""
+def _zone(value: object) -> int | None:
+    """Label of a class in any notation, zone names ("Dense trees", "LCZ A: Compact highrise") included; None: none."""
     text = str(value).strip()
-    for name, label in zip(NAMES, range(1, 18), strict=True):
-        if text.lower().endswith(name.lower()):
+    letters = re.sub("[^a-z]", "", text.lower())
+    for label, name in enumerate(NAMES, start=1):
+        if letters.endswith(re.sub("[^a-z]", "", name.lower())):
             return label
     try:
         return to_label(re.split(r"\s*[:(]|\s-\s", text)[0])
     except ValueError:
-        known = "use 1-17, 101-107, or 1-10 and A-G"
-        raise ValueError(f"{path}: class {text!r} is no Local Climate Zone; {known}") from None
+        return None
 
 
-def _is_zone(text: object) -> bool:
+def _read(path: Path, column: str | None) -> gpd.GeoDataFrame:
+    """Label, city where the file has it, and geometry of all layers that have a class.
+
+    In KML every Folder is a layer: its name is the zone. Where no Folder is one, the placemarks' names or data are.
+    """
     try:
-        return bool(_zone(Path(), text))
-    except ValueError:
-        return False
-
-
-def _read(path: Path, layer: str | None = None) -> gpd.GeoDataFrame:
-    try:
-        frame = pyogrio.read_dataframe(path, layer=layer, force_2d=True, on_invalid="warn")
+        names = pyogrio.list_layers(path)[:, 0]
+        layers = {name: pyogrio.read_dataframe(path, layer=name, force_2d=True, on_invalid="warn") for name in names}
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, GEOSException, ValueError) as fault:
         raise ValueError(f"{path}: not readable as polygons ({str(fault)[:80]}); export it again") from None
-    if not isinstance(frame, gpd.GeoDataFrame):
+    layers = {name: layer for name, layer in layers.items() if isinstance(layer, gpd.GeoDataFrame)}
+    if not layers:
         raise ValueError(f"{path}: no geometry in it; give a file of polygons")
-    if frame.crs is None:
-        raise ValueError(f"{path}: no coordinate reference system; a shapefile needs its .prj beside it")
-    return frame
-
-
-def _read_table(path: Path, column: str | None) -> gpd.GeoDataFrame:
-    frame = _read(path)
-    lower = {name.lower(): name for name in frame.columns if name != frame.geometry.name}
-    chosen = next((lower[name] for name in CLASS_COLUMNS if name in lower), None)
-    chosen = lower.get(column.lower()) if column else chosen
-    if chosen is None:
-        names = ", ".join(lower.values()) or "none"
-        raise ValueError(f"{path}: no class column among {names}; name it with --class-column")
-    kept = {"value": frame[chosen]} | ({"city": frame[lower["city"]].astype(str)} if "city" in lower else {})
-    return gpd.GeoDataFrame(kept, geometry=frame.geometry.values, crs=frame.crs)
-
-
-def _read_kml(path: Path) -> gpd.GeoDataFrame:
-    """Every Folder is a layer; its name is the zone. Where no Folder is one, the placemarks' names are."""
-    try:
-        folders = pyogrio.list_layers(path)[:, 0]
-    except pyogrio.errors.DataSourceError:
-        raise ValueError(f"{path}: not readable as KML; export it again") from None
-    parts, by_folder = [], any(_is_zone(folder) for folder in folders)
-    for folder in folders:
-        frame = _read(path, folder)
-        values = [folder if by_folder or not _is_zone(name) else name for name in frame["Name"]]
-        parts.append(gpd.GeoDataFrame({"value": values}, geometry=frame.geometry.values, crs="EPSG:4326"))
+    by_folder = path.suffix.lower() in (".kml", ".kmz") and not column and any(map(_zone, layers))
+    classes = {name: [name] * len(layer) if by_folder else _classes(layer, column) for name, layer in layers.items()}
+    parts = [_labelled(path, layers[name], values) for name, values in classes.items() if values is not None]
+    if not parts:
+        columns = sorted({name for layer in layers.values() for name in layer.columns.drop(layer.geometry.name)})
+        raise ValueError(f"{path}: no class column among {', '.join(columns) or 'none'}; name it with --class-column")
     return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+
+
+def _classes(layer: gpd.GeoDataFrame, column: str | None) -> list | None:
+    """Values of the class column: as named, else the first known one that holds zones only, else the first known."""
+    lower = {name.lower(): name for name in layer.columns.drop(layer.geometry.name)}
+    known = [lower[name] for name in ([column.lower()] if column else CLASS_COLUMNS) if name in lower]
+    chosen = next((name for name in known if all(map(_zone, layer[name]))), known[0] if known else None)
+    return None if chosen is None else layer[chosen].tolist()
+
+
+def _labelled(path: Path, layer: gpd.GeoDataFrame, values: list) -> gpd.GeoDataFrame:
+    if layer.crs is None:
+        raise ValueError(f"{path}: no coordinate reference system; a shapefile needs its .prj beside it")
+    labels = list(map(_zone, values))
+    if not all(labels):
+        strange = str(values[labels.index(None)])
+        raise ValueError(f"{path}: class {strange!r} is no Local Climate Zone; use 1-17, 101-107, or 1-10 and A-G")
+    fields = {"label": labels}
+    for name in layer.columns:
+        if name.lower() == "city":
+            fields["city"] = layer[name].astype(str)
+    return gpd.GeoDataFrame(fields, geometry=layer.geometry.values, crs=layer.crs)
 
 
 def _mend(frame: gpd.GeoDataFrame) -> tuple[gpd.GeoDataFrame, list[str]]:

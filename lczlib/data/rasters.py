@@ -7,8 +7,8 @@ Every fault of a file is a ValueError or FileNotFoundError in one line: what, fa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +18,12 @@ from pyproj import Geod
 from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
-from rasterio.errors import CRSError, RasterioError
+from rasterio.errors import CRSError, RasterioError, WindowError
+from rasterio.features import geometry_window
 from rasterio.vrt import WarpedVRT
-from rasterio.warp import calculate_default_transform, reproject, transform, transform_bounds
+from rasterio.warp import calculate_default_transform, reproject, transform, transform_bounds, transform_geom
 from rasterio.windows import Window
+from shapely.geometry import box, mapping
 
 from lczlib.data.layout import BANDS
 from lczlib.runs import atomic_path
@@ -36,14 +38,16 @@ ORDERS = {  # what a file without band names most likely holds; the physics test
 
 @contextmanager
 def one_line(
-    path: str | Path, fault: str = "its pixels cannot be read, the file is cut short or damaged"
+    path: str | Path,
+    fault: str = "its pixels cannot be read, the file is cut short or damaged",
+    remedy: str = "copy or export it again",
 ) -> Iterator[None]:
     """Turn GDAL's errors into one line that names the file."""
     try:
         with rasterio.Env():
             yield
     except (RasterioError, CRSError, CPLE_BaseError):
-        raise ValueError(f"{path}: {fault}; copy or export it again") from None
+        raise ValueError(f"{path}: {fault}; {remedy}") from None
 
 
 def open_raster(path: str | Path) -> rasterio.DatasetReader:
@@ -59,13 +63,8 @@ def open_raster(path: str | Path) -> rasterio.DatasetReader:
         data = rasterio.open(path)
     if data.crs is None:
         raise ValueError(f"{path}: no coordinate reference system; assign one, e.g. gdal_edit.py -a_srs EPSG:32633")
-    try:
-        with rasterio.Env():
-            transform_bounds(data.crs, "EPSG:4326", *data.bounds)
-    except (RasterioError, CRSError, CPLE_BaseError):
-        raise ValueError(
-            f"{path}: its CRS cannot be transformed ({str(data.crs)[:40]}...); assign the true one"
-        ) from None
+    with one_line(path, f"its CRS cannot be transformed ({str(data.crs)[:40]}...)", "assign the true one"):
+        transform_bounds(data.crs, "EPSG:4326", *data.bounds)
     return data
 
 
@@ -110,13 +109,15 @@ def band_indexes(data: rasterio.DatasetReader, bands: Sequence[str] | None = Non
     Raises:
         ValueError: a band is missing, or the order cannot be known.
     """
-    described = [re.match(r"B0?(\d{1,2}A?)\b", name or "", re.IGNORECASE) for name in data.descriptions]
-    names = ["B" + match[1].upper() if match else "" for match in described]
+    found = [re.search(r"(?<![A-Z0-9])B0?(\d{1,2}A?)(?![A-Z0-9])", (name or "").upper()) for name in data.descriptions]
+    names = ["B" + match[1] if match else "" for match in found]
     if bands:
         names = ["B" + name.strip().upper().lstrip("B").lstrip("0") for name in bands]
+        if len(names) != data.count:
+            raise ValueError(f"{data.name}: has {data.count} bands, --bands names {len(names)}; name each, in order")
     elif not set(BANDS) <= set(names):
         names = list(ORDERS.get(data.count, names))
-    missing = [band for band in BANDS if band not in names[: data.count]]
+    missing = [band for band in BANDS if band not in names]
     if missing:
         raise ValueError(
             f"{data.name}: bands missing ({', '.join(missing)}; the file has {data.count} bands); export the ten "
@@ -151,9 +152,12 @@ class Sentinel2:
     def _look(self, units: str) -> list[str]:
         """Settle the units and test the physics on a sample."""
         self.dn, offset, self.offset = False, self.offset, 0.0
-        sample = self._sample()
+        sample = _sample(self.path, self._valid, (self.height, self.width), 48, 6)
         self.dn, self.offset = units == "dn" or (units == "auto" and np.percentile(sample, 99) > 10), offset
-        return physics(sample * 1e-4 + offset * 1e-4 if self.dn else sample)
+        if self.dn:
+            return physics((sample + offset) * 1e-4)
+        ignored = ["holds reflectance, so that --offset is not applied; check --units"] if offset else []
+        return ignored + physics(sample)
 
     def read(self, row: int, col: int, height: int, width: int) -> np.ndarray:
         """Reflectance (height, width, 10) float32 of a window of the 10 m grid, all NaN where there is no data."""
@@ -174,27 +178,29 @@ class Sentinel2:
                 empty |= self.view.dataset_mask(window=window) == 0
         return empty
 
-    def _sample(self) -> np.ndarray:
-        """Values (n, 10) of valid pixels in blocks spread over the scene, else of the first block that has any."""
-        spread = np.concatenate(list(self._blocks(48, 6)))
-        if len(spread):
-            return spread
-        found = next((values for values in self._blocks(512, 10**9) if len(values)), None)
-        if found is None:
-            raise ValueError(f"{self.path}: wholly no-data; choose another scene or export")
-        return found
-
-    def _blocks(self, side: int, count: int) -> Iterator[np.ndarray]:
-        for row in _starts(self.height, side, count):
-            for col in _starts(self.width, side, count):
-                block = self.read(row, col, min(side, self.height), min(side, self.width))
-                yield block[np.isfinite(block[..., 0])]
+    def _valid(self, window: Window) -> np.ndarray:
+        """(n, 10) of the window's pixels that have data."""
+        block = self.read(window.row_off, window.col_off, window.height, window.width)
+        return block[np.isfinite(block[..., 0])]
 
 
-def _starts(length: int, side: int, count: int) -> list[int]:
-    """At most `count` starts of blocks of `side`, evenly spread over `length`."""
-    number = min(count, -(-length // side))
-    return [int(start) for start in np.linspace(0, max(length - side, 0), number)]
+def _sample(path: Path, read: Callable[[Window], np.ndarray], shape: tuple[int, int], side: int, most: int):
+    """Values that `read` finds in windows of `side` pixels, at most `most` along each axis; where there are none, in
+    the first of all windows that has any. Raises ValueError where no window has.
+    """
+    spread = np.concatenate([read(window) for window in _spread(shape, side, most)])
+    rest = (found for window in _spread(shape, 512, 10**9) if len(found := read(window)))
+    found = spread if len(spread) else next(rest, None)
+    if found is None:
+        raise ValueError(f"{path}: wholly no-data; choose another image or export")
+    return found
+
+
+def _spread(shape: tuple[int, int], side: int, most: int) -> Iterator[Window]:
+    """Windows of `side` pixels (or the whole length), at most `most` along each axis, evenly spread."""
+    rows, cols = (np.linspace(0, max(n - side, 0), min(most, -(-n // side))).astype(int).tolist() for n in shape)
+    height, width = (min(side, length) for length in shape)
+    return (Window(col, row, width, height) for row in rows for col in cols)
 
 
 def metric(data: rasterio.DatasetReader) -> bool:
@@ -260,7 +266,7 @@ class RGB:
     """A high-resolution RGB raster (0.05-2.5 m) read as uint8 squares at 1 m in any CRS: averaged, never subsampled.
 
     Other depths than 8 bits are stretched from the 1st to the 99th percentile of all three bands together.
-    Attributes: `pixel` ground size in m; `indexes` 1-based bands taken as R, G, B; `stretch` (low, high) or None.
+    Attributes: `pixel` ground size in m; `indexes` 1-based bands taken as R, G, B; `stretch` (black, white).
     """
 
     def __init__(self, path: str | Path, bands: Sequence[int] | None = None, stretch: Sequence[float] | None = None):
@@ -271,9 +277,7 @@ class RGB:
             raise ValueError(f"{path}: pixels of {self.pixel:.3g} m; an RGB image of 0.1 to 2 m is expected")
         self.palette = _palette(self.data)
         self.indexes = [1] if self.palette is not None else _rgb_indexes(self.data, bands)
-        self.stretch = tuple(stretch) if stretch else None
-        if self.palette is None and self.stretch is None and self.data.dtypes[0] != "uint8":
-            self.stretch = self._percentiles()
+        self.stretch = tuple(stretch or self._stretch())
 
     def read(self, crs: CRS, left: float, top: float, side: int = 320) -> tuple[np.ndarray, np.ndarray]:
         """The square of `side` m whose upper left corner is (left, top) in `crs`, at 1 m.
@@ -282,8 +286,9 @@ class RGB:
             (side, side, 3) uint8 and (side, side) bool: True where there is data.
         """
         target = np.full((3, side, side), np.nan, np.float32)
-        window = self._window(crs, left, top, side)
-        if window.width > 0 and window.height > 0:
+        square = transform_geom(crs, self.data.crs, mapping(box(left, top - side, left + side, top).segmentize(40)))
+        with suppress(WindowError):  # no part of the square lies in the file
+            window = geometry_window(self.data, [square], pad_x=2, pad_y=2)
             reproject(
                 self._read(window), target, src_crs=self.data.crs, dst_crs=crs,
                 src_transform=self.data.window_transform(window), dst_transform=Affine(1, 0, left, 0, -1, top),
@@ -291,22 +296,9 @@ class RGB:
                 resampling=Resampling.average if self.pixel <= RGB_PIXEL * 1.01 else Resampling.bilinear,
             )  # fmt: skip
         valid = np.isfinite(target).all(axis=0)
-        if self.stretch:
-            target = (target - self.stretch[0]) * (255 / max(self.stretch[1] - self.stretch[0], 1e-9))
+        target = (target - self.stretch[0]) * (255 / max(self.stretch[1] - self.stretch[0], 1e-9))
         image = np.rint(np.clip(np.nan_to_num(target), 0, 255)).astype(np.uint8)
         return np.moveaxis(image, 0, -1), valid
-
-    def _window(self, crs: CRS, left: float, top: float, side: int) -> Window:
-        """The part of the file that covers the square, two pixels to spare; empty when there is none."""
-        edge = np.linspace(0, side, 9)
-        x = left + np.concatenate([edge, edge, np.zeros(9), np.full(9, side)])
-        y = top - np.concatenate([np.zeros(9), np.full(9, side), edge, edge])
-        x, y = transform(crs, self.data.crs, x.tolist(), y.tolist())
-        cols, rows = apply_affine(~self.data.transform, np.array(x), np.array(y))
-        low = np.maximum([np.floor(rows.min()) - 2, np.floor(cols.min()) - 2], 0)
-        high = np.minimum([np.ceil(rows.max()) + 2, np.ceil(cols.max()) + 2], self.data.shape)
-        (height, width), (row, col) = np.maximum(high - low, 0), low
-        return Window(int(col), int(row), int(width), int(height))
 
     def _read(self, window: Window) -> np.ndarray:
         """(3, h, w) float32 raw values, NaN where there is no data (black collars of untagged files included)."""
@@ -320,15 +312,15 @@ class RGB:
             valid &= ~black
         return np.where(valid & np.isfinite(values).all(axis=0), values, np.float32(np.nan))
 
-    def _percentiles(self, blocks: int = 5, side: int = 128) -> tuple[float, float]:
-        rows, cols = (_starts(length, side, blocks) for length in self.data.shape)
-        size = [min(side, length) for length in self.data.shape]
-        found = np.concatenate([self._read(Window(c, r, size[1], size[0])).ravel() for r in rows for c in cols])
-        found = found[np.isfinite(found)]
-        if not len(found):
-            raise ValueError(f"{self.path}: wholly no-data; choose another image")
-        low, high = np.percentile(found, (1, 99))
-        return float(low), float(high)
+    def _stretch(self) -> tuple[float, float]:
+        """What becomes black and white: 0 and 255 of 8 bits, else percentiles of blocks spread over the image."""
+        found = _sample(self.path, self._valid, self.data.shape, 128, 5)
+        eight_bits = self.palette is not None or self.data.dtypes[0] == "uint8"
+        return (0.0, 255.0) if eight_bits else tuple(np.percentile(found, (1, 99)).tolist())
+
+    def _valid(self, window: Window) -> np.ndarray:
+        values = self._read(window)
+        return values[np.isfinite(values)]
 
 
 def _palette(data: rasterio.DatasetReader) -> np.ndarray | None:
@@ -340,10 +332,12 @@ def _palette(data: rasterio.DatasetReader) -> np.ndarray | None:
 
 
 def _rgb_indexes(data: rasterio.DatasetReader, bands: Sequence[int] | None) -> list[int]:
-    """Places of R, G, B: as asked, as tagged, else 1 2 3; of four or more bands that are not 8 bits deep, B G R NIR."""
-    known = [ColorInterp.red, ColorInterp.green, ColorInterp.blue]
-    if bands is None and all(color in data.colorinterp for color in known):
-        bands = [data.colorinterp.index(color) + 1 for color in known]
+    """Places of R, G, B: as asked, named or tagged, else 1 2 3; of four or more bands not 8 bits deep, B G R NIR."""
+    initials = [(name or " ")[0].lower() for name in data.descriptions]
+    colors = [ColorInterp.red, ColorInterp.green, ColorInterp.blue]
+    for known, wanted in ((initials, "rgb"), (data.colorinterp, colors)):
+        if bands is None and all(known.count(one) == 1 for one in wanted):
+            bands = [known.index(one) + 1 for one in wanted]
     bands = list(bands or ([3, 2, 1] if data.count >= 4 and data.dtypes[0] != "uint8" else [1, 2, 3]))
     if len(bands) != 3 or max(bands) > data.count or min(bands) < 1:
         raise ValueError(f"{data.name}: bands missing (R, G, B = {bands}, the file has {data.count}); give --rgb-bands")
