@@ -164,7 +164,8 @@ def folder_of_no_zone(folder):
     (no_column, "no class column among colour; name it with --class-column"),
     (no_crs, "no coordinate reference system"),
     (not_a_vector, "not readable as polygons"), (broken_kml, "readable as"), (only_points, "no usable polygon"),
-    (folder_of_no_zone, "class 'ROI' is no Local Climate Zone"), (empty_kml, "no geometry"), (a_folder, "not readable as polygons"),
+    (folder_of_no_zone, "class 'ROI' is no Local Climate Zone"), (empty_kml, "no geometry"),
+    (a_folder, "not readable as polygons"),
 ])  # fmt: skip
 def test_each_fault_is_one_line_with_a_remedy(tmp_path, make, says):
     path = make(tmp_path)
