@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import torch
+from skimage.exposure import match_histograms
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -41,13 +42,9 @@ def align_moments(x: np.ndarray, source: np.ndarray) -> np.ndarray:
     return ((x - x.mean(axes)) * scale + source.mean(tuple(range(source.ndim - 1)))).astype(np.float32)
 
 
-def align_histogram(x: np.ndarray, source: np.ndarray, levels: int = 101) -> np.ndarray:
-    """Each band of the target mapped to the source's distribution, quantile by quantile."""
-    q = np.linspace(0, 1, levels)
-    out = np.empty(x.shape, np.float32)
-    for band in range(x.shape[-1]):
-        out[..., band] = np.interp(x[..., band], np.quantile(x[..., band], q), np.quantile(source[..., band], q))
-    return out
+def align_histogram(x: np.ndarray, source: np.ndarray) -> np.ndarray:
+    """Each band of the target mapped to the source's distribution, quantile by quantile; both (.., bands)."""
+    return match_histograms(x, source, channel_axis=-1).astype(np.float32)
 
 
 def align_coral(x: np.ndarray, source: np.ndarray) -> np.ndarray:

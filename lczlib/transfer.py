@@ -152,15 +152,8 @@ def skewed(labels: np.ndarray, seed: int = 0) -> np.ndarray:
     """Rows of a subset with uneven zone frequencies, ~ 1 / rank in a random order of zones."""
     rng = np.random.default_rng(seed)
     present = rng.permutation(np.unique(labels))
-    counts = [np.sum(labels == z) for z in present]
-    return np.sort(
-        np.concatenate(
-            [
-                rng.permutation(np.flatnonzero(labels == z))[: max(1, round(n / (rank + 1)))]
-                for rank, (z, n) in enumerate(zip(present, counts, strict=True))
-            ]
-        )
-    )
+    rows = [rng.permutation(np.flatnonzero(labels == z)) for z in present]
+    return np.sort(np.concatenate([r[: max(1, round(len(r) / rank))] for rank, r in enumerate(rows, start=1)]))
 
 
 def labelled_share(index: pd.DataFrame, per_zone: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -173,16 +166,13 @@ def labelled_share(index: pd.DataFrame, per_zone: int, seed: int = 0) -> tuple[n
         (rows to label, rows to test on); the latter are the same for every `per_zone`.
     """
     rng = np.random.default_rng(seed)
-    label, test = [], []
+    label, test = [np.empty(0, int)], [np.empty(0, int)]
     for _, part in index.reset_index(drop=True).groupby("label"):
-        polygons = rng.permutation(np.sort(part["polygon"].unique()))
-        order = part["polygon"].map({name: i for i, name in enumerate(polygons)}).sort_values(kind="stable")
-        if len(polygons) < 2:
-            continue
-        test.append(order.index[order == len(polygons) - 1])
-        label.append(order.index[order < len(polygons) - 1][:per_zone])
-    if not label:
-        return np.empty(0, int), np.empty(0, int)
+        rows = part.groupby("polygon").groups
+        *lent, tested = (rows[name] for name in rng.permutation(sorted(rows)))
+        if lent:
+            label.append(np.concatenate(lent)[:per_zone])
+            test.append(tested)
     return np.sort(np.concatenate(label)), np.sort(np.concatenate(test))
 
 
