@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 
 FEATURES = ("red", "green", "blue", "x", "y")  # the paper's five
 EXTRA_FEATURES = ("area", "elongation", "texture")  # an addition of ours, never a default
+CENTRE = slice(3, 5)  # columns of the box centre
 MOST_NODES = 50
 EDGES = ("complete", "nearest", "distance")
 
-__all__ = ["EXTRA_FEATURES", "FEATURES", "GraphSet", "adjacency", "build_graphs", "extra_features", "node_features",
+__all__ = ["CENTRE", "EXTRA_FEATURES", "FEATURES", "GraphSet", "adjacency", "build_graphs", "extra_features", "node_features",
            "read_published_graphs", "to_batch"]  # fmt: skip
 
 
@@ -220,7 +221,7 @@ def adjacency(x: torch.Tensor, nodes: torch.Tensor, edges: str = "complete", k: 
     """
     if edges not in EDGES:
         raise ValueError(f"unknown edges {edges!r}; expected one of {', '.join(EDGES)}")
-    centres = x[..., 3:5]
+    centres = x[..., CENTRE]
     valid = torch.arange(x.shape[1], device=x.device) < nodes[:, None]
     # compared exactly: torch.cdist, faster for many rows, gives tiny distances between equal centres
     allowed = (centres[:, :, None] != centres[:, None]).any(-1) & valid[:, :, None] & valid[:, None]

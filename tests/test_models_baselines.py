@@ -56,7 +56,7 @@ def test_costs_are_counted():
     assert threed["multiply_adds"] == pytest.approx(0.92e9, rel=0.01)  # the unread positions left out
     assert baselines.costs(make_baseline("resnet2d11", 64, 10), patch)["multiply_adds"] < threed["multiply_adds"]
     graph = baselines.costs(InstanceGCN(), torch.rand(2, 50, 5), torch.tensor([50, 50]))
-    assert graph == {"parameters": 5073, "multiply_adds": 50 * 2 * 32 * (5 + 32 + 32) + 32 * 17}
+    assert graph == {"parameters": 5073, "multiply_adds": (50 + 1) * (5 + 32 + 32) * 32 + 50 * (5 + 3 * 32) + 32 * 17}
 
 
 def test_published_sizes_of_torchvisions_networks():

@@ -65,8 +65,7 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("stream", ["s2", "ge"])
-@pytest.mark.parametrize("epoch", [1, 3])
+@pytest.mark.parametrize(("stream", "epoch"), [("s2", 1), ("s2", 4), ("ge", 1), ("ge", 2), ("ge", 3), ("ge", 5)])
 def test_killed_after_any_epoch_it_ends_with_the_same_weights(stream, epoch, tmp_path, monkeypatch):
     whole = train(stream, tmp_path / "whole")
     save = training._Training._save
@@ -211,12 +210,11 @@ def test_impossible_recipes_are_refused(changes):
 
 def test_nadam_takes_kerass_steps():
     """Nadam as Keras documents it, written out, on a quadratic bowl."""
-    w = torch.tensor([3.0, -2.0], dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.NAdam([w], 0.01, eps=1e-7, momentum_decay=1.0)
+    weights = [torch.tensor([[value]], dtype=torch.float64, requires_grad=True) for value in (3.0, -2.0)]
+    optimizer = training.Nadam(weights, 0.01)
     v, m, s, product = np.array([3.0, -2.0]), 0.0, 0.0, 1.0
     for t in range(1, 31):
-        optimizer.zero_grad()
-        (w**2).sum().backward()
+        sum(w.square().sum() for w in weights).backward()
         optimizer.step()
         g = 2 * v
         now, following = (0.9 * (1 - 0.5 * 0.96**step) for step in (t, t + 1))
@@ -224,7 +222,7 @@ def test_nadam_takes_kerass_steps():
         m, s = 0.9 * m + 0.1 * g, 0.999 * s + 0.001 * g**2
         m_hat = following * m / (1 - product * following) + (1 - now) * g / (1 - product)
         v = v - 0.01 * m_hat / (np.sqrt(s / (1 - 0.999**t)) + 1e-7)
-    np.testing.assert_allclose(w.detach().numpy(), v, atol=1e-9)
+    np.testing.assert_allclose([w.item() for w in weights], v, atol=1e-9)
 
 
 TWO = """
@@ -247,8 +245,5 @@ def test_two_processes_train_as_one(stream, tmp_path):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
     one, two = train(stream, tmp_path / "one", epochs=2), train(stream, tmp_path / "two", epochs=2)
-    if stream == "ge":
-        np.testing.assert_allclose(two.history.to_numpy(), one.history.to_numpy(), rtol=1e-4)
-        np.testing.assert_allclose(two.predictions.p, one.predictions.p, atol=1e-4)
-    else:  # on CPUs each process normalises with the statistics of its own half of the batch
-        np.testing.assert_allclose(two.history["loss"], one.history["loss"], rtol=0.15)
+    np.testing.assert_allclose(two.history.to_numpy(), one.history.to_numpy(), rtol=1e-3)
+    np.testing.assert_allclose(two.predictions.p, one.predictions.p, atol=1e-3)

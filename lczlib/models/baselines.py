@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lczlib.graphs import EDGES, adjacency
+from lczlib.models.gcn import normalised
 from lczlib.models.resnet3d import KERAS_EPS, KERAS_MOMENTUM, glorot
 from lczlib.zones import K
 
@@ -226,9 +227,8 @@ class GraphNetwork(nn.Module):
         valid = torch.arange(x.shape[1], device=x.device) < nodes[:, None]
         mask = valid.unsqueeze(-1).to(x.dtype)
         joined = None if self.kind == "deepsets" else adjacency(x, nodes, self.edges).to(x.dtype)
-        if self.kind == "gcn":  # normalised as the paper does
-            r = joined.sum(2).clamp(min=1).rsqrt()
-            joined = joined * r[:, :, None] * r[:, None]
+        if self.kind == "gcn":
+            joined = normalised(joined)
         for layer in self.layers:
             x = (layer(x) if joined is None else layer(x, joined, valid)).relu() * mask
         return self.head(x.sum(1) / nodes.clamp(min=1)[:, None])
