@@ -93,13 +93,17 @@ def pick_device(name: str | None = None) -> torch.device:
 
 
 def bf16_pays(device: torch.device | str = "cpu") -> bool:
-    """Whether bfloat16 is faster than float32 there: GPUs that have it, CPUs with AMX tiles (others emulate it)."""
+    """Whether bfloat16 is faster than float32 there: GPUs that have it, CPUs with AMX tiles or AVX512-BF16.
+
+    Elsewhere (AVX2, say) it is emulated and several times slower, so recipes choose float32 there.
+    """
     import torch
 
-    if torch.device(device).type == "cuda":
+    kind = torch.device(device).type
+    if kind == "cuda":
         return torch.cuda.is_bf16_supported()
-    supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return torch.device(device).type == "cpu" and supported is not None and bool(supported())
+    asked = (getattr(torch.cpu, f"_is_{name}_supported", bool) for name in ("amx_tile", "avx512_bf16"))
+    return kind == "cpu" and any(supported() for supported in asked)
 
 
 def seed_everything(seed: int) -> None:

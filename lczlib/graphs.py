@@ -30,8 +30,8 @@ CENTRE = slice(3, 5)  # columns of the box centre
 MOST_NODES = 50
 EDGES = ("complete", "nearest", "distance")
 
-__all__ = ["CENTRE", "EXTRA_FEATURES", "FEATURES", "GraphSet", "adjacency", "build_graphs", "extra_features", "node_features",
-           "read_published_graphs", "to_batch"]  # fmt: skip
+__all__ = ["CENTRE", "EXTRA_FEATURES", "FEATURES", "GraphSet", "adjacency", "build_graphs", "extra_features",
+           "node_features", "read_published_graphs", "to_batch"]  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ class Source:
     def __init__(self, inputs: Inputs, device: torch.device):
         self.inputs, self.device = inputs, device
 
-    def __call__(self, rows: np.ndarray) -> tuple[Tensor, ...]:
+    def __call__(self, rows: np.ndarray | slice) -> tuple[Tensor, ...]:
         """(B, bands, H, W), or (B, M, F) and (B,)."""
         if isinstance(self.inputs, GraphSet):
             nodes = self.inputs.nodes[rows]
@@ -87,6 +87,6 @@ def predict(
     p = np.empty((len(inputs), K), dtype=np.float64)
     with torch.inference_mode(), torch.autocast(where.type, torch.bfloat16, enabled=low):
         for start in range(0, len(inputs), batch_size):
-            rows = np.arange(start, min(start + batch_size, len(inputs)))
+            rows = slice(start, start + batch_size)
             p[rows] = network(*source(rows)).double().softmax(1).cpu().numpy()
     return p

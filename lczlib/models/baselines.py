@@ -44,14 +44,17 @@ def make_baseline(name: str, width: int, features: int) -> nn.Module:
     kind, _, edges = name.partition("-")
     if kind in GRAPH_NETWORKS and edges in ("", *EDGES):
         return GraphNetwork(kind, features, width, edges or "complete")
-    if name not in PATCH_NETWORKS:
+    made = {
+        "resnet2d11": lambda: ResNet2D11(width, features),
+        "resnet50": lambda: _resnet50(features),
+        "densenet": lambda: _densenet(width, features),
+        "msmla50": lambda: MSMLA50(features),
+        "sen2lcz": lambda: Sen2LCZNet(max(width // 4, 4), features),
+    }
+    if name not in made:
         known = ", ".join(("resnet3d11", *PATCH_NETWORKS, *GRAPH_NETWORKS))
         raise ValueError(f"unknown network {name!r}; expected one of {known} (graphs: -nearest, -distance)")
-    if name in ("resnet50", "msmla50"):
-        return {"resnet50": _resnet50, "msmla50": MSMLA50}[name](features)
-    if name == "sen2lcz":
-        return Sen2LCZNet(max(width // 4, 4), features)
-    return {"resnet2d11": ResNet2D11, "densenet": _densenet}[name](width, features)
+    return made[name]()
 
 
 def costs(model: nn.Module, *example: Tensor) -> dict[str, int]:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 from lczlib.models.gcn import InstanceGCN
 from lczlib.models.resnet3d import ResNet3D11
@@ -40,7 +39,7 @@ def load_keras(path: str | Path, model: ResNet3D11 | InstanceGCN) -> None:
     for (layer, weights), slot in zip(layers, slots, strict=True):
         for name, (target, axes) in slot.items():
             state[target] = _tensor(path, layer, name, weights[name], axes, model.state_dict()[target].shape)
-    model.load_state_dict(state | _counters(model))
+    model.load_state_dict(model.state_dict() | state)
 
 
 def _read_layers(path: Path) -> list[tuple[str, dict[str, np.ndarray]]]:
@@ -97,20 +96,11 @@ def _conv(layer: str) -> Slot:
 
 
 def _norm(layer: str) -> Slot:
-    names = {
-        "gamma": "weight",
-        "beta": "bias",
-        "moving_mean": "running_mean",
-        "moving_variance": "running_var",
-    }
+    names = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
     return {keras: (f"{layer}.1.{ours}", None) for keras, ours in names.items()}
 
 
-def _counters(model: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: value for name, value in model.state_dict().items() if name.endswith("num_batches_tracked")}
-
-
-def _check_kinds(path: Path, layers: list, slots: list[Slot], model: nn.Module) -> None:
+def _check_kinds(path: Path, layers: list, slots: list[Slot], model: torch.nn.Module) -> None:
     kind = type(model).__name__
     if len(layers) != len(slots):
         raise ValueError(f"{path}: {len(layers)} layers with weights, {kind} has {len(slots)}; wrong architecture")

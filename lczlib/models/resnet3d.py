@@ -8,10 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-PAPER_NUMBERS = 3_548_049  # weights and batch-norm statistics of the published network
 KERAS_EPS, KERAS_MOMENTUM = 1e-3, 0.99
 
-__all__ = ["PAPER_NUMBERS", "Bottleneck", "ResNet3D11", "count_numbers", "set_batch_norm_momentum"]
+__all__ = ["Bottleneck", "ResNet3D11", "count_numbers", "set_batch_norm_momentum"]
 
 
 class ConvNorm(nn.Sequential):
@@ -94,7 +93,7 @@ class ResNet3D11(nn.Module):
         self.head = nn.Linear(16 * width, zones)
         self.apply(glorot)
         if (width, zones) == (64, 17):
-            assert count_numbers(self) == PAPER_NUMBERS
+            assert count_numbers(self) == 3_548_049  # PAPER.md: weights and batch-norm statistics
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, bands, 32, 32) float reflectance -> logits (B, zones)."""
