@@ -9,6 +9,7 @@ turns in a process of their own.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import statistics
@@ -115,7 +116,7 @@ def s2(options: argparse.Namespace, keras: Keras | None) -> dict:
         "training": compare(training, options.rounds, base[0]),
         "inference": compare(inference, options.rounds, base[1]),
     }
-    return found if bf16_pays() else found | {"bf16 emulated, two patches": emulated(width)}
+    return found if bf16_pays() else found | {"bf16 emulated, two patches, width 16": emulated(16)}
 
 
 def emulated(width: int) -> dict:
@@ -258,18 +259,13 @@ def main() -> None:
         "precision chosen": "bf16" if bf16_pays() else "fp32",
         "options": {name: value for name, value in vars(options).items() if name not in ("out", "keras_python")},
         "against": "keras and spektral" if keras else "our own plain form",
-        "s2": s2(options, keras),
-        "ge": ge(options, keras),
-        "graph_growth": growth(options),
-        "reading": reading(options),
-        "node_features": construction(options),
     }
-    write_json(options.out, found)
     print(f"precision: {found['precision chosen']}")
-    for part in ("s2", "ge"):
-        for work, variants in found[part].items():
-            print(part, work, {name: round(values.get("ratio", 0), 3) for name, values in variants.items()})
-    print("reading", {name: round(values["ratio"], 4) for name, values in found["reading"].items()})
+    parts = {"reading": reading, "node_features": construction, "ge": lambda o: ge(o, keras), "graph_growth": growth}
+    for name, part in (parts | {"s2": lambda o: s2(o, keras)}).items():
+        found[name] = part(options)
+        print(name, json.dumps(found[name]), flush=True)
+        write_json(options.out, found)  # after each part: a run that is cut short leaves what it has
     if keras:
         keras.process.stdin.close()
         keras.process.wait()
