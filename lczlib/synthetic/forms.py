@@ -114,7 +114,7 @@ def _season(form, city, rng) -> dict:
     plants = city.vegetation
     leafless = rng.random() < plants.leafless
     return {
-        "green": float(np.clip(rng.normal(plants.green - 0.2 * leafless, 0.15), 0.03, 1)),
+        "green": float(np.clip(rng.normal(plants.green + 0.12 - 0.2 * leafless, 0.2), 0.03, 1)),
         "leaf": float(np.clip(rng.normal(0.1 if leafless else 0.60 + 0.4 * plants.green, 0.12), 0, 1)),
         "conifer": float(np.clip(rng.normal(plants.conifer, 0.2), 0, 1)), "lush": plants.lush,
         "hedge": rng.uniform(0.1, 0.8), "turbid": float(np.clip(rng.normal(city.streets.turbid, 0.18), 0, 1)),
