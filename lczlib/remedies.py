@@ -123,7 +123,7 @@ def fine_tune(
     freeze_norm: bool = True,
     batch_size: int = 32,
     seed: int = 0,
-    precision: str = "bf16",
+    precision: str = "fp32",
 ) -> nn.Module:
     """A copy trained on for a few epochs (Adam, cross-entropy; patches are flipped and turned as in training).
 
