@@ -63,14 +63,16 @@ def main() -> None:
     parser.add_argument("--vit", type=int, default=3)
     options = parser.parse_args()
     images = [generate_scene(1 + i % 17, city=7, seed=800_000 + i).rgb for i in range(options.scenes)]
-    result = {"nano": compare(load_sam("nano"), images, MaskSettings())}
+    result = {"nano": {"scenes": len(images)} | compare(load_sam("nano"), images, MaskSettings())}
     if options.vit:
         torch.manual_seed(0)
         every = {"pred_iou_thresh": 0.0, "stability_score_thresh": 0.0, "box_nms_thresh": 1.0, "crop_nms_thresh": 1.0}
         sam = build_sam("vit_b").requires_grad_(False)
-        result["vit_b"] = compare(sam, images[: options.vit], replace(MaskSettings(), **every))
+        result["vit_b"] = {"scenes": options.vit} | compare(
+            sam, images[: options.vit], replace(MaskSettings(), **every)
+        )
     print(result)
-    write_json(options.out, result)
+    write_json(options.out, {"data": "synthetic", "numbers": result})
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import torch
 from lczlib.sam import MaskSettings, evaluation, models, train_nano, truth_masks
 from lczlib.sam.train_nano import NanoTrainer, Plan
 
-TINY = Plan(windows=2, prompts=4, window=96, wide_last=0.0, dense_first=0.3, save_every=0.0)
+TINY = Plan(windows=2, prompts=4, window=96, wide_last=0.0, boundaries_first=0.3, save_every=0.0)
 
 
 def rectangles(count=3, seed=0):
@@ -45,27 +45,39 @@ def test_prompt_path_of_training_is_that_of_inference():
     assert torch.allclose(boxed, expected_box, atol=1e-3 * float(expected_box.abs().max()))
 
 
-def test_encoder_gives_a_window_its_place():
+def test_encoder_shapes_of_image_and_window():
     encoder = models.NanoEncoder().eval()
-    image = torch.rand(1, 3, 320, 320)
     with torch.no_grad():
-        whole, dense = encoder.features(image)
-        part, part_dense = encoder.features(image[..., 32:288, 64:320], (2, 4))
-    assert whole.shape == (1, 128, 20, 20)
-    assert dense.shape == (1, 4, 80, 80)
-    assert torch.allclose(part[..., 6:-6, 6:-6], whole[..., 8:12, 10:14], atol=0.05 * float(whole.std()))
-    assert part_dense.shape == (1, 4, 64, 64)
+        whole, boundary = encoder.features(torch.rand(1, 3, 320, 320))
+        part, _ = encoder.features(torch.rand(2, 3, 160, 96), (2, 4))
+    assert (whole.shape, boundary.shape) == ((1, 128, 20, 20), (1, 160, 160))
+    assert part.shape == (2, 128, 10, 6)
 
 
-def test_dense_targets_of_one_square():
+def test_places_of_a_region_carry_its_centre_and_size():
+    encoder, inside = models.NanoEncoder(), np.zeros((160, 160), bool)
+    inside[40:60, 10:20] = inside[100:104, 100:104] = True
+    code = encoder._code(inside, np.array([0, 0]))
+    assert code.shape == (2 + 4 * len(encoder.waves), 160, 160)
+    assert np.ptp(code[:, 40:60, 10:20], axis=(1, 2)).max() == 0
+    x, y = 2 * 14.5 + 0.5, 2 * 49.5 + 0.5
+    phase = 2 * np.pi / 320 * np.outer([x, y], encoder.waves)
+    np.testing.assert_allclose(code[2:, 50, 15], np.concatenate([*np.sin(phase), *np.cos(phase)]), atol=1e-6)
+    assert code[1, 50, 15] == pytest.approx(np.log(200) / 4 - 1)
+    np.testing.assert_array_equal(code[:, 61, 15], code[:, 50, 15])  # the boundary around belongs to it,
+    assert not code[:, 64, 15].any()  # what lies farther does not
+    window = encoder._code(inside[32:112, 8:88], np.array([16, 64]))  # x, y of the window in px
+    np.testing.assert_allclose(window[:, 10, 5], code[:, 42, 13], atol=1e-5)
+
+
+def test_boundaries_by_hand():
     ids = torch.zeros(1, 32, 32, dtype=torch.int32)
     ids[0, 8:24, 8:24] = 5
-    targets, valid = train_nano.dense_targets(ids)
-    assert valid.sum() == 16
-    assert targets[0, 0].sum() == 15  # places of 4 px that hold a change of id
-    assert targets[0, 1, 2, 2] == pytest.approx((15.5 - 10) / 32)
-    assert targets[0, 2, 5, 2] == pytest.approx((15.5 - 22) / 32)
-    assert targets[0, 3, 3, 3] == pytest.approx(np.log(256) / 4 - 1.5)
+    edge = train_nano.boundaries(ids)
+    assert edge.shape == (1, 16, 16)
+    assert edge.sum() == 4 * 8 - 1  # four sides of 8 places, two of which share a corner
+    assert edge[0, 4, 4:12].all()
+    assert not edge[0, 5:12, 5:12].any()
 
 
 def test_prompts_lie_on_what_they_ask_for():

@@ -112,17 +112,17 @@ def calibrate(sam: Sam, scenes: Sequence[np.ndarray], instances: Sequence[np.nda
     Two numbers are chosen by the automatic masks they give and written into the weights: a factor on the mask logits
     (no mask changes, but stability is measured in logits, whose unit SAM's training set) and a shift of the predicted
     IoU (so that 0.88 separates what is worth keeping). Chosen is the pair with the largest harmonic
-    mean of `found_largest` and `mask_iou`, both measured with `MaskSettings.demo()` to save time.
+    mean of `found_largest` and `mask_iou`, both measured with the paper's settings.
     """
     trials = []
-    levels = np.quantile(predicted_iou(sam, scenes), (0.3, 0.5, 0.7, 0.8, 0.9))
-    for factor in (4.0, 16.0, 64.0):
+    levels = np.quantile(predicted_iou(sam, scenes), (0.6, 0.75, 0.85))
+    for factor in (16.0, 64.0):
         for level in levels.tolist():
             trial = with_calibration(sam, factor, 0.0)
-            found = generate_masks(trial, scenes, replace(MaskSettings.demo(), pred_iou_thresh=level))
+            found = generate_masks(trial, scenes, replace(PAPER, pred_iou_thresh=level))
             trials.append({"factor": factor, "level": level, **score(found, instances)})
     best = max(trials, key=lambda t: t["found_largest"] * t["mask_iou"] / (t["found_largest"] + t["mask_iou"]))
-    shift = MaskSettings().pred_iou_thresh - best["level"]
+    shift = PAPER.pred_iou_thresh - best["level"]
     return with_calibration(sam, best["factor"], shift), {"factor": best["factor"], "shift": shift, "trials": trials}
 
 

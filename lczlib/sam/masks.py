@@ -55,8 +55,8 @@ class MaskSettings:
 
     @classmethod
     def demo(cls) -> MaskSettings:
-        """For many images on a laptop: 10 x 10 points, no crops, half precision. A departure from the paper."""
-        return cls(points_per_side=10, crop_n_layers=0, bf16=True)
+        """For many images on a laptop: 10 x 10 points, no crops. A departure from the paper."""
+        return cls(points_per_side=10, crop_n_layers=0)
 
     def generator_arguments(self) -> dict[str, float]:
         """The keyword arguments that give SamAutomaticMaskGenerator the same settings."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -132,55 +133,77 @@ def build_nano(size: int = 320, dim: int = 128) -> Sam:
 
 
 class NanoEncoder(nn.Module):
-    """A small convolutional image encoder: (B, 3, 320, 320) -> (B, 128, 20, 20).
+    """A small image encoder that groups before it is asked: (B, 3, 320, 320) -> (B, 128, 20, 20).
 
-    A pyramid of strides 4, 8 and 16, brought together again from coarse to fine. From the finest map each place also
-    says whether it is a boundary, where the centre of its instance lies and how large that is; the centre is written as
-    sines and cosines, so that places of one instance carry one code. The fine maps' pixels become channels of the one
-    token that covers them: the decoder refines a token to 4 x 4 places and finds their detail there.
+    A U-Net says for every second pixel how likely an instance ends there. Places that no such boundary separates are
+    joined to regions, once for a careful and once for a bold reading of the boundaries, and every place is given the
+    code of its region: its centre as sines and cosines, its size. The fine maps' places become channels of the one
+    token that covers them: the decoder refines a token to 4 x 4 places and finds their codes there.
     """
 
     stride = 16  # px a token
-    reach = 32.0  # px, unit of the offsets to an instance's centre
     waves = (1, 2, 4, 8, 16)  # periods of the centre's code over the image
+    levels = (0.25, 0.5)  # boundary probability at which places are parted
 
-    def __init__(self, img_size: int = 320, dim: int = 128, widths: tuple[int, int, int] = (32, 64, 160)):
+    def __init__(self, img_size: int = 320, dim: int = 128, widths: tuple[int, int, int, int] = (16, 32, 64, 128)):
         super().__init__()
-        a, b, c = widths
+        a, b, c, d = widths
         self.img_size = img_size
-        self.fine = nn.Sequential(_halve(3, a), _halve(a, a), _Residual(a), _Residual(a))
-        self.middle = nn.Sequential(_halve(a, b), *[_Residual(b) for _ in range(3)])
-        self.coarse = nn.Sequential(_halve(b, c), *[_Residual(c) for _ in range(4)])
-        self.to_middle, self.merge_middle = nn.Conv2d(c, b, 1), nn.Sequential(_Residual(b), _Residual(b))
-        self.to_fine, self.merge_fine = nn.Conv2d(b, a, 1), _Residual(a)
-        self.squeeze = nn.Conv2d(a, a // 2, 1)
-        self.dense = nn.Conv2d(a, 4, 1)  # boundary, offset x and y, log size
-        self.neck = nn.Conv2d(c + 4 * b + 8 * a + 16 * (2 + 4 * len(self.waves)), dim, 1)
+        self.at_2 = _halve(3, a)
+        self.at_4 = nn.Sequential(_halve(a, b), _Residual(b))
+        self.at_8 = nn.Sequential(_halve(b, c), *[_Residual(c) for _ in range(2)])
+        self.at_16 = nn.Sequential(_halve(c, d), *[_Residual(d) for _ in range(3)])
+        self.to_8, self.merge_8 = nn.Conv2d(d, c, 1), _Residual(c)
+        self.to_4, self.merge_4 = nn.Conv2d(c, b, 1), _Residual(b)
+        self.to_2, self.merge_2 = nn.Conv2d(b, a, 1), _Residual(a)
+        self.boundary = nn.Conv2d(a, 1, 1)
+        self.squeeze = nn.Conv2d(b, a // 2, 1)
+        codes = len(self.levels) * (2 + 4 * len(self.waves))
+        self.neck = nn.Conv2d(d + 4 * c + 16 * (a // 2 + codes + 1), dim, 1)
 
     def features(self, x: Tensor, corner: tuple[int, int] = (0, 0)) -> tuple[Tensor, Tensor]:
-        """Embedding (B, dim, H/16, W/16) and the dense maps (B, 4, H/4, W/4): boundary logit, offset x, y, log size.
+        """Embedding (B, dim, H/16, W/16) and boundary logits (B, H/2, W/2).
 
         Args:
             x: normalised RGB (B, 3, H, W), at most `img_size` px.
             corner: row and column of the first token in the full grid, when x is a window.
         """
-        fine = self.fine(x.contiguous(memory_format=torch.channels_last))
-        middle = self.middle(fine)
-        coarse = self.coarse(middle)
-        middle = self.merge_middle(middle + F.interpolate(self.to_middle(coarse), scale_factor=2))
-        fine = self.merge_fine(fine + F.interpolate(self.to_fine(middle), scale_factor=2))
-        dense = self.dense(fine).float()
-        fine = torch.cat([self.squeeze(fine), self._code(dense, corner).to(fine.dtype)], 1)
-        return self.neck(torch.cat([coarse, F.pixel_unshuffle(middle, 2), F.pixel_unshuffle(fine, 4)], 1)), dense
+        fine = self.at_2(x.contiguous(memory_format=torch.channels_last))
+        quarter = self.at_4(fine)
+        middle = self.at_8(quarter)
+        coarse = self.at_16(middle)
+        middle = self.merge_8(middle + F.interpolate(self.to_8(coarse), scale_factor=2))
+        quarter = self.merge_4(quarter + F.interpolate(self.to_4(middle), scale_factor=2))
+        boundary = self.boundary(self.merge_2(fine + F.interpolate(self.to_2(quarter), scale_factor=2))).float()
+        codes = self._codes(boundary.detach().sigmoid(), corner).to(quarter.dtype)
+        quarter = torch.cat([self.squeeze(quarter), F.avg_pool2d(codes, 2)], 1)
+        embedding = self.neck(torch.cat([coarse, F.pixel_unshuffle(middle, 2), F.pixel_unshuffle(quarter, 4)], 1))
+        return embedding, boundary[:, 0]
 
-    def _code(self, dense: Tensor, corner: tuple[int, int]) -> Tensor:
-        """Dense maps (B, 4, h, w) -> boundary probability, log size and the centre's code (B, 22, h, w)."""
-        start = torch.tensor(corner, device=dense.device) * self.stride + 2.0
-        y, x = (torch.arange(n, device=dense.device) * 4.0 + s for n, s in zip(dense.shape[2:], start))
-        centre = dense[:, 1:3] * self.reach + torch.stack(torch.broadcast_tensors(x, y[:, None]))
-        waves = torch.tensor(self.waves, device=dense.device)[:, None, None, None]
-        phase = (centre[:, None] * (2 * torch.pi * waves / self.img_size)).flatten(1, 2)
-        return torch.cat([dense[:, :1].sigmoid(), dense[:, 3:], phase.sin(), phase.cos()], 1)
+    def _codes(self, boundary: Tensor, corner: tuple[int, int]) -> Tensor:
+        """Boundary probability (B, 1, h, w) -> itself and the regions' codes at each level (B, 1 + 2 * 22, h, w)."""
+        start = np.array(corner[::-1]) * self.stride
+        maps = boundary[:, 0].cpu().numpy()
+        codes = [[self._code(one < level, start) for level in self.levels] for one in maps]
+        return torch.cat([boundary, torch.from_numpy(np.array(codes)).to(boundary).flatten(1, 2)], 1)
+
+    def _code(self, inside: np.ndarray, start: np.ndarray) -> np.ndarray:
+        """Places inside regions (h, w) bool -> the code of each place's region (22, h, w) float32.
+
+        0 where none is near: boundary places belong to a region at most two places away. Sizes are logarithms of
+        areas, about -1 to 1.
+        """
+        import cv2
+
+        _, numbers, stats, centres = cv2.connectedComponentsWithStats(inside.astype(np.uint8), connectivity=4)
+        wide = cv2.dilate(numbers.astype(np.float32), np.ones((5, 5), np.uint8)).astype(np.int32)
+        phase = 2 * np.pi / self.img_size * (2 * centres + 0.5 + start)[:, :, None] * np.array(self.waves)
+        size = np.log(np.maximum(stats[:, cv2.CC_STAT_AREA, None], 1)) / 4 - 1
+        table = np.concatenate(
+            [np.ones_like(size), size, *np.sin(phase.transpose(1, 0, 2)), *np.cos(phase.transpose(1, 0, 2))], 1
+        )
+        table[0] = 0
+        return table.astype(np.float32)[np.where(numbers > 0, numbers, wide)].transpose(2, 0, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: normalised RGB (B, 3, H, W); see `features`."""

@@ -1,4 +1,4 @@
-"""How `nano` was made: SAM's promptable training on synthetic scenes, with dense targets beside it.
+"""How `nano` was made: SAM's promptable training on synthetic scenes, with true boundaries beside it.
 
     python -m lczlib.sam.train_nano --work build/nano --out lczlib/sam/nano.safetensors --minutes 45 [--seed 0]
 
@@ -6,7 +6,7 @@ Stopped and called again it goes on from its last checkpoint. It ends by calibra
 trained on and writes the evaluation on cities it never saw beside the weights, as JSON: the model card's numbers.
 
 Source: SAM (Kirillov et al. 2023), Sec. 3 and App. A: focal and dice loss 20 : 1 on the best of three masks, predicted
-IoU by mean squared error. The dense targets are this project's: promptable training alone hardly moves a small encoder.
+IoU by mean squared error. The boundaries are this project's: promptable training alone hardly moves a small encoder.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..compute import bf16_pays, prepare_cpu
 from . import decoder as decoding
-from .models import NanoEncoder, build_sam
+from .models import NanoEncoder, build_sam, load_sam
 
 Scenes = tuple[np.ndarray, np.ndarray]  # RGB (N, 320, 320, 3) uint8, instance ids (N, 320, 320) uint16
-STRIDE = 4  # of the dense targets and of the decoder's masks, px
+STRIDE = 4  # of the decoder's masks, px
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,12 @@ class Plan:
     """Sizes of a training. `window` px of the network's input are cut from scenes enlarged by `scales`."""
 
     window: int = 160
-    windows: int = 12
-    prompts: int = 16  # a window of `window` px, more in larger ones
+    windows: int = 8  # a process and step
+    prompts: int = 16  # a window of `window` px
+    wide_prompts: int = 32  # a window of the network's whole input
     rate: float = 1.5e-3
-    dense_first: float = 0.35  # share of the training in which only the encoder learns, from the dense targets
-    wide_last: float = 0.2  # share at the end with windows of 320 px
+    boundaries_first: float = 0.3  # share of the training in which only the encoder learns, from boundaries
+    wide_last: float = 0.55  # share at the end with windows of 320 px: attention must learn to choose among all tokens
     scales: tuple[float, float] = (1.0, 1.7)  # the generator sees scenes at 1 (image) and 1.5 (crops)
     balance_until: float = 0.6  # share of the training over which the balanced cross-entropy fades out
     save_every: float = 120.0  # seconds between checkpoints
@@ -58,7 +60,7 @@ class NanoTrainer(nn.Module):
         _look_where_asked(self.sam.mask_decoder)
 
     def forward(self, images: Tensor, corner: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Windows (B, 3, S, S) RGB 0..255 -> embeddings (B, C, S/16, S/16), dense maps (B, 4, S/4, S/4)."""
+        """Windows (B, 3, S, S) RGB 0..255 -> embeddings (B, C, S/16, S/16), boundary logits (B, S/2, S/2)."""
         return self.sam.image_encoder.features((images - self.sam.pixel_mean) / self.sam.pixel_std, corner)
 
     def prompt(
@@ -126,31 +128,17 @@ def cut(
     return rgb.clip(0, 255).astype(np.uint8), ids
 
 
-def dense_targets(ids: Tensor) -> tuple[Tensor, Tensor]:
-    """Targets of the dense heads for windows (B, S, S) of instance ids: (B, 4, S/4, S/4) and validity (B, S/4, S/4)."""
-    size, device = ids.shape[1], ids.device
+def boundaries(ids: Tensor) -> Tensor:
+    """Where an instance ends in windows (B, S, S) of instance ids: (B, S/2, S/2) float, 0 or 1."""
     edge = torch.zeros_like(ids, dtype=torch.float32)
     edge[:, :, 1:] = (ids[:, :, 1:] != ids[:, :, :-1]).float()
     edge[:, 1:] = torch.maximum(edge[:, 1:], (ids[:, 1:] != ids[:, :-1]).float())
-    edge = F.max_pool2d(edge[:, None], STRIDE)
-    flat = (ids + torch.arange(len(ids), device=device)[:, None, None] * (int(ids.max()) + 1)).flatten().long()
-    at = torch.arange(size, dtype=torch.float32, device=device)
-    area = torch.bincount(flat).clamp(min=1)
-    x = at.expand(len(ids), size, size)
-    y = at[:, None].expand(len(ids), size, size)
-    to_x, to_y = (((torch.bincount(flat, v.flatten()) / area)[flat].view_as(v) - v) / NanoEncoder.reach for v in (x, y))
-    log_size = area[flat].view(ids.shape).log() / 4 - 1.5
-    rest = torch.stack([to_x.float(), to_y.float(), log_size], 1)[..., STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE]
-    return torch.cat([edge, rest], 1), ids[:, STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE] > 0
+    return F.max_pool2d(edge, 2)
 
 
-def dense_loss(maps: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
-    """Cross-entropy of boundaries plus smooth L1 of offsets, in units of the instance's side, and of sizes."""
-    edge = F.binary_cross_entropy_with_logits(maps[:, 0], targets[:, 0])
-    side = (2 * (targets[:, 3:] + 1.5)).exp().clamp(6, 100) / NanoEncoder.reach
-    unit = torch.cat([side, side, torch.full_like(side, 0.5)], 1)
-    rest = F.smooth_l1_loss(maps[:, 1:] / unit, targets[:, 1:] / unit, reduction="none", beta=0.1).sum(1)
-    return edge + (rest * valid).sum() / valid.sum().clamp(min=1)
+def boundary_loss(logits: Tensor, truth: Tensor) -> Tensor:
+    """Cross-entropy in which a boundary counts twice: a gap in it joins two instances."""
+    return F.binary_cross_entropy_with_logits(logits, truth, pos_weight=torch.tensor(2.0))
 
 
 def sample_prompts(ids: np.ndarray, plan: Plan, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -158,7 +146,7 @@ def sample_prompts(ids: np.ndarray, plan: Plan, rng: np.random.Generator) -> tup
 
     Half of the points fall anywhere, as the grid's do, half on instances drawn by the root of their area.
     """
-    size, count = len(ids), max(1, plan.prompts * len(ids) ** 2 // plan.window**2)
+    size, count = len(ids), plan.prompts if len(ids) == plan.window else plan.wide_prompts
     at = rng.integers(0, size * size, count)
     numbers, areas = np.unique(ids, return_counts=True)
     wanted = (areas >= plan.least) & (numbers > 0)
@@ -238,27 +226,37 @@ def losses(
     images, ids = windows_of(scenes, plan, size, rng)
     room = (trainer.sam.image_encoder.img_size - size) // NanoEncoder.stride + 1
     corner = (int(rng.integers(room)), int(rng.integers(room)))
-    with torch.autocast("cpu", torch.bfloat16):
-        embedding, maps = trainer(images, corner)
-        dense = dense_loss(maps, *dense_targets(ids))
-        if done < plan.dense_first:
-            return dense, {"dense": float(dense.detach())}
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16_pays()):
+        embedding, edges = trainer(images, corner)
+        grouping = boundary_loss(edges, boundaries(ids))
+        if done < plan.boundaries_first:
+            return grouping, {"boundaries": float(grouping.detach())}
         prompts = zip(*[sample_prompts(window, plan, rng) for window in ids.numpy()])
         points, boxes, wanted = (torch.from_numpy(np.stack(part)) for part in prompts)
         logits, predicted = trainer.prompt(embedding, points, boxes, corner)
     prompted, facts = prompt_loss(logits, predicted, ids, wanted, max(0.0, 1 - done / plan.balance_until))
-    return dense + prompted, {"dense": float(dense.detach()), **facts}
+    return grouping + prompted, {"boundaries": float(grouping.detach()), **facts}
 
 
 def train(
-    scenes: Scenes, state_path: Path, plan: Plan, minutes: float | None, steps: int | None, seed: int, rank: int = 0
+    scenes: Scenes,
+    state_path: Path,
+    plan: Plan,
+    minutes: float | None,
+    steps: int | None,
+    seed: int,
+    rank: int = 0,
+    start: Path | None = None,
 ) -> None:
     """Train, or go on from `state_path` (written every two minutes); ends after `minutes` of training or `steps`.
 
+    `start`: weights of an earlier training to begin with, as `load_sam` reads them.
     Where torch.distributed is initialised its processes share each step: own windows each, gradients averaged.
     """
     torch.manual_seed(seed)
     trainer, state = NanoTrainer(), {"step": 0, "spent": 0.0, "history": []}
+    if start:
+        trainer.sam.load_state_dict(load_sam("nano", start).state_dict())
     average = copy.deepcopy(trainer)
     optimizer = torch.optim.AdamW(trainer.parameters(), plan.rate, weight_decay=0.02, betas=(0.9, 0.98))
     if state_path.exists():
@@ -309,16 +307,20 @@ def _share(trainer: nn.Module) -> None:
         p.grad = part.view_as(p)
 
 
+def plan_of(options: argparse.Namespace) -> Plan:
+    """The plan of a training; one that starts from trained weights knows its boundaries already."""
+    return Plan(boundaries_first=0.0) if options.start else Plan()
+
+
 def _work(rank: int, world: int, options: argparse.Namespace) -> None:
     """One training process; alone it uses every core, beside others one thread."""
-    from lczlib.compute import prepare_cpu
-
     prepare_cpu(1 if world > 1 else None)
     if world > 1:
         meeting = f"file://{(options.work / f'meeting-{os.getppid()}').resolve()}"
         torch.distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=world)
     scenes = scenes_of(options.work / "train", options.count, range(6), options.seed)
-    train(scenes, options.work / "state.pt", Plan(), options.minutes, options.steps, options.seed, rank)
+    state = options.work / "state.pt"
+    train(scenes, state, plan_of(options), options.minutes, options.steps, options.seed, rank, options.start)
 
 
 @torch.no_grad()
@@ -381,9 +383,8 @@ def finish(
 
     from .evaluation import calibrate, reachable, score
     from .masks import generate_masks
-    from .models import load_sam
 
-    tuning = scenes_of(work / "tuning", 68, range(6), seed=500_000)
+    tuning = scenes_of(work / "tuning", 34, range(6), seed=500_000)
     sam, chosen = calibrate(trainer.sam, *tuning)
     export(sam, out)
     rgb, ids = scenes_of(work / "test", test, (6, 7), seed=900_000)
@@ -408,18 +409,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--test", type=int, default=200, help="test scenes")
     parser.add_argument("--workers", type=int, default=2, help="training processes")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start", type=Path, help="weights to begin with instead of random ones")
     options = parser.parse_args(arguments)
     if not (options.minutes or options.steps):
         parser.error("give --minutes or --steps")
     scenes_of(options.work / "train", options.count, range(6), options.seed)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     torch.multiprocessing.spawn(_work, (options.workers, options), nprocs=options.workers)
+    prepare_cpu()
     state = torch.load(options.work / "state.pt", weights_only=True)
     trainer = NanoTrainer()
     trainer.load_state_dict(state["average"])
     facts = {"steps": state["step"], "minutes": state["spent"] / 60, "scenes": options.count, "seed": options.seed}
     facts["processes"] = options.workers
-    print(finish(trainer.eval(), options.work, options.out, Plan(), facts, options.test)["test"])
+    print(finish(trainer.eval(), options.work, options.out, plan_of(options), facts, options.test)["test"])
 
 
 if __name__ == "__main__":
