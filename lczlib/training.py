@@ -231,7 +231,9 @@ class _Training:
     def finish(self, split: Split, index: pd.DataFrame) -> None:
         """Train to the end, then write weights, history and predictions."""
         name = f"{self.run.params['stream']} {self.run.params['model']}"
-        for epoch in tqdm(range(len(self.history), self.recipe.epochs), name, leave=False, disable=self.rank > 0):
+        for epoch in tqdm(
+            range(len(self.history), self.recipe.epochs), name, leave=False, disable=True if self.rank else None
+        ):
             if self.waited >= self.recipe.patience:
                 break
             self._epoch(epoch)
