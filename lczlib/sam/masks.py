@@ -53,11 +53,6 @@ class MaskSettings:
     bf16: bool = False
     prompts_per_pass: int = 64
 
-    @classmethod
-    def demo(cls) -> MaskSettings:
-        """For many images on a laptop: 10 x 10 points, no crops. A departure from the paper."""
-        return cls(points_per_side=10, crop_n_layers=0)
-
     def generator_arguments(self) -> dict[str, float]:
         """The keyword arguments that give SamAutomaticMaskGenerator the same settings."""
         own = ("min_area", "max_masks", "bf16", "prompts_per_pass")

@@ -197,11 +197,10 @@ class NanoEncoder(nn.Module):
 
         _, numbers, stats, centres = cv2.connectedComponentsWithStats(inside.astype(np.uint8), connectivity=4)
         wide = cv2.dilate(numbers.astype(np.float32), np.ones((5, 5), np.uint8)).astype(np.int32)
-        phase = 2 * np.pi / self.img_size * (2 * centres + 0.5 + start)[:, :, None] * np.array(self.waves)
+        at = (2 * centres + 0.5 + start).T[:, :, None]  # (2, regions, 1) px
+        phase = 2 * np.pi / self.img_size * at * np.array(self.waves)
         size = np.log(np.maximum(stats[:, cv2.CC_STAT_AREA, None], 1)) / 4 - 1
-        table = np.concatenate(
-            [np.ones_like(size), size, *np.sin(phase.transpose(1, 0, 2)), *np.cos(phase.transpose(1, 0, 2))], 1
-        )
+        table = np.concatenate([np.ones_like(size), size, *np.sin(phase), *np.cos(phase)], 1)
         table[0] = 0
         return table.astype(np.float32)[np.where(numbers > 0, numbers, wide)].transpose(2, 0, 1)
 
