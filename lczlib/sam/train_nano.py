@@ -234,7 +234,8 @@ def losses(
         prompts = zip(*[sample_prompts(window, plan, rng) for window in ids.numpy()])
         points, boxes, wanted = (torch.from_numpy(np.stack(part)) for part in prompts)
         logits, predicted = trainer.prompt(embedding, points, boxes, corner)
-    prompted, facts = prompt_loss(logits, predicted, ids, wanted, max(0.0, 1 - done / plan.balance_until))
+    balance = max(0.0, 1 - done / plan.balance_until) if plan.balance_until else 0.0
+    prompted, facts = prompt_loss(logits, predicted, ids, wanted, balance)
     return grouping + prompted, {"boundaries": float(grouping.detach()), **facts}
 
 
@@ -308,8 +309,8 @@ def _share(trainer: nn.Module) -> None:
 
 
 def plan_of(options: argparse.Namespace) -> Plan:
-    """The plan of a training; one that starts from trained weights knows its boundaries already."""
-    return Plan(boundaries_first=0.0) if options.start else Plan()
+    """The plan of a training; one that starts from trained weights knows its boundaries and where to look already."""
+    return Plan(rate=8e-4, boundaries_first=0, wide_last=1, balance_until=0) if options.start else Plan()
 
 
 def _work(rank: int, world: int, options: argparse.Namespace) -> None:

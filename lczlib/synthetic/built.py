@@ -117,7 +117,7 @@ class Quarter:
         """Height, material and form of one roof, or of a whole terrace."""
         rng, look = self.rng, self.look
         height = max(look["height"] * np.exp(rng.normal(0, look["height_spread"])), 2.2)
-        v, b = np.clip(look["roof_v"] + rng.normal(0, 0.25), 0, 1), np.exp(rng.normal(0, 0.16))
+        v, b = min(max(look["roof_v"] + rng.normal(0, 0.25), 0), 1), np.exp(rng.normal(0, 0.16))
         ridged = rng.random() < look["ridged"]
         names = (look["roof"], look["pitched"]) if ridged else (look["flat_roof"], look["flat"])
         material = names[0] if rng.random() < 0.65 else pick(rng, names[1])

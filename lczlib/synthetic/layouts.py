@@ -6,6 +6,8 @@ cover, the ranges of the zone and a generator, and return the rectangles of the 
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -15,8 +17,14 @@ from .canvas import Warp
 
 def pick(rng: np.random.Generator, shares) -> str:
     """One name of (name, share) pairs."""
-    weights = np.array([share for _, share in shares], float)
-    return shares[rng.choice(len(shares), p=weights / weights.sum())][0]
+    return shares[bisect_right(_limits(tuple(share for _, share in shares)), rng.random())][0]
+
+
+@lru_cache(maxsize=1024)
+def _limits(shares: tuple[float, ...]) -> list[float]:
+    """Cumulated shares, the last one 1."""
+    limits = np.cumsum(np.array(shares, float) / sum(shares))
+    return (limits / limits[-1]).tolist()
 
 
 def cut(rect, block, width, jitter, rng, level=0) -> tuple[list, list]:

@@ -54,13 +54,15 @@ def sky_view(height: np.ndarray, floor: np.ndarray | float = 0.0, directions: in
     floor = np.broadcast_to(np.float32(floor), height.shape)[::2, ::2]
     reach, distances = 80, (1, 2, 3, 4.5, 6.5, 9, 12, 16, 22, 30, 42, 58, 80)
     wide = np.pad(height, reach, mode="edge")
+    planes = [[np.ascontiguousarray(wide[y::2, x::2]) for x in (0, 1)] for y in (0, 1)]
     h, w = height.shape
     total, slope, one = (np.zeros((h // 2, w // 2), np.float32) for _ in range(3))
     for angle in (np.arange(directions) + 0.3) * 2 * np.pi / directions:
         slope[:] = 0
         for distance in distances:
             dx, dy = round(distance * np.cos(angle)), round(distance * np.sin(angle))
-            there = wide[reach + dy : reach + dy + h : 2, reach + dx : reach + dx + w : 2]
+            (y, row), (x, column) = divmod(reach + dy, 2), divmod(reach + dx, 2)
+            there = planes[row][column][y : y + h // 2, x : x + w // 2]
             np.subtract(there, floor, out=one)
             one *= 1 / np.hypot(dx, dy)
             np.maximum(slope, one, out=slope)
@@ -79,7 +81,7 @@ def surface(layers: dict, look: dict, rng: np.random.Generator) -> np.ndarray:
     bright = TEXTURE[:, 0][material] * fine + TEXTURE[:, 1][material] * medium + TEXTURE[:, 2][material] * coarse
     bright = (1 + bright) * layers["b"] * (1 + layers["stripes"])
     v = layers["v"] + VARIETY[material] * (coarse + wide) + 0.3 * layers["stripes"]
-    index = material.astype(np.int32) * LEVELS + np.clip(v * (LEVELS - 1) + 0.5, 0, LEVELS - 1).astype(np.int32)
+    index = material.astype(np.intp) * LEVELS + np.clip(v * (LEVELS - 1) + 0.5, 0, LEVELS - 1).astype(np.intp)
     direct = bright * layers["lit"] * _lambert(layers, look, _relief(size, look, rng))
     open_sky = bright * layers["open"]
     sky, rho = SKY * (1 + 1.5 * look["haze"]), np.empty((10, *size), np.float32)

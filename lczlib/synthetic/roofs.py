@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 
@@ -10,8 +12,9 @@ from .canvas import Canvas
 
 def _plane(a: np.ndarray, b: np.ndarray, ridge: np.ndarray, eave: float, rise: float) -> tuple[float, float, float]:
     """h0, gx, gy of the roof plane over edge a-b that rises from `eave` to `eave + rise` at the point `ridge`."""
-    along = (b - a) / (np.hypot(*(b - a)) + 1e-9)
-    inward = np.array([-along[1], along[0]])
+    x, y = (b - a).tolist()
+    length = math.hypot(x, y) + 1e-9
+    inward = np.array([-y / length, x / length])
     distance = inward @ (ridge - a)
     inward, distance = (inward, distance) if distance > 0 else (-inward, -distance)
     gx, gy = inward * rise / max(distance, 0.5)
@@ -42,16 +45,18 @@ def flat(
     """A flat roof with a parapet and, where it is large, equipment; `ribs` is the amplitude of sheet-metal ribs."""
     material, v, b = look
     instance = canvas.new_instance() if instance is None else instance
-    side, depth = quad[1] - quad[0], quad[3] - quad[0]
-    angle, area = np.arctan2(side[1], side[0]), abs(side[0] * depth[1] - side[1] * depth[0])
+    (x0, y0), (x1, y1), (x2, y2), (x3, y3) = quad.tolist()
+    side, depth = (x1 - x0, y1 - y0), (x3 - x0, y3 - y0)
+    angle, area = math.atan2(side[1], side[0]), abs(side[0] * depth[1] - side[1] * depth[0])
     rim = canvas.add(material, v, b * rng.uniform(0.75, 1.3), "building", height + 0.7, instance=instance)
     canvas.draw(quad, rim)
-    inner = quad + (quad.mean(0) - quad) * min(1.6 / (0.5 * np.sqrt(area) + 1e-6), 0.5)
+    middle = np.array([x0 + x1 + x2 + x3, y0 + y1 + y2 + y3]) / 4
+    inner = quad + (middle - quad) * min(1.6 / (0.5 * math.sqrt(area) + 1e-6), 0.5)
     period = rng.uniform(4, 9)
     roof = canvas.add(material, v, b, "building", height, 0, 0, instance, angle, period, ribs)
     canvas.draw(inner, roof)
     if area > 130:
-        _equipment(canvas, quad[0], side, depth, height, instance, rng, min(int(area / 130), 9))
+        _equipment(canvas, quad[0], np.array(side), np.array(depth), height, instance, rng, min(int(area / 130), 9))
 
 
 def _equipment(canvas, origin, side, depth, height, instance, rng, count) -> None:

@@ -135,26 +135,35 @@ def _plant(canvas: Canvas, layers: dict, rng: np.random.Generator) -> None:
     top, owner = np.zeros((h, w), np.float32), np.full((h, w), -1, np.int32)
     ragged = rng.uniform(0.72, 1.12, (h, w)).astype(np.float32)
     ragged = (cv2.GaussianBlur(ragged, (0, 0), 1.0) * 1.6 - 0.55) ** -2
-    for index, (tx, ty, radius, tall, _, conifer) in enumerate(trees):
-        reach = int(radius) + 2
-        x0, x1, y0, y1 = (
-            max(int(tx) - reach, 0),
-            min(int(tx) + reach + 1, w),
-            max(int(ty) - reach, 0),
-            min(int(ty) + reach + 1, h),
-        )
-        dx, dy = np.arange(x0, x1) + 0.5 - tx, np.arange(y0, y1) + 0.5 - ty
-        r2 = (dx**2 + dy[:, None] ** 2) * ragged[y0:y1, x0:x1] * (1 / radius**2)
-        dome = (1.05 - 0.8 * np.sqrt(r2)) * tall if conifer else (1 - 0.5 * r2) * tall
-        better = (r2 < 1) & (dome > top[y0:y1, x0:x1])
-        top[y0:y1, x0:x1][better] = dome[better]
-        owner[y0:y1, x0:x1][better] = index
+    reach = trees[:, 2].astype(int) + 2
+    for one in np.unique(reach):  # crowns of about one size at a time
+        where, dome, index = _domes(trees, np.flatnonzero(reach == one), one, ragged)
+        before = top.ravel()[where]
+        higher = dome > before
+        where, dome, index = where[higher], dome[higher], index[higher]
+        np.maximum.at(top.ravel(), where, dome)
+        first = dome == top.ravel()[where]
+        owner.ravel()[where[first]] = index[first]
     crown = (
         (owner >= 0)
         & (top > layers["height"] - 1.0)
         & ~((layers["cover"] == C["building"]) & (top < layers["height"] + 2))
     )
     _cover_with_crowns(crown, top, owner, trees, canvas, layers, rng)
+
+
+def _domes(trees: np.ndarray, chosen: np.ndarray, reach: int, ragged: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Square metres under the crowns of `trees[chosen]`: flat index into (H, W), crown height there, index of the tree."""
+    h, w = ragged.shape
+    tx, ty, radius, tall, _, conifer = trees[chosen].T[:, :, None, None]
+    steps = np.arange(-reach, reach + 1)
+    x, y = tx.astype(int) + steps, ty.astype(int) + steps[:, None]
+    r2 = (x + 0.5 - tx) ** 2 + (y + 0.5 - ty) ** 2
+    where = y.clip(0, h - 1) * w + x.clip(0, w - 1)
+    r2 *= ragged.ravel()[where] / radius**2
+    under = (r2 < 1) & (x >= 0) & (x < w) & (y >= 0) & (y < h)
+    dome = (np.where(conifer > 0, 1.05 - 0.8 * np.sqrt(r2), 1 - 0.5 * r2) * tall).astype(np.float32)
+    return where[under], dome[under], np.broadcast_to(chosen[:, None, None], under.shape)[under]
 
 
 def _cover_with_crowns(crown, top, owner, trees, canvas, layers, rng) -> None:
