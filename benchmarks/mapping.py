@@ -67,8 +67,8 @@ def child(scene: Path, run: Path, workers: int) -> None:
     from lczlib.mapping_streams import RunStream
 
     out, stream = scene.with_name(f"map-{os.getpid()}.tif"), RunStream(run)
+    map_scene(out, scene.with_name("warm.tif"), predict_s2=stream)  # imports
     if not workers:
-        map_scene(out, scene.with_name("warm.tif"), predict_s2=stream)
         start, cpu = time.perf_counter(), time.process_time()
         map_scene(out, scene, predict_s2=stream)
         seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
@@ -76,7 +76,8 @@ def child(scene: Path, run: Path, workers: int) -> None:
     else:
         from distributed import Client, LocalCluster
 
-        with LocalCluster(workers, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None) as c:
+        local = {"processes": True, "host": "127.0.0.1", "dashboard_address": None}
+        with LocalCluster(n_workers=workers, threads_per_worker=1, **local) as c:
             address = c.scheduler_address
             with Client(address) as client:  # libraries and network loaded, as in a cluster at work
                 client.run(stream, np.zeros((1, 32, 32, 10), np.float32))

@@ -6,6 +6,7 @@ import copy
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 KERAS_EPS, KERAS_MOMENTUM = 1e-3, 0.99
@@ -27,11 +28,31 @@ class ConvNorm(nn.Sequential):
         conv, *norm = self
         if conv.kernel_size[0] == 1 and stride > 1 and not torch.is_autocast_enabled(x.device.type):
             # the same numbers; in fp32 oneDNN is slow on the way back through strided 1x1x1 convolutions
-            x, stride = x[:, :, ::stride, ::stride, ::stride].contiguous(memory_format=torch.channels_last_3d), 1
+            x, stride = EveryOther.apply(x, stride), 1
         y = nn.functional.conv3d(x, conv.weight, conv.bias, stride, conv.padding)
         # a patch of one channel is in both layouts at once, and the stem may answer in the slower one
         y = y.contiguous(memory_format=torch.channels_last_3d)
         return norm[0](y) if norm else y
+
+
+class EveryOther(torch.autograd.Function):
+    """Every `stride`-th position on three axes: `x[:, :, ::stride, ::stride, ::stride]`, in x's memory layout.
+
+    Autograd's own slice brings its gradient back in the other layout, and all that follows it is several times slower.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, stride: int) -> Tensor:
+        ctx.shape, ctx.stride = x.shape, stride
+        return x[:, :, ::stride, ::stride, ::stride].contiguous(memory_format=torch.channels_last_3d)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        whole = torch.empty(ctx.shape, dtype=gradient.dtype, device=gradient.device, memory_format=torch.channels_last_3d)
+        whole.zero_()
+        whole[:, :, :: ctx.stride, :: ctx.stride, :: ctx.stride] = gradient
+        return whole, None
 
 
 class Bottleneck(nn.Module):
@@ -106,7 +127,7 @@ class ResNet3D11(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         """(B, 1, H, W, bands) -> (B, 16 width, H/4, W/4, bands/4) activations before the mean."""
         thin = self.thin_training or not self.training
-        x = torch.relu(self.stem(x.contiguous(memory_format=torch.channels_last_3d)))
+        x = self.stem(x.contiguous(memory_format=torch.channels_last_3d)).relu()
         left = self.STRIDES[0]
         for block, following in zip(self.blocks, (*self.STRIDES[1:], 1), strict=True):
             every = following if thin else 1
