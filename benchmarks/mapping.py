@@ -111,6 +111,7 @@ def main() -> None:
         return child(Path(args.child[0]), Path(args.child[1]), int(args.child[2]))
     with tempfile.TemporaryDirectory() as folder:
         result = run_all(Path(folder), args.width, args.rounds)
+    result = {"data": "synthetic", "numbers": result}
     print(json.dumps(result, indent=2))
     if args.json:
         args.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -241,6 +242,19 @@ def construction(options: argparse.Namespace) -> dict:
     return compare(variants, options.rounds, "whole images")
 
 
+def times_faster(found: dict) -> dict[str, float]:
+    """What each part came to, as one number: ours against the reference, at equal mathematics."""
+    best = "bf16" if bf16_pays() else "fp32"
+    ours = {"reading": ("reading", "packed"), "node_features": ("node_features", "windows")}
+    ours |= {f"graph_{part}": ("ge", part, "closed form") for part in ("epoch", "inference")}
+    ours |= {f"s2_{part}": ("s2", part, best) for part in ("training", "inference")}
+    return {
+        name: 1 / reduce(lambda part, step: part[step], where, found)["ratio"]
+        for name, where in ours.items()
+        if where[0] in found
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
@@ -264,6 +278,7 @@ def main() -> None:
     parts = {"reading": reading, "node_features": construction, "ge": lambda o: ge(o, keras), "graph_growth": growth}
     for name, part in (parts | {"s2": lambda o: s2(o, keras)}).items():
         found[name] = part(options)
+        found["numbers"] = {"times_faster": times_faster(found)}
         print(name, json.dumps(found[name]), flush=True)
         write_json(options.out, found)  # after each part: a run that is cut short leaves what it has
     if keras:

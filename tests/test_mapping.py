@@ -146,7 +146,9 @@ def test_two_dask_workers_make_the_same_map(tmp_path):
 
     s2 = write_s2(tmp_path / "s2.tif", coded_scene(layout(40, 40)))
     alone = map_scene(tmp_path / "alone.tif", s2, predict_s2=Coded())
-    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None) as cluster:
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None
+    ) as cluster:
         shared = map_scene(tmp_path / "dask.tif", s2, predict_s2=Coded(), dask=cluster.scheduler_address)
     assert shared.computed == 9
     for band in (1, 2, 3):

@@ -49,7 +49,9 @@ class EveryOther(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
-        whole = torch.empty(ctx.shape, dtype=gradient.dtype, device=gradient.device, memory_format=torch.channels_last_3d)
+        whole = torch.empty(
+            ctx.shape, dtype=gradient.dtype, device=gradient.device, memory_format=torch.channels_last_3d
+        )
         whole.zero_()
         whole[:, :, :: ctx.stride, :: ctx.stride, :: ctx.stride] = gradient
         return whole, None

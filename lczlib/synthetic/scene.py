@@ -153,7 +153,7 @@ def _plant(canvas: Canvas, layers: dict, rng: np.random.Generator) -> None:
 
 
 def _domes(trees: np.ndarray, chosen: np.ndarray, reach: int, ragged: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Square metres under the crowns of `trees[chosen]`: flat index into (H, W), crown height there, index of the tree."""
+    """Square metres under the crowns of `trees[chosen]`: flat index into (H, W), crown height, tree."""
     h, w = ragged.shape
     tx, ty, radius, tall, _, conifer = trees[chosen].T[:, :, None, None]
     steps = np.arange(-reach, reach + 1)
