@@ -50,7 +50,7 @@ def compare(sam: torch.nn.Module, images: Iterable[np.ndarray], settings: MaskSe
         best = iou.max(1)
         worst, masks = min(worst, float(best.min())), masks + len(ours)
         unmatched += int((best < 0.99).sum() + (iou.max(0) < 0.99).sum())
-        moved += int((iou.argmax(1) != np.arange(len(ours))).sum())
+        moved += int((np.diagonal(iou) < 0.99).sum())
         other_count += len(ours) != len(theirs)
     return {"masks": masks, "worst_iou": worst, "below_0.99": unmatched, "moved_in_order": moved, "count": other_count}
 
