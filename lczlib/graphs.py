@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 FEATURES = ("red", "green", "blue", "x", "y")  # the paper's five
 EXTRA_FEATURES = ("area", "elongation", "texture")  # an addition of ours, never a default
-CENTRE = slice(3, 5)  # columns of the box centre
+COLOUR, CENTRE = slice(0, 3), slice(3, 5)  # columns of the mean colour and of the box centre
 MOST_NODES = 50
 EDGES = ("complete", "nearest", "distance")
 
-__all__ = ["CENTRE", "EXTRA_FEATURES", "FEATURES", "GraphSet", "adjacency", "build_graphs", "extra_features",
+__all__ = ["CENTRE", "COLOUR", "EXTRA_FEATURES", "FEATURES", "GraphSet", "adjacency", "build_graphs", "extra_features",
            "node_features", "read_published_graphs", "to_batch"]  # fmt: skip
 
 

@@ -14,7 +14,8 @@ MEANING = {  # what a departure means, for the tables of the notebooks
     "learning_rate": "first learning rate",
     "halve_every": "epochs between two halvings of the learning rate (0: constant)",
     "patience": "epochs without a lower validation loss before stopping",
-    "augment": "flips and rotations of the patches",
+    "augment": "flips and rotations of the patches, or flips and quarter turns of the nodes' places",
+    "light": "spread (of the logarithm) of a random factor on the colours of a graph's nodes",
     "loss": "loss of a batch: mean or sum over its pairs",
     "width": "filters of the first block, or units of a graph layer",
     "batch_norm_momentum": "share of the old batch statistics kept at each step",
@@ -49,11 +50,14 @@ class Recipe:
     thin_training: bool = False
     precision: str = "fp32"
     compile: bool = False
+    light: float = 0.0
 
     def __post_init__(self) -> None:
         for name, allowed in (("stream", ("s2", "ge")), ("precision", ("fp32", "bf16")), ("loss", ("mean", "sum"))):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}: {getattr(self, name)!r} is not one of {', '.join(allowed)}")
+        if self.light and self.stream != "ge":
+            raise ValueError(f"light: {self.light} is for graphs; leave it 0 in stream {self.stream}")
         for name in ("epochs", "batch_size", "learning_rate", "width"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name}: {getattr(self, name)} must be above 0")
@@ -103,5 +107,5 @@ _PUBLISHED = {
 _DEMO: dict[str, dict[str, object]] = {
     "s2": {"epochs": 10, "batch_size": 32, "halve_every": 3, "width": 16, "batch_norm_momentum": 0.9,
            "thin_training": True},
-    "ge": {"epochs": 60, "batch_size": 32},
+    "ge": {"epochs": 200, "batch_size": 32, "halve_every": 40, "patience": 200, "augment": True, "light": 0.1},
 }  # fmt: skip

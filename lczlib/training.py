@@ -32,13 +32,14 @@ from tqdm.auto import tqdm
 from lczlib.compute import pick_device, prepare_cpu, seed_everything
 from lczlib.data import Pairs, open_pairs
 from lczlib.data.splits import Split, make_split
-from lczlib.graphs import GraphSet, build_graphs
+from lczlib.graphs import CENTRE, COLOUR, GraphSet, build_graphs
 from lczlib.inference import Inputs, Source, load_model, make_model, predict
 from lczlib.predictions import Predictions
 from lczlib.recipe import Recipe
 from lczlib.runs import Run, atomic_path
 
-__all__ = ["Recipe", "Result", "augment_patches", "load_model", "make_model", "predict", "train_many", "train_stream"]
+__all__ = ["Recipe", "Result", "augment_graphs", "augment_patches", "brighten", "load_model", "make_model", "predict",
+           "train_many", "train_stream"]  # fmt: skip
 
 HISTORY = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "lr")
 
@@ -147,6 +148,30 @@ def augment_patches(x: Tensor, flips: Tensor, angles: Tensor) -> Tensor:
     theta[:, 1, 0], theta[:, 1, 1] = sin * sign[:, 0], cos * sign[:, 1]
     grid = functional.affine_grid(theta, list(x.shape), align_corners=False)
     return functional.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
+
+
+def augment_graphs(x: Tensor, nodes: Tensor, flips: Tensor, turns: Tensor) -> tuple[Tensor, Tensor]:
+    """Graphs of the same place seen from another side: centres mirrored and x exchanged with y.
+
+    Args:
+        x: (B, M, F) node features. nodes: (B,). flips: (B, 2) bool, left-right and top-bottom. turns: (B,) bool.
+
+    Returns:
+        The same shapes; rows beyond `nodes` stay zero. Source: ours, the paper does not augment graphs.
+    """
+    real = torch.arange(x.shape[1], device=x.device) < nodes[:, None]
+    centres = torch.where(flips[:, None], 1 - x[..., CENTRE], x[..., CENTRE])
+    centres = torch.where(turns[:, None, None], centres.flip(-1), centres)
+    x = x.clone()
+    x[..., CENTRE] = torch.where(real[..., None], centres, 0)
+    return x, nodes
+
+
+def brighten(x: Tensor, nodes: Tensor, change: Tensor) -> tuple[Tensor, Tensor]:
+    """Graphs under another light: the colours (first three features) of each times exp(change (B,)), at most 1."""
+    x = x.clone()
+    x[..., COLOUR] = (x[..., COLOUR] * change.exp()[:, None, None]).clamp(0, 1)
+    return x, nodes
 
 
 class Nadam:
@@ -263,6 +288,7 @@ class _Training:
         order = rows[torch.randperm(len(rows), generator=rng).numpy()] if train else rows
         flips = torch.rand(len(rows), 2, generator=rng) < 0.5
         angles = (torch.rand(len(rows), generator=rng) - 0.5) * torch.pi  # -90 to 90 degrees
+        light = torch.randn(len(rows), generator=rng)
         torch.manual_seed(self.seed * 100_003 + (epoch or 0) + 7919 * self.rank)  # dropout
         self.network.train(train)
         size, totals = self.recipe.batch_size, torch.zeros(2, dtype=torch.float64, device=self.device)
@@ -273,11 +299,18 @@ class _Training:
             own = own if len(own) else batch[self.rank % len(batch)][None]
             args = self.source(order[own])
             if train and self.recipe.augment:
-                args = (augment_patches(args[0], flips[own].to(self.device), angles[own].to(self.device)), *args[1:])
+                args = self._augmented(args, flips[own].to(self.device), angles[own].to(self.device))
+            if train and self.recipe.light:
+                args = brighten(*args, self.recipe.light * light[own].to(self.device))
             totals += self._step(args, self.labels[order[own]], weight, train)
         if self.world > 1:
             dist.all_reduce(totals)
         return tuple((totals / max(len(rows), 1)).tolist()) if len(rows) else (float("nan"), float("nan"))
+
+    def _augmented(self, args: tuple[Tensor, ...], flips: Tensor, angles: Tensor) -> tuple[Tensor, ...]:
+        if len(args) == 1:
+            return (augment_patches(*args, flips, angles),)
+        return augment_graphs(*args, flips, angles > 0)
 
     def _step(self, args: tuple[Tensor, ...], labels: Tensor, batch: int, train: bool) -> Tensor:
         """One batch of `batch` pairs, this process's part of it: (sum of losses, number correct)."""

@@ -145,6 +145,26 @@ def test_reachable_counts_points_on_instances():
     assert evaluation.reachable([ids], MaskSettings(points_per_side=24))["found"] == 1
 
 
+def test_regions_by_hand():
+    inside = np.ones((8, 12), bool)
+    inside[:, 6] = False  # a boundary from top to bottom
+    numbers, areas, centres = models.regions(inside)
+    assert set(numbers[:, :6].ravel()) == {1}
+    assert set(numbers[:, 7:].ravel()) == {2}
+    assert (numbers > 0).all()  # the boundary belongs to a neighbour
+    assert areas[1:].tolist() == [48, 40]
+    assert centres[1:].tolist() == [[2.5, 3.5], [9, 3.5]]
+
+
+def test_grouped_gives_the_regions_of_every_level_once():
+    sam = models.load_sam("nano")
+    image = np.random.default_rng(0).integers(0, 256, (320, 320, 3), dtype=np.uint8)
+    (masks, _), *rest = list(evaluation.grouped(sam, [image, image]))
+    assert masks.shape[1:] == (320, 320)
+    assert masks.sum(0).max() <= len(sam.image_encoder.levels)
+    assert np.array_equal(masks, rest[0][0])
+
+
 def test_calibration_changes_scores_not_masks():
     torch.manual_seed(0)
     sam = models.build_sam("nano").requires_grad_(False)

@@ -170,6 +170,26 @@ def test_predict_is_the_network_itself():
     np.testing.assert_allclose(training.predict(gcn, graphs).sum(1), 1)
 
 
+def test_graphs_are_mirrored_turned_and_brightened():
+    x = torch.tensor([[[0.2, 0.4, 0.6, 0.1, 0.3], [0.9, 0.5, 0.1, 0.5, 0.5], [0, 0, 0, 0, 0]]])
+    nodes, yes, no = torch.tensor([2]), torch.tensor([True]), torch.tensor([False])
+    same, _ = training.augment_graphs(x, nodes, torch.tensor([[False, False]]), no)
+    assert torch.equal(same, x)
+    mirrored, _ = training.augment_graphs(x, nodes, torch.tensor([[True, False]]), no)
+    assert torch.allclose(mirrored[0, :, 3:], torch.tensor([[0.9, 0.3], [0.5, 0.5], [0, 0]]))
+    turned, _ = training.augment_graphs(x, nodes, torch.tensor([[False, True]]), yes)
+    assert torch.allclose(turned[0, :, 3:], torch.tensor([[0.7, 0.1], [0.5, 0.5], [0, 0]]))
+    assert torch.equal(turned[..., :3], x[..., :3])
+    bright, _ = training.brighten(x, nodes, torch.log(torch.tensor([2.0])))
+    assert torch.allclose(bright[0, 0], torch.tensor([0.4, 0.8, 1.0, 0.1, 0.3]))
+    assert torch.equal(bright[0, 2], x[0, 2])
+
+
+def test_light_is_for_graphs_only():
+    with pytest.raises(ValueError, match="light"):
+        training.Recipe.published("s2", light=0.1)
+
+
 def test_augmentation_turns_and_flips_about_the_centre():
     x = torch.rand(4, 3, 32, 32)
     none, right = torch.zeros(4), torch.full((4,), torch.pi / 2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -33,7 +33,7 @@ def overlaps(masks: np.ndarray, instances: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def score(
-    found: Sequence[Masks], instances: Sequence[np.ndarray], least: int = 100, level: float = 0.5, most: int = 50
+    found: Iterable[Masks], instances: Sequence[np.ndarray], least: int = 100, level: float = 0.5, most: int = 50
 ) -> dict[str, object]:
     """How well the masks of scenes meet their true instances.
 
@@ -87,6 +87,18 @@ def reachable(instances: Sequence[np.ndarray], settings: MaskSettings = PAPER, l
         found.append(_whole_if_none(ids[None] == np.array(kept, ids.dtype)[:, None, None], settings))
     limits = score(found, instances, least)
     return {name: limits[name] for name in ("found", "found_largest")}
+
+
+def grouped(sam: Sam, images: Iterable[np.ndarray]) -> Iterator[Masks]:
+    """Every region that nano's encoder finds in each image, at all its levels: what its decoder has to choose from."""
+    from .models import regions
+
+    for image in images:
+        x = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
+        with torch.inference_mode():
+            boundary = sam.image_encoder.features((x - sam.pixel_mean) / sam.pixel_std)[1][0].sigmoid().numpy()
+        maps = [regions(boundary < level)[0].repeat(2, 0).repeat(2, 1) for level in sam.image_encoder.levels]
+        yield np.concatenate([one == np.arange(1, one.max() + 1)[:, None, None] for one in maps]), np.zeros((0, 4))
 
 
 def predicted_iou(sam: Sam, scenes: Sequence[np.ndarray]) -> np.ndarray:

@@ -190,23 +190,30 @@ class NanoEncoder(nn.Module):
     def _code(self, inside: np.ndarray, start: np.ndarray) -> np.ndarray:
         """Places inside regions (h, w) bool -> the code of each place's region (22, h, w) float32.
 
-        0 where none is near: boundary places belong to a region at most two places away. Sizes are logarithms of
-        areas, about -1 to 1.
+        0 where none is near. Sizes are logarithms of areas, about -1 to 1.
         """
-        import cv2
-
-        _, numbers, stats, centres = cv2.connectedComponentsWithStats(inside.astype(np.uint8), connectivity=4)
-        wide = cv2.dilate(numbers.astype(np.float32), np.ones((5, 5), np.uint8)).astype(np.int32)
+        numbers, sizes, centres = regions(inside)
         at = (2 * centres + 0.5 + start).T[:, :, None]  # (2, regions, 1) px
         phase = 2 * np.pi / self.img_size * at * np.array(self.waves)
-        size = np.log(np.maximum(stats[:, cv2.CC_STAT_AREA, None], 1)) / 4 - 1
+        size = np.log(np.maximum(sizes[:, None], 1)) / 4 - 1
         table = np.concatenate([np.ones_like(size), size, *np.sin(phase), *np.cos(phase)], 1)
         table[0] = 0
-        return table.astype(np.float32)[np.where(numbers > 0, numbers, wide)].transpose(2, 0, 1)
+        return table.astype(np.float32)[numbers].transpose(2, 0, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: normalised RGB (B, 3, H, W); see `features`."""
         return self.features(x)[0]
+
+
+def regions(inside: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Connected places inside boundaries (h, w) bool: number of each place's region (h, w), 0 where none is near,
+    areas (n,) and centres (n, 2) x, y of the regions. Boundary places belong to a region at most two places away.
+    """
+    import cv2
+
+    _, numbers, stats, centres = cv2.connectedComponentsWithStats(inside.astype(np.uint8), connectivity=4)
+    wide = cv2.dilate(numbers.astype(np.float32), np.ones((5, 5), np.uint8)).astype(np.int32)
+    return np.where(numbers > 0, numbers, wide), stats[:, cv2.CC_STAT_AREA], centres
 
 
 class _Residual(nn.Module):

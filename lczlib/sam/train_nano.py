@@ -382,16 +382,18 @@ def finish(
     """Calibrate on new seeds of the training cities, evaluate on cities 6 and 7, write weights and JSON."""
     from lczlib.runs import write_json
 
-    from .evaluation import calibrate, reachable, score
+    from .evaluation import calibrate, grouped, reachable, score
     from .masks import generate_masks
 
     tuning = scenes_of(work / "tuning", 34, range(6), seed=500_000)
     sam, chosen = calibrate(trainer.sam, *tuning)
     export(sam, out)
     rgb, ids = scenes_of(work / "test", test, (6, 7), seed=900_000)
-    result = score(generate_masks(load_sam("nano", out), rgb), ids)
+    sam = load_sam("nano", out)
+    result, all_regions = score(generate_masks(sam, rgb), ids), score(grouped(sam, rgb), ids)
+    limits = {"reachable": reachable(ids), "regions": {n: all_regions[n] for n in ("found", "found_largest")}}
     report = {
-        "test": {"scenes": len(rgb), "cities": [6, 7], **result, "reachable": reachable(ids)},
+        "test": {"scenes": len(rgb), "cities": [6, 7], **result, **limits},
         "calibration": chosen,
     }
     report |= {"training": {**facts, **vars(plan), "parameters": sum(p.numel() for p in sam.parameters())}}
