@@ -96,7 +96,7 @@ def train_stream(
     run = Run(Path(work_dir) / "runs", f"{stream}-{model_name}", params | {"data": _digest(inputs, index, rows)})
     if not run.done:
         labels = torch.from_numpy(index["label"].to_numpy(np.int64) - 1)
-        with _processes(device) as (rank, world, where):
+        with _processes(device) as (rank, world, where), _threads_worth(isinstance(inputs, GraphSet)):
             _Training(run, Source(inputs, where), labels.to(where), rows, recipe, seed, rank, world).finish(
                 split, index
             )
@@ -109,6 +109,17 @@ def train_many(jobs: Iterable[dict[str, object]], workers: int = 1) -> list[Resu
     jobs = list(jobs)
     with parallel_config("loky", inner_max_num_threads=1):
         return Parallel(workers if len(jobs) > 1 else 1)(delayed(train_stream)(**job) for job in jobs)
+
+
+@contextmanager
+def _threads_worth(graphs: bool) -> Iterator[None]:
+    """One thread for graphs: their layers are so small that a second thread costs more than it brings."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if graphs else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _aligned(inputs: Inputs, index: pd.DataFrame) -> Inputs:
