@@ -79,7 +79,8 @@ def main() -> None:
         | {"best_alpha": t["alpha"], "drop": drops[s]["drop"], "drop_same_model": drops[s]["drop_same_model"]}
         for s, t in tests.items()
     }
-    numbers["all"] = together(list(tests.values()))
+    means = {f"mean_{d}": float(np.mean([row[d][0] for row in numbers.values()])) for d in ("drop", "drop_same_model")}
+    numbers["all"] = together(list(tests.values())) | means
     target = Path(__file__).with_suffix(".json")
     runs.write_json(target, {"data": "synthetic", "profile": options.profile, "numbers": numbers})
     for name, row in numbers.items():

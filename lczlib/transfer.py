@@ -128,10 +128,10 @@ def recovered(inside, outside, remedy, draws: int = 1000, seed: int = 0) -> metr
     i, o, r = (np.asarray(v, float) for v in (inside, outside, remedy))
     _, counts = metrics.resample(np.arange(len(i)), draws, seed)
     gain, lost = counts @ (r - o), counts @ (i - o)
-    share = np.divide(gain, lost, out=np.full(draws, np.nan), where=lost > 0)
+    share = np.divide(gain, lost, out=np.full(draws, np.nan), where=lost > 1e-9)
     low, high = np.nanquantile(share, [0.025, 0.975]) if np.isfinite(share).any() else (np.nan, np.nan)
     total = (i - o).sum()
-    return metrics.Interval(float((r - o).sum() / total) if total > 0 else float("nan"), float(low), float(high))
+    return metrics.Interval(float((r - o).sum() / total) if total > 1e-9 else float("nan"), float(low), float(high))
 
 
 # --- what differs ---------------------------------------------------------------------------------------------------
