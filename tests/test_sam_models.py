@@ -113,3 +113,4 @@ def test_model_card_says_what_the_evaluation_measured():
     for name in ("found", "found_largest"):
         assert f"| {test[name]:.3f} | {test['reachable'][name]:.3f} |" in card
     assert f"| {test['mask_iou']:.3f} | 1 |" in card
+    assert f"meet {test['regions']['found']:.3f} of the instances" in card
