@@ -15,6 +15,8 @@ from lczlib.predictions import Predictions, join
 from lczlib.recipe import Recipe
 from lczlib.training import Result, train_many
 
+LEAST_DROP = 1e-9  # a smaller drop is rounding, and nothing can be a share of it
+
 
 def leave_one_city_out(
     stream: str, model_name: str, inputs: Inputs, index: pd.DataFrame, recipe: Recipe, seed: int, work_dir, workers=1
@@ -128,10 +130,12 @@ def recovered(inside, outside, remedy, draws: int = 1000, seed: int = 0) -> metr
     i, o, r = (np.asarray(v, float) for v in (inside, outside, remedy))
     _, counts = metrics.resample(np.arange(len(i)), draws, seed)
     gain, lost = counts @ (r - o), counts @ (i - o)
-    share = np.divide(gain, lost, out=np.full(draws, np.nan), where=lost > 1e-9)
+    share = np.divide(gain, lost, out=np.full(draws, np.nan), where=lost > LEAST_DROP)
     low, high = np.nanquantile(share, [0.025, 0.975]) if np.isfinite(share).any() else (np.nan, np.nan)
     total = (i - o).sum()
-    return metrics.Interval(float((r - o).sum() / total) if total > 1e-9 else float("nan"), float(low), float(high))
+    return metrics.Interval(
+        float((r - o).sum() / total) if total > LEAST_DROP else float("nan"), float(low), float(high)
+    )
 
 
 # --- what differs ---------------------------------------------------------------------------------------------------

@@ -63,6 +63,16 @@ def test_simplex_is_complete():
     np.testing.assert_allclose(np.sort(f.simplex(2, 0.1)[:, 0]), np.linspace(0, 1, 11))
 
 
+def test_weights_are_the_middle_of_the_top():
+    labels = np.repeat(np.arange(1, 18), 20)
+    p = np.full((len(labels), 17), 0.01)
+    p[np.arange(len(labels)), labels - 1] = 0.84
+    assert f.best_alpha(p, p, labels) == pytest.approx(0.5)  # any alpha is as good as any other
+    other = np.roll(p, 1, axis=1)  # always wrong, as sure: right from just above one half on
+    assert f.best_alpha(p, other, labels) == pytest.approx((0.5 + 1) / 2, abs=0.03)
+    assert f.best_weights([p, p, p], labels) == pytest.approx([1 / 3] * 3)
+
+
 def test_best_alpha_follows_the_better_stream():
     (a, b), labels = streams(800, skill=(3.0, 0.3))
     assert f.best_alpha(a, b, labels) > 0.6

@@ -124,7 +124,7 @@ def read_truth(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def write_npz(path: Path, **arrays: np.ndarray) -> None:
-    """Write a lightly compressed npz atomically: a third of the time of `np.savez_compressed`, a tenth larger."""
+    """Write a lightly compressed npz atomically: half the time of `np.savez_compressed`, 7 % larger."""
     with (
         atomic_path(path) as temporary,
         zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,

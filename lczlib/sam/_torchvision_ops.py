@@ -15,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import library as operators
 
 _SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-_library: torch.library.Library | None = None
+_library: operators.Library | None = None
 
 
 def ensure() -> bool:
@@ -30,7 +31,7 @@ def ensure() -> bool:
     if _library is None and _compiled():
         return True
     if _library is None:
-        _library = torch.library.Library("torchvision", "DEF")
+        _library = operators.Library("torchvision", "DEF")
         for name in ("nms", "qnms"):
             _library.define(name + _SCHEMA)
             _library.impl(name, nms, "CPU")

@@ -96,7 +96,7 @@ def grouped(sam: Sam, images: Iterable[np.ndarray]) -> Iterator[Masks]:
     for image in images:
         x = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
         with torch.inference_mode():
-            boundary = sam.image_encoder.features((x - sam.pixel_mean) / sam.pixel_std)[1][0].sigmoid().numpy()
+            boundary = sam.image_encoder.features(sam.preprocess(x))[1][0].sigmoid().numpy()
         maps = [regions(boundary < level)[0].repeat(2, 0).repeat(2, 1) for level in sam.image_encoder.levels]
         yield np.concatenate([one == np.arange(1, one.max() + 1)[:, None, None] for one in maps]), np.zeros((0, 4))
 
