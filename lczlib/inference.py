@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from lczlib.graphs import GraphSet
 from lczlib.models import InstanceGCN, ResNet3D11
@@ -18,7 +20,7 @@ from lczlib.zones import K
 
 Inputs = np.ndarray | GraphSet
 
-__all__ = ["Inputs", "Source", "load_model", "make_model", "predict"]
+__all__ = ["Inputs", "Source", "load_model", "make_model", "predict", "reestimate_batch_norm", "take"]
 
 
 def make_model(name: str, recipe: Recipe, features: int) -> nn.Module:
@@ -57,6 +59,11 @@ def load_model(path: str | Path) -> nn.Module:
     return model.eval()
 
 
+def take(inputs: Inputs, rows: np.ndarray) -> Inputs:
+    """These rows of patches or graphs."""
+    return inputs.take(rows) if isinstance(inputs, GraphSet) else inputs[rows]
+
+
 class Source:
     """Rows of the inputs as the arguments of a network, on the device."""
 
@@ -90,3 +97,32 @@ def predict(
             rows = slice(start, start + batch_size)
             p[rows] = network(*source(rows)).double().softmax(1).cpu().numpy()
     return p
+
+
+def reestimate_batch_norm(model: nn.Module, inputs: Inputs, share: float = 1.0, batch_size: int = 64) -> nn.Module:
+    """A copy whose batch norms hold the statistics of `inputs`; no label is used, no weight changes.
+
+    On the training pairs this mends what a short training's running means lag behind (Wu and Johnson 2021, "precise
+    batch norm"); on another city's pairs it adapts the network to them (AdaBN, Li et al. 2017).
+
+    Args:
+        inputs: patches or graphs.
+        share: 1 takes their statistics alone, less mixes them with those the model had.
+        batch_size: the statistics are plain means over batches of about this size.
+    """
+    adapted = copy.deepcopy(model)
+    norms = [m for m in adapted.modules() if isinstance(m, _BatchNorm)]
+    old = [(m.running_mean.clone(), m.running_var.clone(), m.momentum) for m in norms]
+    for m in norms:
+        m.reset_running_stats()
+        m.momentum = None  # plain mean over batches
+    source, rows = Source(inputs, next(adapted.parameters()).device), np.random.default_rng(0).permutation(len(inputs))
+    adapted.train()
+    with torch.no_grad():
+        for part in np.array_split(rows, max(1, round(len(rows) / batch_size))):
+            adapted(*source(part))
+    for m, (mean, var, momentum) in zip(norms, old, strict=True):
+        m.running_mean.lerp_(mean, 1 - share)
+        m.running_var.lerp_(var, 1 - share)
+        m.momentum = momentum
+    return adapted.eval()

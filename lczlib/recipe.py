@@ -19,6 +19,7 @@ MEANING = {  # what a departure means, for the tables of the notebooks
     "loss": "loss of a batch: mean or sum over its pairs",
     "width": "filters of the first block, or units of a graph layer",
     "batch_norm_momentum": "share of the old batch statistics kept at each step",
+    "precise_batch_norm": "batch statistics computed again over the training pairs with the final weights",
     "thin_training": "positions that the next block never reads are left out in training too",
     "precision": "arithmetic of the training step",
     "compile": "torch.compile",
@@ -47,6 +48,7 @@ class Recipe:
     loss: str
     width: int
     batch_norm_momentum: float = 0.99
+    precise_batch_norm: bool = False
     thin_training: bool = False
     precision: str = "fp32"
     compile: bool = False
@@ -106,6 +108,6 @@ _PUBLISHED = {
 
 _DEMO: dict[str, dict[str, object]] = {
     "s2": {"epochs": 10, "batch_size": 32, "halve_every": 3, "width": 16, "batch_norm_momentum": 0.9,
-           "thin_training": True},
+           "precise_batch_norm": True, "thin_training": True},
     "ge": {"epochs": 200, "batch_size": 32, "halve_every": 40, "patience": 200, "augment": True, "light": 0.1},
 }  # fmt: skip

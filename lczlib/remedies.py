@@ -19,15 +19,17 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lczlib import metrics
+from lczlib.compute import in_processes
 from lczlib.data import Pairs
 from lczlib.data.layout import BANDS
 from lczlib.fusion import fuse
 from lczlib.graphs import GraphSet
-from lczlib.inference import Inputs, Source, predict
+from lczlib.inference import Inputs, Source, predict, reestimate_batch_norm, take
 from lczlib.training import augment_patches
 from lczlib.transfer import chosen_elsewhere, labelled_share, node_colors, recovered, skewed
 from lczlib.zones import K, to_index
 
+Cured = dict[str, dict[str, np.ndarray]]  # city -> remedy -> (n, 17), rows as in the index
 MICROMETRES = np.array([0.49, 0.56, 0.665, 0.705, 0.74, 0.783, 0.833, 0.865, 1.61, 2.19])  # of BANDS, for spectral tilt
 assert len(MICROMETRES) == len(BANDS)
 
@@ -69,31 +71,6 @@ def align_nodes(graphs: GraphSet, source: GraphSet, how: Callable = align_moment
 
 
 # --- remedies on the model --------------------------------------------------------------------------------------------
-
-
-def batch_norm_target(model: nn.Module, inputs: Inputs, share: float = 1.0, batch_size: int = 64) -> nn.Module:
-    """A copy whose batch norms hold the target's statistics (AdaBN, Li et al. 2017).
-
-    Args:
-        inputs: the target's patches or graphs, without labels.
-        share: 1 takes the target's statistics alone, less mixes them with the source's.
-    """
-    adapted = copy.deepcopy(model)
-    norms = [m for m in adapted.modules() if isinstance(m, _BatchNorm)]
-    old = [(m.running_mean.clone(), m.running_var.clone(), m.momentum) for m in norms]
-    for m in norms:
-        m.reset_running_stats()
-        m.momentum = None  # plain mean over batches
-    source, rows = Source(inputs, next(adapted.parameters()).device), np.random.default_rng(0).permutation(len(inputs))
-    adapted.train()
-    with torch.no_grad():
-        for part in np.array_split(rows, max(1, round(len(rows) / batch_size))):
-            adapted(*source(part))
-    for m, (mean, var, momentum) in zip(norms, old, strict=True):
-        m.running_mean.lerp_(mean, 1 - share)
-        m.running_var.lerp_(var, 1 - share)
-        m.momentum = momentum
-    return adapted.eval()
 
 
 def jitter(x: Tensor, rng: torch.Generator) -> Tensor:
@@ -170,8 +147,7 @@ def pseudo_labels(model: nn.Module, inputs: Inputs, rounds: int = 2, keep: float
     for _ in range(rounds):
         p = predict(model, inputs)
         rows, zones = surest(p, keep)
-        part = inputs.take(rows) if isinstance(inputs, GraphSet) else inputs[rows]
-        model = fine_tune(model, part, zones, **tuning)
+        model = fine_tune(model, take(inputs, rows), zones, **tuning)
     return model
 
 
@@ -200,20 +176,19 @@ def remedies_s2(model: nn.Module, target: np.ndarray, source: np.ndarray, tune: 
     Returns:
         {remedy: (N, 17)}; "nothing" first. CONTROLS do the same work without what the remedy claims to help by.
     """
-    adapted = batch_norm_target(model, target)
+    adapted = reestimate_batch_norm(model, target)
     moments = align_moments(target, source)
     jittered = fine_tune(model, source, labels, augment=jitter, freeze_norm=False, **tune)
     return {
         "nothing": predict(model, target),
-        "batch-norm of the old cities": predict(batch_norm_target(model, source), target),
         "batch-norm statistics": predict(adapted, target),
-        "batch-norm, half": predict(batch_norm_target(model, target, 0.5), target),
+        "batch-norm, half": predict(reestimate_batch_norm(model, target, 0.5), target),
         "mean and spread": predict(model, moments),
         "histogram": predict(model, align_histogram(target, source)),
         "CORAL": predict(model, align_coral(target, source)),
         "trained on, no augmentation": predict(fine_tune(model, source, labels, freeze_norm=False, **tune), target),
         "augmentation": predict(jittered, target),
-        "augmentation + batch-norm": predict(batch_norm_target(jittered, target), target),
+        "augmentation + batch-norm": predict(reestimate_batch_norm(jittered, target), target),
         "pseudo labels": predict(pseudo_labels(adapted, target, **tune), target),
     }
 
@@ -231,9 +206,41 @@ def remedies_ge(model: nn.Module, target: GraphSet, source: GraphSet, tune: dict
     }
 
 
+def remedies_everywhere(
+    models: dict[str, dict[str, nn.Module]],
+    pairs: Pairs,
+    graphs: GraphSet,
+    tune: dict[str, dict],
+    tune_pairs: int,
+    workers: int = 1,
+    seed: int = 0,
+) -> dict[str, Cured]:
+    """Every remedy in every city, each with the models that never saw it.
+
+    Args:
+        models: "s2" and "ge" -> {city held out: network}. graphs: of `pairs`, row by row.
+        tune: "s2" and "ge" -> settings of `fine_tune`. tune_pairs: pairs of the other cities that augmentation and its
+            control train on. workers: cities at a time.
+
+    Returns:
+        "s2" and "ge" -> city -> remedy -> (n, 17), rows as in the index.
+    """
+    rng, jobs = np.random.default_rng(seed), {"s2": [], "ge": []}
+    for city in models["s2"]:
+        here, rest = np.flatnonzero(pairs.cities == city), np.flatnonzero(pairs.cities != city)
+        some = np.sort(rng.permutation(rest)[:tune_pairs])
+        x, source = np.asarray(pairs.s2[here]), np.asarray(pairs.s2[some])
+        jobs["s2"].append({"model": models["s2"][city], "target": x, "source": source, "labels": pairs.labels[some]})
+        jobs["ge"].append({"model": models["ge"][city], "target": graphs.take(here), "source": graphs.take(rest)})
+    cures = {"s2": remedies_s2, "ge": remedies_ge}
+    return {
+        s: dict(zip(models[s], in_processes(cures[s], [job | {"tune": tune[s]} for job in jobs[s]], workers)))
+        for s in cures
+    }
+
+
 CHOSEN = "chosen in the other cities"
-CONTROLS = ("batch-norm of the old cities", "trained on, no augmentation")  # never chosen
-Cured = dict[str, dict[str, np.ndarray]]  # city -> remedy -> (n, 17), rows as in the index
+CONTROLS = ("trained on, no augmentation",)  # never chosen
 
 
 def judge(
@@ -282,44 +289,52 @@ def fuse_chosen(cured: dict[str, Cured], judged: dict[str, dict], alphas: dict[s
     }
 
 
-def uneven_frequencies(models: dict[str, nn.Module], pairs: Pairs, seed: int = 0) -> dict[str, float]:
+def uneven_frequencies(models: dict[str, nn.Module], pairs: Pairs, workers: int = 1, seed: int = 0) -> dict[str, float]:
     """Accuracy of S2 remedies where the zones of the new city have `skewed` frequencies, all cities together."""
-    hits: dict[str, list] = {"nothing": [], "batch-norm statistics": [], "batch-norm, half": [], "mean and spread": []}
+    jobs = []
     for k, (city, model) in enumerate(models.items()):
         here = np.flatnonzero(pairs.cities == city)
         here = here[skewed(pairs.labels[here], seed + k)]
         x, source = np.asarray(pairs.s2[here]), np.asarray(pairs.s2[pairs.cities != city])
-        p = [predict(model, x), *(predict(batch_norm_target(model, x, s), x) for s in (1.0, 0.5))]
-        for name, q in zip(hits, [*p, predict(model, align_moments(x, source))], strict=True):
-            hits[name].append(q.argmax(1) + 1 == pairs.labels[here])
-    return {name: float(np.concatenate(h).mean()) for name, h in hits.items()}
+        jobs.append({"model": model, "x": x, "labels": pairs.labels[here], "source": source})
+    hits = in_processes(_hits_of_city, jobs, workers)
+    return {name: float(np.concatenate([of_city[name] for of_city in hits]).mean()) for name in hits[0]}
 
 
-def few_labels(models: dict[str, nn.Module], pairs: Pairs, counts, tune: dict, draws=1000, seed: int = 0) -> dict:
+def _hits_of_city(model: nn.Module, x: np.ndarray, labels: np.ndarray, source: np.ndarray) -> dict[str, np.ndarray]:
+    said = {
+        "nothing": predict(model, x),
+        "batch-norm statistics": predict(reestimate_batch_norm(model, x), x),
+        "batch-norm, half": predict(reestimate_batch_norm(model, x, 0.5), x),
+        "mean and spread": predict(model, align_moments(x, source)),
+    }
+    return {name: p.argmax(1) + 1 == labels for name, p in said.items()}
+
+
+def few_labels(
+    models: dict[str, nn.Module], pairs: Pairs, counts, tune: dict, draws=1000, workers: int = 1, seed: int = 0
+) -> dict:
     """Accuracy of the S2 stream with 0 and with each of `counts` labelled pairs per zone of the new city.
 
     Returns:
         {"0", "0, batch-norm", and each count}: {"oa", "gain" over "0": Interval over polygons}; {} where the cities
         have too few polygons.
     """
-    said: dict[str, list] = {}
-    rows = []
+    jobs, rows = [], []
     for city, model in models.items():
         here = np.flatnonzero(pairs.cities == city)
-        index, x = pairs.index.iloc[here], np.asarray(pairs.s2[here])
-        start = batch_norm_target(model, x)
+        index = pairs.index.iloc[here]
         test = labelled_share(index, 1, seed)[1]
+        lent = {k: labelled_share(index, k, seed)[0] for k in counts}
         rows.append(here[test])
-        said.setdefault("0", []).append(predict(model, x[test]))
-        said.setdefault("0, batch-norm", []).append(predict(start, x[test]))
-        for k in counts if len(test) else ():
-            label = labelled_share(index, k, seed)[0]
-            tuned = fine_tune(start, x[label], pairs.labels[here[label]], **tune)
-            said.setdefault(str(k), []).append(predict(tuned, x[test]))
+        jobs.append({"model": model, "x": np.asarray(pairs.s2[here]), "labels": pairs.labels[here], "test": test})
+        jobs[-1] |= {"lent": lent, "tune": tune}
     at = np.concatenate(rows)
     if not len(at):
         return {}
-    t, g, y = pairs.labels[at], pairs.polygons[at], {k: np.concatenate(p).argmax(1) + 1 for k, p in said.items()}
+    said = in_processes(_tuned_in_city, [job for job in jobs if len(job["test"])], workers)
+    y = {k: np.concatenate([of_city[k] for of_city in said]) for k in said[0]}
+    t, g = pairs.labels[at], pairs.polygons[at]
     return {
         k: {
             "oa": metrics.bootstrap(t, v, g, "oa", draws, seed),
@@ -327,3 +342,12 @@ def few_labels(models: dict[str, nn.Module], pairs: Pairs, counts, tune: dict, d
         }
         for k, v in y.items()
     }
+
+
+def _tuned_in_city(
+    model: nn.Module, x: np.ndarray, labels: np.ndarray, test: np.ndarray, lent: dict[int, np.ndarray], tune: dict
+) -> dict[str, np.ndarray]:
+    """Zones said of the rows `test` without labels, with the city's statistics, and with those of the rows `lent`."""
+    start = reestimate_batch_norm(model, x)
+    tuned = {str(k): fine_tune(start, x[rows], labels[rows], **tune) for k, rows in lent.items()}
+    return {k: predict(m, x[test]).argmax(1) + 1 for k, m in ({"0": model, "0, batch-norm": start} | tuned).items()}

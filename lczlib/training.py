@@ -21,7 +21,6 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.distributed as dist
-from joblib import Parallel, delayed, parallel_config
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
@@ -29,11 +28,11 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 from tqdm.auto import tqdm
 
-from lczlib.compute import pick_device, prepare_cpu, seed_everything
+from lczlib.compute import in_processes, pick_device, prepare_cpu, seed_everything
 from lczlib.data import Pairs, open_pairs
 from lczlib.data.splits import Split, make_split
 from lczlib.graphs import CENTRE, COLOUR, GraphSet, build_graphs
-from lczlib.inference import Inputs, Source, load_model, make_model, predict
+from lczlib.inference import Inputs, Source, load_model, make_model, predict, reestimate_batch_norm, take
 from lczlib.predictions import Predictions
 from lczlib.recipe import Recipe
 from lczlib.runs import Run, atomic_path
@@ -105,10 +104,8 @@ def train_stream(
 
 
 def train_many(jobs: Iterable[dict[str, object]], workers: int = 1) -> list[Result]:
-    """`train_stream(**job)` for each job, several at a time in processes of one thread each; results in their order."""
-    jobs = list(jobs)
-    with parallel_config("loky", inner_max_num_threads=1):
-        return Parallel(workers if len(jobs) > 1 else 1)(delayed(train_stream)(**job) for job in jobs)
+    """`train_stream(**job)` for each job, `workers` at a time; results in their order."""
+    return in_processes(train_stream, jobs, workers)
 
 
 @contextmanager
@@ -355,15 +352,23 @@ class _Training:
         self.best = {name: value.cpu() for name, value in state["best"].items()}
         self.best_accuracy, self.best_loss, self.waited = state["counters"]
 
+    def _finished(self) -> nn.Module:
+        """The network with the best weights."""
+        model = make_model(self.run.params["model"], self.recipe, self.run.params["features"])
+        model.load_state_dict(self.best)
+        model = model.to(self.device).eval()
+        if self.recipe.precise_batch_norm:
+            model = reestimate_batch_norm(model, take(self.source.inputs, self.rows["train"]))
+        return model
+
     def _write(self, split: Split, index: pd.DataFrame) -> None:
-        self.model.load_state_dict(self.best)
+        model = self._finished()
         frame = index.assign(split=split.of(index["id"].to_numpy()))
         used = (frame["split"] != "").to_numpy()
-        inputs = self.source.inputs
-        inputs = inputs.take(np.flatnonzero(used)) if isinstance(inputs, GraphSet) else inputs[used]
-        Predictions(frame[used], predict(self.model, inputs)).save(self.run.path / "predictions.npz")
+        said = predict(model, take(self.source.inputs, np.flatnonzero(used)))
+        Predictions(frame[used], said).save(self.run.path / "predictions.npz")
         with atomic_path(self.run.path / "model.safetensors") as temporary:
-            save_file({name: value.contiguous() for name, value in self.best.items()}, temporary)
+            save_file({name: value.cpu().contiguous() for name, value in model.state_dict().items()}, temporary)
         with atomic_path(self.run.path / "history.csv") as temporary:
             pd.DataFrame(self.history, columns=HISTORY).astype({"epoch": int}).to_csv(temporary, index=False)
         self.run.finish({"best_val_accuracy": self.best_accuracy, "epochs": len(self.history)})

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lczlib import fusion, metrics
-from lczlib.data.splits import make_split
+from lczlib.data.splits import make_split, thinned
 from lczlib.graphs import GraphSet
 from lczlib.inference import Inputs
 from lczlib.predictions import Predictions, join
@@ -19,19 +19,32 @@ LEAST_DROP = 1e-9  # a smaller drop is rounding, and nothing can be a share of i
 
 
 def leave_one_city_out(
-    stream: str, model_name: str, inputs: Inputs, index: pd.DataFrame, recipe: Recipe, seed: int, work_dir, workers=1
+    stream: str,
+    model_name: str,
+    inputs: Inputs,
+    index: pd.DataFrame,
+    recipe: Recipe,
+    seed: int,
+    work_dir,
+    workers: int = 1,
+    train_pairs: int | None = None,
 ) -> dict[str, Result]:
     """One training for each city, with that city as its test part; found again when done before.
 
     Args:
         stream, model_name, inputs, index, recipe, seed, work_dir: of `train_stream`. workers: trainings at a time.
+        train_pairs: pairs to train on, about; None: all there are. As many as the model it is compared with has
+            keeps the number of pairs out of the comparison.
 
     Returns:
         {city held out: Result}; `Result.predictions` of split "test" are of pairs of that city only.
     """
     cities = sorted(index["city"].unique())
     job = {"stream": stream, "model_name": model_name, "inputs": inputs, "index": index, "recipe": recipe, "seed": seed}
-    jobs = [job | {"split": make_split(index, "city", seed, city), "work_dir": work_dir} for city in cities]
+    splits = {city: make_split(index, "city", seed, city) for city in cities}
+    if train_pairs:
+        splits = {city: thinned(split, index, train_pairs, seed) for city, split in splits.items()}
+    jobs = [job | {"split": splits[city], "work_dir": work_dir} for city in cities]
     return dict(zip(cities, train_many(jobs, workers), strict=True))
 
 

@@ -72,3 +72,13 @@ def test_seed_repeats_the_draws():
         return float(torch.rand(1)), float(np.random.rand())  # noqa: NPY002
 
     assert draws() == draws()
+
+
+def threads_and(value: int) -> tuple[int, int]:
+    return value, torch.get_num_threads()
+
+
+def test_jobs_in_processes_keep_their_order_and_one_thread():
+    jobs = [{"value": v} for v in range(4)]
+    assert compute.in_processes(threads_and, jobs, workers=2) == [(v, 1) for v in range(4)]
+    assert [v for v, _ in compute.in_processes(threads_and, jobs[:1])] == [0]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from lczlib.data import check, make_split, open_pairs, read_published_split
 from lczlib.data.layout import read_rgb, rgb_path, s2_path, write_index, write_pair
+from lczlib.data.splits import thinned
 
 
 @pytest.fixture
@@ -194,6 +195,20 @@ def test_a_city_is_held_out_whole():
     assert len(split.validation) > 0
     with pytest.raises(ValueError, match="cannot test on city 'nowhere'"):
         make_split(index, "city", test_city="nowhere")
+
+
+def test_a_thinned_split_keeps_whole_polygons_of_every_zone():
+    rows = [(z, c, f"{z}/{p}") for c in ("c0", "c1") for z in range(1, 18) for p in range(6) for _ in range(2)]
+    index = pd.DataFrame(rows, columns=["label", "city", "polygon"]).rename_axis("id").reset_index()
+    whole = make_split(index, "polygon_pool")
+    part = thinned(whole, index, 200)
+    assert set(part.train) < set(whole.train)
+    assert abs(len(part.train) - 200) <= 17
+    np.testing.assert_array_equal(part.test, whole.test)
+    kept, left = (index.set_index("id").loc[ids] for ids in (part.train, np.setdiff1d(whole.train, part.train)))
+    assert set(kept["label"]) == set(range(1, 18))
+    assert not set(kept["city"] + kept["polygon"]) & set(left["city"] + left["polygon"])
+    assert thinned(whole, index, 10**6) is whole
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 4, 5])

@@ -13,6 +13,7 @@ import torch
 from lczlib import training
 from lczlib.data.splits import Split
 from lczlib.graphs import GraphSet
+from lczlib.inference import predict, reestimate_batch_norm
 from lczlib.training import Recipe, train_stream
 
 S2 = Recipe.published("s2", epochs=4, batch_size=16, width=4, batch_norm_momentum=0.8, thin_training=True)
@@ -147,6 +148,17 @@ def test_without_validation_the_last_weights_are_kept(tmp_path):
     result = train_stream("ge", "gcn", graphs, index, split, GE, 0, tmp_path)
     assert len(result.history) == GE.epochs
     assert result.history["val_loss"].isna().all()
+
+
+def test_precise_batch_norm_changes_statistics_only(tmp_path):
+    plain, precise = train("s2", tmp_path), train("s2", tmp_path, precise_batch_norm=True)
+    assert not same_weights(plain, precise)
+    for name, value in plain.model.named_parameters():
+        assert torch.equal(value, dict(precise.model.named_parameters())[name])
+    s2, _graphs, index, split = world()
+    expected = reestimate_batch_norm(plain.model, s2[index["id"].isin(split.train)])
+    np.testing.assert_allclose(precise.predictions.p, predict(expected, s2), atol=1e-5)
+    assert np.allclose(plain.predictions.p, predict(plain.model, s2), atol=1e-5)
 
 
 def test_bf16_and_compile_are_switches(tmp_path):

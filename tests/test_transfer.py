@@ -1,5 +1,7 @@
 """Remedies on shifts that were made on purpose, so that what they must undo is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +10,7 @@ import torch
 from lczlib import remedies as r
 from lczlib import transfer as t
 from lczlib.graphs import GraphSet
-from lczlib.inference import predict
+from lczlib.inference import predict, reestimate_batch_norm
 from lczlib.models import InstanceGCN, ResNet3D11
 from lczlib.predictions import Predictions
 from lczlib.recipe import Recipe
@@ -60,6 +62,14 @@ def test_each_city_is_held_out_once(trained):
         assert city not in set(seen.loc[seen["split"] != "test", "city"])
     out = t.held_out(results)
     assert sorted(out.frame["id"]) == index["id"].tolist()
+
+
+def test_as_many_training_pairs_as_the_compared_model(trained, tmp_path):
+    x, index, _ = trained
+    few = replace(RECIPE, epochs=1)
+    results = t.leave_one_city_out("s2", "resnet3d11", x, index, few, 0, tmp_path, train_pairs=24)
+    for result in results.values():
+        assert (result.predictions.frame["split"] == "train").sum() == 24
 
 
 def test_drop_is_paired_on_the_same_pairs():
@@ -142,15 +152,15 @@ def test_batch_norm_statistics_become_the_targets(trained):
     model = results["city-0"].model
     before = {k: v.clone() for k, v in model.state_dict().items()}
     far = x * 1.5 + 0.1
-    adapted = r.batch_norm_target(model, far, batch_size=len(far))
+    adapted = reestimate_batch_norm(model, far, batch_size=len(far))
     stem = adapted.stem[0](torch.from_numpy(far.transpose(0, 3, 1, 2)).permute(0, 2, 3, 1).unsqueeze(1))
     np.testing.assert_allclose(adapted.stem[1].running_mean, stem.mean((0, 2, 3, 4)).detach(), rtol=1e-3, atol=1e-4)
     for key, value in model.state_dict().items():
         assert torch.equal(value, before[key])  # the model itself is untouched
-    half = r.batch_norm_target(model, far, share=0.5, batch_size=len(far))
+    half = reestimate_batch_norm(model, far, share=0.5, batch_size=len(far))
     middle = (adapted.stem[1].running_mean + model.stem[1].running_mean) / 2
     np.testing.assert_allclose(half.stem[1].running_mean, middle, rtol=1e-4, atol=1e-5)
-    same = r.batch_norm_target(model, far, share=0.0)
+    same = reestimate_batch_norm(model, far, share=0.0)
     np.testing.assert_allclose(predict(same, x[:4]), predict(model, x[:4]), atol=1e-6)
 
 
@@ -244,15 +254,17 @@ def test_a_remedy_is_chosen_without_the_citys_labels():
 def test_every_remedy_gives_probabilities_of_every_pair(trained):
     x, index, results = trained
     here = (index["city"] == "city-0").to_numpy()
-    labels, tune = index["label"].to_numpy(), {"epochs": 1, "precision": "fp32"}
-    out = r.remedies_s2(results["city-0"].model, x[here], x[~here][:16], tune, labels[~here][:16])
-    assert next(iter(out)) == "nothing"
+    tune = {"epochs": 1, "precision": "fp32"}
     rng = np.random.default_rng(0)
-    graphs = GraphSet(np.arange(12), rng.random((12, 50, 5)).astype(np.float32), np.full(12, 9))
-    out |= {f"ge {k}": v for k, v in r.remedies_ge(InstanceGCN(), graphs, graphs, tune).items()}
-    for p in out.values():
-        assert p.shape in {(24, 17), (12, 17)}
-        np.testing.assert_allclose(p.sum(1), 1, atol=1e-5)
+    graphs = GraphSet(index["id"].to_numpy(), rng.random((72, 50, 5)).astype(np.float32), np.full(72, 9))
+    models = {"s2": {"city-0": results["city-0"].model}, "ge": {"city-0": InstanceGCN()}}
+    out = r.remedies_everywhere(models, _Pairs(x, index), graphs, {"s2": tune, "ge": tune}, tune_pairs=16)
+    for of_city in (out["s2"]["city-0"], out["ge"]["city-0"]):
+        assert next(iter(of_city)) == "nothing"
+        for p in of_city.values():
+            assert p.shape == (here.sum(), 17)
+            np.testing.assert_allclose(p.sum(1), 1, atol=1e-5)
+    np.testing.assert_allclose(out["s2"]["city-0"]["nothing"], predict(results["city-0"].model, x[here]), atol=1e-6)
 
 
 class _Pairs:

@@ -61,6 +61,17 @@ def make_split(index: pd.DataFrame, strategy: str, seed: int = 0, test_city: str
     return Split(**_deal(index, groups, SHARES, rng), strategy=strategy)
 
 
+def thinned(split: Split, index: pd.DataFrame, pairs: int, seed: int = 0) -> Split:
+    """The same split with about `pairs` pairs to train on: whole polygons, zone by zone; all when it has no more."""
+    rows = index[index["id"].isin(split.train)]
+    if pairs >= len(rows):
+        return split
+    share = pairs / len(rows)
+    polygons = rows["polygon"].where(rows["polygon"] != "", rows["id"].astype(str))
+    dealt = _deal(rows, rows["city"] + "\n" + polygons, {"kept": share, "left": 1 - share}, np.random.default_rng(seed))
+    return Split(dealt["kept"], split.validation, split.test, split.strategy)
+
+
 def _city_split(index: pd.DataFrame, rng: np.random.Generator, test_city: str | None) -> Split:
     cities = sorted(index["city"].unique())
     test_city = cities[-1] if test_city is None else test_city
