@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
 
     synth = add("synth", _synth, "Make a synthetic data set in the published layout (resumable).")
     synth.add_argument("out", type=Path, metavar="OUT")
-    synth.add_argument("--pairs", type=int, default=1224, help="number of pairs, spread evenly over zones and cities")
+    synth.add_argument("--pairs", type=int, default=1088, help="number of pairs, spread evenly over zones and cities")
     synth.add_argument("--cities", type=int, default=8)
     synth.add_argument("--seed", type=int, default=0)
     synth.add_argument("--workers", type=int, default=2, help="processes")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 
 import numpy as np
 
 from lczlib import metrics
+from lczlib.compute import in_processes
 from lczlib.synthetic import FACTORS, generate_scene, mix
 
 PLACE_SEED = 3_000_000  # far from the seeds of any data set, so that no place was trained on
@@ -38,19 +37,18 @@ def switched(
         for z in range(1, 18)
         for k in range(per_zone)
     ]
-    tasks = [(*couples[c], z, s, factors) for factors in conditions().values() for c, z, s in places]
-    if workers > 1:
-        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-            patches = list(pool.map(_patch, tasks, chunksize=max(1, len(tasks) // (8 * workers))))
-    else:
-        patches = [_patch(task) for task in tasks]
+    tasks = [
+        {"base": couples[c][0], "other": couples[c][1], "label": z, "seed": s, "factors": factors}
+        for factors in conditions().values()
+        for c, z, s in places
+    ]
+    patches = in_processes(_patch, tasks, workers)
     stack = np.array(patches).reshape(len(conditions()), len(places), 32, 32, 10)
     facts = {"labels": np.array([z for _, z, _ in places]), "couple": np.array([c for c, _, _ in places])}
     return dict(zip(conditions(), stack, strict=True)) | facts
 
 
-def _patch(task: tuple) -> np.ndarray:
-    base, other, label, seed, factors = task
+def _patch(base: int, other: int, label: int, seed: int, factors: tuple[str, ...]) -> np.ndarray:
     return generate_scene(label, mix(base, other, factors), seed).s2
 
 

@@ -15,14 +15,17 @@ def test_conditions_are_nothing_each_and_everything():
 
 
 def test_nothing_switched_is_the_home_city():
-    np.testing.assert_array_equal(f._patch((0, 5, 6, 30, ())), generate_scene(6, 0, 30).s2)
-    hazy = f._patch((0, 7, 6, 30, ("haze",)))
+    np.testing.assert_array_equal(f._patch(0, 5, 6, 30, ()), generate_scene(6, 0, 30).s2)
+    hazy = f._patch(0, 7, 6, 30, ("haze",))
     assert not np.array_equal(hazy, generate_scene(6, 0, 30).s2)
     assert hazy.shape == (32, 32, 10)
 
 
 def test_every_place_is_seen_under_every_condition(monkeypatch):
-    monkeypatch.setattr(f, "_patch", lambda task: np.full((32, 32, 10), task[2] + 100 * len(task[4]) + 1000 * task[0]))
+    def patch(base, other, label, seed, factors):
+        return np.full((32, 32, 10), label + 100 * len(factors) + 1000 * base)
+
+    monkeypatch.setattr(f, "_patch", patch)
     out = f.switched([(0, 5), (2, 1)], 2, workers=1)
     labels, couple = out.pop("labels"), out.pop("couple")
     assert list(out) == list(f.conditions())

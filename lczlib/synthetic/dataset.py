@@ -45,13 +45,13 @@ def plan(pairs: int, cities: int = 8, seed: int = 0) -> pd.DataFrame:
                          "scene_seed": scene_seed})  # fmt: skip
 
 
-def make_dataset(data_dir: str | Path, pairs: int = 1224, cities: int = 8, seed: int = 0, workers: int = 2,
+def make_dataset(data_dir: str | Path, pairs: int = 1088, cities: int = 8, seed: int = 0, workers: int = 2,
                  progress: bool = True) -> Path:  # fmt: skip
     """Make (or go on making, or enlarge) a synthetic data set; pairs that are there already are kept.
 
     Args:
         data_dir: folder in the layout of `lczlib.data.layout`, with truth/.
-        pairs: 1224 gives 9 pairs, from 3 polygons, per zone and city.
+        pairs: 1088 gives 8 pairs, from 3 polygons, per zone and city.
         cities: 1..8. seed: of the data set; seed and id determine a pair, not `workers`.
 
     Raises:
@@ -70,7 +70,7 @@ def make_dataset(data_dir: str | Path, pairs: int = 1224, cities: int = 8, seed:
     return data_dir
 
 
-def open_or_make(data_dir: str | Path, pairs: int = 1224, seed: int = 0, workers: int = 2, cities: int = 8) -> Pairs:
+def open_or_make(data_dir: str | Path, pairs: int = 1088, seed: int = 0, workers: int = 2, cities: int = 8) -> Pairs:
     """The pairs of `data_dir`; where nothing is there, the synthetic world is made first.
 
     A synthetic set that is unfinished or smaller than `pairs` is completed; any other data set is opened as it is.
