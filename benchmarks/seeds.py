@@ -45,7 +45,7 @@ def tested(plan: reproduce.Plan, seed: int) -> dict[str, object]:
 
 
 def transferred(plan: reproduce.Plan, seed: int) -> dict[str, np.ndarray]:
-    """The fused test pairs with their city seen and left out: labels, city, "in" and "out" (zones said)."""
+    """What the fusion says of every pair with its city seen and left out: labels, city, "in" and "out" (zones)."""
     seen, left_out = (Predictions.load(plan.build / "predictions" / f"{n}_{seed}.npz") for n in ("in_city", "left_out"))
     left_out = transfer.look_up(left_out, seen.frame["id"])
     city = seen.frame["city"].to_numpy(str)
@@ -89,15 +89,10 @@ def main() -> None:
     tests = {seed: tested(plan, seed) for seed, plan in plans.items()}
     drops = {s: runs.read_json(p.figures / "06_transfer.json")["numbers"]["fused"] for s, p in plans.items()}
     numbers = {
-        f"seed_{s}": facts_of(t)
-        | {"best_alpha": t["alpha"], "drop": drops[s]["drop"], "drop_same_model": drops[s]["drop_same_model"]}
-        for s, t in tests.items()
+        f"seed_{s}": facts_of(t) | {"best_alpha": t["alpha"], "drop": drops[s]["drop"]} for s, t in tests.items()
     }
-    together_dropped = {
-        "drop": drop_of([transferred(plan, seed) for seed, plan in plans.items()]),
-        "mean_drop_same_model": float(np.mean([row["drop_same_model"][0] for row in numbers.values()])),
-    }
-    numbers["all"] = together(list(tests.values())) | together_dropped
+    moves = [transferred(plan, seed) for seed, plan in plans.items()]
+    numbers["all"] = together(list(tests.values())) | {"drop": drop_of(moves)}
     target = Path(__file__).with_suffix(".json")
     runs.write_json(target, {"data": "synthetic", "profile": options.profile, "numbers": numbers})
     for name, row in numbers.items():

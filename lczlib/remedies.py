@@ -250,7 +250,7 @@ def judge(
 
     Args:
         cured: of `remedies_s2` or `remedies_ge`, city by city.
-        inside: accuracy of each city's model on cities it saw (`transfer.on_seen_cities`).
+        inside: accuracy of each city's model on cities it saw (`transfer.accuracy_at_home`).
 
     Returns:
         remedy -> {"oa", "gain" (over "nothing", paired), "recovered" (share of the drop)}: Interval over cities; the

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lczlib import fusion, metrics
-from lczlib.data.splits import make_split, thinned
+from lczlib.data.splits import crossed_splits
 from lczlib.graphs import GraphSet
 from lczlib.inference import Inputs
 from lczlib.predictions import Predictions, join
@@ -19,38 +19,55 @@ LEAST_DROP = 1e-9  # a smaller drop is rounding, and nothing can be a share of i
 
 
 def leave_one_city_out(
-    stream: str,
-    model_name: str,
-    inputs: Inputs,
-    index: pd.DataFrame,
-    recipe: Recipe,
-    seed: int,
-    work_dir,
-    workers: int = 1,
-    train_pairs: int | None = None,
+    stream: str, model_name: str, inputs: Inputs, index: pd.DataFrame, recipe: Recipe, seed: int, work_dir, workers=1
 ) -> dict[str, Result]:
-    """One training for each city, with that city as its test part; found again when done before.
+    """One training for each city, with that city and a share of the others' polygons as its test part
+    (`crossed_splits`); found again when done before.
 
     Args:
         stream, model_name, inputs, index, recipe, seed, work_dir: of `train_stream`. workers: trainings at a time.
-        train_pairs: pairs to train on, about; None: all there are. As many as the model it is compared with has
-            keeps the number of pairs out of the comparison.
 
     Returns:
-        {city held out: Result}; `Result.predictions` of split "test" are of pairs of that city only.
+        {city held out: Result}.
     """
-    cities = sorted(index["city"].unique())
     job = {"stream": stream, "model_name": model_name, "inputs": inputs, "index": index, "recipe": recipe, "seed": seed}
-    splits = {city: make_split(index, "city", seed, city) for city in cities}
-    if train_pairs:
-        splits = {city: thinned(split, index, train_pairs, seed) for city, split in splits.items()}
-    jobs = [job | {"split": splits[city], "work_dir": work_dir} for city in cities]
-    return dict(zip(cities, train_many(jobs, workers), strict=True))
+    splits = crossed_splits(index, seed)
+    jobs = [job | {"split": split, "work_dir": work_dir} for split in splits.values()]
+    return dict(zip(splits, train_many(jobs, workers), strict=True))
 
 
-def held_out(results: dict[str, Result]) -> Predictions:
-    """What each model says of the city it never saw, all cities together."""
-    parts = [r.predictions.select(split="test") for r in results.values()]
+def tested(s2: dict[str, Result], ge: dict[str, Result], alphas: dict[str, float]) -> dict[str, dict[str, Predictions]]:
+    """What each model says of its test part: stream ("s2", "ge", "fused") -> city held out -> Predictions."""
+    out: dict[str, dict[str, Predictions]] = {"s2": {}, "ge": {}, "fused": {}}
+    for city, alpha in alphas.items():
+        v, w = join(*(r[city].predictions.select(split="test") for r in (s2, ge)))
+        both = Predictions(v.frame, fusion.fuse(v.p, w.p, alpha))
+        for stream, said in (("s2", v), ("ge", w), ("fused", both)):
+            out[stream][city] = said
+    return out
+
+
+def held_out(said: dict[str, Predictions]) -> Predictions:
+    """Of every pair what the model says that never saw its city; `said` of one stream of `tested`."""
+    return _together([p.select(city=city) for city, p in said.items()])
+
+
+def in_city(said: dict[str, Predictions]) -> Predictions:
+    """Of every pair what the model says that saw other polygons of its city."""
+    return _together(list(_seen(said).values()))
+
+
+def accuracy_at_home(said: dict[str, Predictions]) -> dict[str, float]:
+    """Accuracy of each model on unseen polygons of the cities it saw: {city held out: accuracy}."""
+    return {city: float((p.predicted == p.labels).mean()) for city, p in _seen(said).items()}
+
+
+def _seen(said: dict[str, Predictions]) -> dict[str, Predictions]:
+    away = {city: (p.frame["city"] != city).to_numpy() for city, p in said.items()}
+    return {city: Predictions(p.frame[away[city]], p.p[away[city]]) for city, p in said.items()}
+
+
+def _together(parts: list[Predictions]) -> Predictions:
     return Predictions(pd.concat([p.frame for p in parts], ignore_index=True), np.concatenate([p.p for p in parts]))
 
 
@@ -67,18 +84,11 @@ def fused(results: dict[str, Result]) -> dict[str, Predictions]:
     return {"s2": s2, "ge": ge, "fused": Predictions(s2.frame, fusion.fuse(s2.p, ge.p, alpha))}
 
 
-def fused_by_city(s2: Predictions, ge: Predictions, alphas: dict[str, float]) -> Predictions:
-    """Both streams' held-out predictions fused with the alpha of each city's own trainings."""
-    s2, ge = join(s2, ge)
-    alpha = s2.frame["city"].map(alphas).to_numpy()[:, None]
-    return Predictions(s2.frame, alpha * s2.p + (1 - alpha) * ge.p)
-
-
 def drop(inside: Predictions, outside: Predictions, groups: str = "city", draws: int = 1000, seed: int = 0) -> dict:
     """Accuracy with the city seen and held out, on the same pairs.
 
     Args:
-        inside: predictions of a model that saw other polygons of each city; its test part counts.
+        inside: of `in_city`, or of any model that saw other polygons of each city; its test part counts.
         outside: of `held_out`; rows for the same pairs are looked up. groups: column to resample, "city" or "polygon".
 
     Returns:
@@ -112,25 +122,6 @@ def look_up(predictions: Predictions, ids) -> Predictions:
             f"pair {np.asarray(ids)[rows < 0][0]}: no prediction; predict every pair of the held-out cities"
         )
     return Predictions(predictions.frame.iloc[rows], predictions.p[rows])
-
-
-def on_seen_cities(
-    s2: dict[str, Result], ge: dict[str, Result], alphas: dict[str, float]
-) -> dict[str, dict[str, float]]:
-    """Accuracy of each leave-one-city-out model on unseen polygons of the cities it did see: its validation pairs.
-
-    The same model as on the held-out city, so no difference in training comes between; a little flattering, since
-    these pairs chose its epoch.
-
-    Returns:
-        stream ("s2", "ge", "fused") -> {city held out: accuracy}.
-    """
-    out: dict[str, dict[str, float]] = {"s2": {}, "ge": {}, "fused": {}}
-    for city, alpha in alphas.items():
-        v, w = join(*(r[city].predictions.select(split="validation") for r in (s2, ge)))
-        for stream, p in (("s2", v.p), ("ge", w.p), ("fused", fusion.fuse(v.p, w.p, alpha))):
-            out[stream][city] = float((fusion.predicted(p) == v.labels).mean())
-    return out
 
 
 def recovered(inside, outside, remedy, draws: int = 1000, seed: int = 0) -> metrics.Interval:

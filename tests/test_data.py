@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lczlib.data import check, make_split, open_pairs, read_published_split
 from lczlib.data.layout import read_rgb, rgb_path, s2_path, write_index, write_pair
-from lczlib.data.splits import thinned
+from lczlib.data.splits import crossed_splits
 
 
 @pytest.fixture
@@ -197,18 +197,29 @@ def test_a_city_is_held_out_whole():
         make_split(index, "city", test_city="nowhere")
 
 
-def test_a_thinned_split_keeps_whole_polygons_of_every_zone():
-    rows = [(z, c, f"{z}/{p}") for c in ("c0", "c1") for z in range(1, 18) for p in range(6) for _ in range(2)]
+def test_crossed_splits_test_every_pair_with_its_city_seen_and_unseen():
+    rows = [(z, f"c{c}", f"{z}/{p}") for c in range(4) for z in range(1, 18) for p in range(3) for _ in range(2)]
     index = pd.DataFrame(rows, columns=["label", "city", "polygon"]).rename_axis("id").reset_index()
-    whole = make_split(index, "polygon_pool")
-    part = thinned(whole, index, 200)
-    assert set(part.train) < set(whole.train)
-    assert abs(len(part.train) - 200) <= 17
-    np.testing.assert_array_equal(part.test, whole.test)
-    kept, left = (index.set_index("id").loc[ids] for ids in (part.train, np.setdiff1d(whole.train, part.train)))
-    assert set(kept["label"]) == set(range(1, 18))
-    assert not set(kept["city"] + kept["polygon"]) & set(left["city"] + left["polygon"])
-    assert thinned(whole, index, 10**6) is whole
+    splits = crossed_splits(index, seed=1)
+    assert list(splits) == ["c0", "c1", "c2", "c3"]
+    place = (index["city"] + index["polygon"]).to_numpy()
+    unseen = seen = np.zeros(len(index), int)
+    for city, split in splits.items():
+        part = split.of(index["id"].to_numpy())
+        assert set(part) == {"train", "validation", "test"}
+        assert not set(place[part == "test"]) & set(place[part != "test"])
+        own = index["city"].to_numpy() == city
+        assert (part[own] == "test").all()
+        assert set(index["city"][(part == "test") & ~own]) == set(splits) - {city}
+        unseen, seen = unseen + ((part == "test") & own), seen + ((part == "test") & ~own)
+        assert set(index["label"][part == "train"]) == set(range(1, 18))
+    assert (unseen == 1).all()
+    assert (seen == 1).all()
+    sizes = [len(split.train) for split in splits.values()]
+    assert max(sizes) - min(sizes) <= 12
+    np.testing.assert_array_equal(crossed_splits(index, seed=1)["c2"].test, splits["c2"].test)
+    with pytest.raises(ValueError, match="needs three"):
+        crossed_splits(index[index["city"] < "c2"])
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 4, 5])

@@ -53,23 +53,35 @@ def trained(tmp_path_factory):
     return x, index, results
 
 
-def test_each_city_is_held_out_once(trained):
+def test_every_pair_is_tested_with_its_city_seen_and_unseen(trained):
     _, index, results = trained
     assert list(results) == ["city-0", "city-1", "city-2"]
     for city, result in results.items():
-        seen = result.predictions.frame
-        assert set(seen.loc[seen["split"] == "test", "city"]) == {city}
-        assert city not in set(seen.loc[seen["split"] != "test", "city"])
-    out = t.held_out(results)
-    assert sorted(out.frame["id"]) == index["id"].tolist()
+        frame = result.predictions.frame
+        assert city not in set(frame.loc[frame["split"] != "test", "city"])
+    said = t.tested(results, results, {"city-0": 1.0, "city-1": 0.0, "city-2": 0.5})
+    assert list(said) == ["s2", "ge", "fused"]
+    out, home = t.held_out(said["s2"]), t.in_city(said["s2"])
+    assert sorted(out.frame["id"]) == sorted(home.frame["id"]) == index["id"].tolist()
+    for city, accuracy in t.accuracy_at_home(said["s2"]).items():
+        p = results[city].predictions.select(split="test")
+        seen = (p.frame["city"] != city).to_numpy()
+        assert accuracy == pytest.approx((p.predicted == p.labels)[seen].mean())
+        own = results[city].predictions.select(split="test", city=city)
+        np.testing.assert_allclose(out.select(city=city).p, own.p)
 
 
-def test_as_many_training_pairs_as_the_compared_model(trained, tmp_path):
-    x, index, _ = trained
-    few = replace(RECIPE, epochs=1)
-    results = t.leave_one_city_out("s2", "resnet3d11", x, index, few, 0, tmp_path, train_pairs=24)
-    for result in results.values():
-        assert (result.predictions.frame["split"] == "train").sum() == 24
+def test_alpha_of_each_model_is_used(trained):
+    _, _, results = trained
+    flat = {}
+    for city, result in results.items():
+        p = result.predictions
+        flat[city] = replace(result, predictions=Predictions(p.frame, np.full_like(p.p, 1 / 17)))
+    said = t.tested(results, flat, {"city-0": 1.0, "city-1": 0.0, "city-2": 0.5})
+    first, second, third = said["fused"].values()
+    np.testing.assert_allclose(first.p, results["city-0"].predictions.select(split="test").p)
+    np.testing.assert_allclose(second.p, 1 / 17)
+    np.testing.assert_allclose(third.p, results["city-2"].predictions.select(split="test").p / 2 + 0.5 / 17)
 
 
 def test_drop_is_paired_on_the_same_pairs():
@@ -99,16 +111,6 @@ def test_recovered_share_by_hand():
     assert share.value == pytest.approx(0.5)
     assert share.low < 0.5 < share.high
     assert np.isnan(t.recovered(outside, inside, inside, draws=10).value)  # no drop, no share of it
-
-
-def test_models_are_judged_on_the_cities_they_saw(trained):
-    _, _, results = trained
-    seen = t.on_seen_cities(results, results, dict.fromkeys(results, 0.5))
-    assert seen["s2"] == seen["ge"] == seen["fused"]
-    for city, accuracy in seen["s2"].items():
-        v = results[city].predictions.select(split="validation")
-        assert city not in set(v.frame["city"])
-        assert accuracy == pytest.approx((v.predicted == v.labels).mean())
 
 
 @pytest.mark.parametrize("align", [r.align_moments, r.align_histogram, r.align_coral])
@@ -299,13 +301,3 @@ def test_labels_and_uneven_zones_on_trained_models(trained):
     assert all(0 <= row["oa"].value <= 1 for row in few.values())
     lone = index.assign(polygon=index["city"] + index["label"].astype(str))
     assert r.few_labels(models, _Pairs(x, lone), [2], {}) == {}
-
-
-def test_alpha_of_each_city_is_used():
-    _, index = world()
-    a = np.eye(17)[index["label"] - 1]
-    b = np.full_like(a, 1 / 17)
-    frame = index.assign(split="test")
-    q = t.fused_by_city(Predictions(frame, a), Predictions(frame, b), {"city-0": 1.0, "city-1": 0.0, "city-2": 0.5})
-    np.testing.assert_allclose(q.p[index["city"] == "city-0"], a[index["city"] == "city-0"])
-    np.testing.assert_allclose(q.p[index["city"] == "city-1"], 1 / 17)

@@ -61,15 +61,35 @@ def make_split(index: pd.DataFrame, strategy: str, seed: int = 0, test_city: str
     return Split(**_deal(index, groups, SHARES, rng), strategy=strategy)
 
 
-def thinned(split: Split, index: pd.DataFrame, pairs: int, seed: int = 0) -> Split:
-    """The same split with about `pairs` pairs to train on: whole polygons, zone by zone; all when it has no more."""
-    rows = index[index["id"].isin(split.train)]
-    if pairs >= len(rows):
-        return split
-    share = pairs / len(rows)
-    polygons = rows["polygon"].where(rows["polygon"] != "", rows["id"].astype(str))
-    dealt = _deal(rows, rows["city"] + "\n" + polygons, {"kept": share, "left": 1 - share}, np.random.default_rng(seed))
-    return Split(dealt["kept"], split.validation, split.test, split.strategy)
+def crossed_splits(index: pd.DataFrame, seed: int = 0) -> dict[str, Split]:
+    """For each city a split that tests on all of it and on a share of the polygons of every other city.
+
+    Over all splits every pair is tested exactly twice: once where its city is left out, once where other polygons of
+    its city are trained on. All train on nearly the same number of pairs, so that the two answers to a pair differ by
+    nothing but the city.
+
+    Raises:
+        ValueError: fewer than three cities.
+    """
+    cities, rng = sorted(index["city"].unique()), np.random.default_rng(seed)
+    if len(cities) < 3:
+        raise ValueError(f"the index has {len(cities)} cities; leaving one out in turn needs three")
+    polygons = index["polygon"].where(index["polygon"] != "", index["id"].astype(str))
+    tester = pd.Series("", index.index)  # the city whose split tests a pair beside its own
+    for city in cities:
+        here = index["city"] == city
+        homes = index[here].assign(polygon=polygons).groupby("polygon")["label"].first()
+        names = homes.iloc[rng.permutation(len(homes))].sort_values(kind="stable").index  # shuffled within each zone
+        others = rng.permutation([c for c in cities if c != city])
+        dealt = pd.Series(others[np.arange(len(names)) % len(others)], names)
+        tester[here] = polygons[here].map(dealt)
+    splits = {}
+    for city in cities:
+        tested = (index["city"] == city) | (tester == city)
+        rest = index[~tested]
+        parts = _deal(rest, rest["city"] + "\n" + polygons[~tested], {"train": 7 / 8, "validation": 1 / 8}, rng)
+        splits[city] = Split(**parts, test=index.loc[tested, "id"].to_numpy(), strategy="city")
+    return splits
 
 
 def _city_split(index: pd.DataFrame, rng: np.random.Generator, test_city: str | None) -> Split:
