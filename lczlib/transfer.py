@@ -15,7 +15,7 @@ from lczlib.predictions import Predictions, join
 from lczlib.recipe import Recipe
 from lczlib.training import Result, train_many
 
-LEAST_DROP = 1e-9  # a smaller drop is rounding, and nothing can be a share of it
+LEAST_DROP = 0.01  # mean over the cities; nothing can sensibly be a share of a smaller drop
 
 
 def leave_one_city_out(
@@ -130,16 +130,19 @@ def recovered(inside, outside, remedy, draws: int = 1000, seed: int = 0) -> metr
     Args:
         inside, outside, remedy: (C,) accuracy of each city's model on cities it saw, on the city held out, and there
             with the remedy.
+
+    Returns:
+        NaN throughout where the cities lose less than `LEAST_DROP` on average.
     """
     i, o, r = (np.asarray(v, float) for v in (inside, outside, remedy))
     _, counts = metrics.resample(np.arange(len(i)), draws, seed)
     gain, lost = counts @ (r - o), counts @ (i - o)
-    share = np.divide(gain, lost, out=np.full(draws, np.nan), where=lost > LEAST_DROP)
-    low, high = np.nanquantile(share, [0.025, 0.975]) if np.isfinite(share).any() else (np.nan, np.nan)
-    total = (i - o).sum()
-    return metrics.Interval(
-        float((r - o).sum() / total) if total > LEAST_DROP else float("nan"), float(low), float(high)
-    )
+    least, total = LEAST_DROP * len(i), (i - o).sum()
+    if total <= least:
+        return metrics.Interval(np.nan, np.nan, np.nan)
+    share = np.divide(gain, lost, out=np.full(draws, np.nan), where=lost > least)
+    low, high = np.nanquantile(share, [0.025, 0.975])
+    return metrics.Interval(float((r - o).sum() / total), float(low), float(high))
 
 
 # --- what differs ---------------------------------------------------------------------------------------------------
