@@ -86,6 +86,7 @@ def prepare_cpu(threads: int | None = None) -> dict[str, object]:
 def in_processes(function: Callable, jobs: Iterable[dict[str, object]], workers: int = 1) -> list:
     """`function(**job)` for each job, several at a time in processes of one thread each; results in their order.
 
+    With one worker, or one job, it runs in this process with all its threads.
     Two trainings of one thread each take less time side by side than one after the other with two threads.
     """
     from joblib import Parallel, delayed, parallel_config

@@ -76,7 +76,7 @@ class Source:
             nodes = self.inputs.nodes[rows]
             most = max(int(nodes.max(initial=1)), 1)  # no padding beyond the largest graph of the batch
             parts = self.inputs.x[rows, :most], nodes
-            return tuple(torch.from_numpy(part).to(self.device) for part in parts)
+            return tuple(torch.from_numpy(np.array(part)).to(self.device) for part in parts)  # copies: writable
         patches = torch.from_numpy(np.array(self.inputs[rows], dtype=np.float32)).to(self.device)  # a copy: writable
         return (patches.permute(0, 3, 1, 2).contiguous(),)
 

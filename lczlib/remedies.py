@@ -25,7 +25,7 @@ from lczlib.data.layout import BANDS
 from lczlib.fusion import fuse
 from lczlib.graphs import GraphSet
 from lczlib.inference import Inputs, Source, predict, reestimate_batch_norm, take
-from lczlib.training import augment_patches
+from lczlib.training import Result, augment_patches
 from lczlib.transfer import chosen_elsewhere, labelled_share, node_colors, recovered, skewed
 from lczlib.zones import K, to_index
 
@@ -207,7 +207,7 @@ def remedies_ge(model: nn.Module, target: GraphSet, source: GraphSet, tune: dict
 
 
 def remedies_everywhere(
-    models: dict[str, dict[str, nn.Module]],
+    results: dict[str, dict[str, Result]],
     pairs: Pairs,
     graphs: GraphSet,
     tune: dict[str, dict],
@@ -218,23 +218,25 @@ def remedies_everywhere(
     """Every remedy in every city, each with the models that never saw it.
 
     Args:
-        models: "s2" and "ge" -> {city held out: network}. graphs: of `pairs`, row by row.
-        tune: "s2" and "ge" -> settings of `fine_tune`. tune_pairs: pairs of the other cities that augmentation and its
-            control train on. workers: cities at a time.
+        results: "s2" and "ge" -> {city held out: training}. graphs: of `pairs`, row by row.
+        tune: "s2" and "ge" -> settings of `fine_tune`. tune_pairs: training pairs of each model that augmentation and
+            its control train on again. workers: cities at a time.
 
     Returns:
         "s2" and "ge" -> city -> remedy -> (n, 17), rows as in the index.
     """
     rng, jobs = np.random.default_rng(seed), {"s2": [], "ge": []}
-    for city in models["s2"]:
-        here, rest = np.flatnonzero(pairs.cities == city), np.flatnonzero(pairs.cities != city)
-        some = np.sort(rng.permutation(rest)[:tune_pairs])
+    for city in results["s2"]:
+        s2, ge = (results[s][city] for s in ("s2", "ge"))
+        here = np.flatnonzero(pairs.cities == city)
+        known = np.flatnonzero(pairs.index["id"].isin(s2.predictions.select(split="train").frame["id"]))
+        some = np.sort(rng.permutation(known)[:tune_pairs])
         x, source = np.asarray(pairs.s2[here]), np.asarray(pairs.s2[some])
-        jobs["s2"].append({"model": models["s2"][city], "target": x, "source": source, "labels": pairs.labels[some]})
-        jobs["ge"].append({"model": models["ge"][city], "target": graphs.take(here), "source": graphs.take(rest)})
+        jobs["s2"].append({"model": s2.model, "target": x, "source": source, "labels": pairs.labels[some]})
+        jobs["ge"].append({"model": ge.model, "target": graphs.take(here), "source": graphs.take(known)})
     cures = {"s2": remedies_s2, "ge": remedies_ge}
     return {
-        s: dict(zip(models[s], in_processes(cures[s], [job | {"tune": tune[s]} for job in jobs[s]], workers)))
+        s: dict(zip(results[s], in_processes(cures[s], [job | {"tune": tune[s]} for job in jobs[s]], workers)))
         for s in cures
     }
 
@@ -295,7 +297,8 @@ def uneven_frequencies(models: dict[str, nn.Module], pairs: Pairs, workers: int 
     for k, (city, model) in enumerate(models.items()):
         here = np.flatnonzero(pairs.cities == city)
         here = here[skewed(pairs.labels[here], seed + k)]
-        x, source = np.asarray(pairs.s2[here]), np.asarray(pairs.s2[pairs.cities != city])
+        others = np.flatnonzero(pairs.cities != city)
+        x, source = np.asarray(pairs.s2[here]), np.asarray(pairs.s2[others[:: max(1, len(others) // 2000)]])
         jobs.append({"model": model, "x": x, "labels": pairs.labels[here], "source": source})
     hits = in_processes(_hits_of_city, jobs, workers)
     return {name: float(np.concatenate([of_city[name] for of_city in hits]).mean()) for name in hits[0]}

@@ -104,8 +104,8 @@ def train_stream(
 
 
 def train_many(jobs: Iterable[dict[str, object]], workers: int = 1) -> list[Result]:
-    """`train_stream(**job)` for each job, `workers` at a time; results in their order."""
-    return in_processes(train_stream, jobs, workers)
+    """`train_stream(**job)` for each job, `workers` at a time (on a GPU one after the other); results in order."""
+    return in_processes(train_stream, jobs, workers if pick_device().type == "cpu" else 1)
 
 
 @contextmanager
@@ -353,7 +353,7 @@ class _Training:
         self.best_accuracy, self.best_loss, self.waited = state["counters"]
 
     def _finished(self) -> nn.Module:
-        """The network with the best weights."""
+        """The network with the best weights, its batch norms estimated again where the recipe says so."""
         model = make_model(self.run.params["model"], self.recipe, self.run.params["features"])
         model.load_state_dict(self.best)
         model = model.to(self.device).eval()

@@ -212,11 +212,12 @@ def test_crossed_splits_test_every_pair_with_its_city_seen_and_unseen():
         assert (part[own] == "test").all()
         assert set(index["city"][(part == "test") & ~own]) == set(splits) - {city}
         unseen, seen = unseen + ((part == "test") & own), seen + ((part == "test") & ~own)
-        assert set(index["label"][part == "train"]) == set(range(1, 18))
+        rest = index[part != "test"].groupby("label")["polygon"].agg(lambda p: len(p) // 2)
+        assert (rest == 3 * 3 - 3).all()  # of every zone three polygons fewer than the other cities have
     assert (unseen == 1).all()
     assert (seen == 1).all()
     sizes = [len(split.train) for split in splits.values()]
-    assert max(sizes) - min(sizes) <= 12
+    assert max(sizes) - min(sizes) <= 6
     np.testing.assert_array_equal(crossed_splits(index, seed=1)["c2"].test, splits["c2"].test)
     with pytest.raises(ValueError, match="needs three"):
         crossed_splits(index[index["city"] < "c2"])

@@ -259,8 +259,9 @@ def test_every_remedy_gives_probabilities_of_every_pair(trained):
     tune = {"epochs": 1, "precision": "fp32"}
     rng = np.random.default_rng(0)
     graphs = GraphSet(index["id"].to_numpy(), rng.random((72, 50, 5)).astype(np.float32), np.full(72, 9))
-    models = {"s2": {"city-0": results["city-0"].model}, "ge": {"city-0": InstanceGCN()}}
-    out = r.remedies_everywhere(models, _Pairs(x, index), graphs, {"s2": tune, "ge": tune}, tune_pairs=16)
+    of_ge = replace(results["city-0"], model=InstanceGCN())
+    both = {"s2": {"city-0": results["city-0"]}, "ge": {"city-0": of_ge}}
+    out = r.remedies_everywhere(both, _Pairs(x, index), graphs, {"s2": tune, "ge": tune}, tune_pairs=16)
     for of_city in (out["s2"]["city-0"], out["ge"]["city-0"]):
         assert next(iter(of_city)) == "nothing"
         for p in of_city.values():

@@ -75,14 +75,7 @@ def crossed_splits(index: pd.DataFrame, seed: int = 0) -> dict[str, Split]:
     if len(cities) < 3:
         raise ValueError(f"the index has {len(cities)} cities; leaving one out in turn needs three")
     polygons = index["polygon"].where(index["polygon"] != "", index["id"].astype(str))
-    tester = pd.Series("", index.index)  # the city whose split tests a pair beside its own
-    for city in cities:
-        here = index["city"] == city
-        homes = index[here].assign(polygon=polygons).groupby("polygon")["label"].first()
-        names = homes.iloc[rng.permutation(len(homes))].sort_values(kind="stable").index  # shuffled within each zone
-        others = rng.permutation([c for c in cities if c != city])
-        dealt = pd.Series(others[np.arange(len(names)) % len(others)], names)
-        tester[here] = polygons[here].map(dealt)
+    tester = _dealt_to_others(index, polygons, rng.permutation(cities), rng)
     splits = {}
     for city in cities:
         tested = (index["city"] == city) | (tester == city)
@@ -90,6 +83,27 @@ def crossed_splits(index: pd.DataFrame, seed: int = 0) -> dict[str, Split]:
         parts = _deal(rest, rest["city"] + "\n" + polygons[~tested], {"train": 7 / 8, "validation": 1 / 8}, rng)
         splits[city] = Split(**parts, test=index.loc[tested, "id"].to_numpy(), strategy="city")
     return splits
+
+
+def _dealt_to_others(
+    index: pd.DataFrame, polygons: pd.Series, order: np.ndarray, rng: np.random.Generator
+) -> pd.Series:
+    """For each pair the city, not its own, whose split tests its polygon.
+
+    Zone by zone in a ring of cities, so that every split lacks as many polygons of each zone as any other: dealt at
+    random, those that test a zone would be those that saw least of it.
+    """
+    tester, start = pd.Series("", index.index), 0
+    for label in sorted(index["label"].unique()):
+        here, most = index["label"] == label, 0
+        for place, city in enumerate(order):
+            rows = here & (index["city"] == city)
+            names = rng.permutation(polygons[rows].unique())
+            steps = 1 + (start + np.arange(len(names))) % (len(order) - 1)
+            tester[rows] = polygons[rows].map(dict(zip(names, order[(place + steps) % len(order)])))
+            most = max(most, len(names))
+        start += most
+    return tester
 
 
 def _city_split(index: pd.DataFrame, rng: np.random.Generator, test_city: str | None) -> Split:

@@ -51,7 +51,7 @@ def make_dataset(data_dir: str | Path, pairs: int = 1088, cities: int = 8, seed:
 
     Args:
         data_dir: folder in the layout of `lczlib.data.layout`, with truth/.
-        pairs: 1088 gives 8 pairs, from 3 polygons, per zone and city.
+        pairs: 1088 gives 8 pairs on average, from 2 or 3 polygons, per zone and city.
         cities: 1..8. seed: of the data set; seed and id determine a pair, not `workers`.
 
     Raises:
