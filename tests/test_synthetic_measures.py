@@ -8,6 +8,7 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn.ensemble import RandomForestClassifier
 
+from lczlib.compute import in_processes
 from lczlib.data.layout import BANDS
 from lczlib.synthetic import COVER, generate_scene, measure
 from lczlib.synthetic.spectra import NATIVE
@@ -21,15 +22,19 @@ PROPERTIES = ("bsf", "isf", "psf", "mean_height")
 @cache
 def rendered() -> dict[str, np.ndarray]:
     """Means and spreads of both patches of two places per polygon."""
-    rows = []
-    for label, k, second in product(range(1, 18), range(POLYGONS), (0, 1)):
-        scene = generate_scene(label, k % 8, 3 * k + second)
-        s2 = np.concatenate([scene.s2.mean((0, 1)), scene.s2.std((0, 1))])
-        pixels = scene.rgb.reshape(-1, 3) / 255
-        rgb = np.concatenate([pixels.mean(0), pixels.std(0)])
-        rows.append((label, k % 8, k, second, s2, rgb, scene.fractions))
+    places = product(range(1, 18), range(POLYGONS), (0, 1))
+    rows = in_processes(seen, [{"label": z, "k": k, "second": second} for z, k, second in places], workers=2)
     names = ("label", "city", "polygon", "second", "s2", "rgb", "fractions")
     return {name: np.array([row[column] for row in rows]) for column, name in enumerate(names)}
+
+
+def seen(label: int, k: int, second: int) -> tuple:
+    """One row of `rendered`."""
+    scene = generate_scene(label, k % 8, 3 * k + second)
+    s2 = np.concatenate([scene.s2.mean((0, 1)), scene.s2.std((0, 1))])
+    pixels = scene.rgb.reshape(-1, 3) / 255
+    rgb = np.concatenate([pixels.mean(0), pixels.std(0)])
+    return label, k % 8, k, second, s2, rgb, scene.fractions
 
 
 @cache
@@ -39,7 +44,10 @@ def world() -> dict[str, np.ndarray]:
     first = table["second"] == 0
     known = {(z, k): f for z, k, f in zip(table["label"][first], table["polygon"][first], table["fractions"][first])}
     places = list(product(range(1, 18), range(SEEDS)))
-    found = [known.get(place) or measure(place[0], place[1] % 8, 3 * place[1]) for place in places]
+    others = [place for place in places if place not in known]
+    jobs = [{"label": z, "city": k % 8, "seed": 3 * k} for z, k in others]
+    known |= dict(zip(others, in_processes(measure, jobs, workers=2)))
+    found = [known[place] for place in places]
     properties = {name: np.array([numbers[name] for numbers in found]) for name in (*PROPERTIES, "svf")}
     return {"label": np.array([label for label, _ in places])} | properties
 
