@@ -76,7 +76,7 @@ class Predictions:
         """
         if not Path(path).exists():
             raise FileNotFoundError(
-                f"{path}: no predictions there; run notebooks 02 (Sentinel-2), 03 (Google Earth) and 06 (transfer) first"
+                f"{path}: no predictions there; run notebooks 02 (Sentinel-2), 03 (graphs) and 06 (transfer) first"
             )
         with np.load(path, allow_pickle=False) as stored:
             return cls(pd.DataFrame({name: stored[name] for name in COLUMNS}), stored["p"])
