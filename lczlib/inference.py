@@ -75,10 +75,12 @@ class Source:
         if isinstance(self.inputs, GraphSet):
             nodes = self.inputs.nodes[rows]
             most = max(int(nodes.max(initial=1)), 1)  # no padding beyond the largest graph of the batch
-            parts = self.inputs.x[rows, :most], nodes
-            return tuple(torch.from_numpy(np.array(part)).to(self.device) for part in parts)  # copies: writable
-        patches = torch.from_numpy(np.array(self.inputs[rows], dtype=np.float32)).to(self.device)  # a copy: writable
-        return (patches.permute(0, 3, 1, 2).contiguous(),)
+            return self._tensor(self.inputs.x[rows, :most]), self._tensor(nodes)
+        return (self._tensor(self.inputs[rows], np.float32).permute(0, 3, 1, 2).contiguous(),)
+
+    def _tensor(self, array: np.ndarray, dtype: type | None = None) -> Tensor:
+        """On the device; copied only where the array cannot be written to (a memory map), which torch warns of."""
+        return torch.from_numpy(np.require(array, dtype, ["W", "E"])).to(self.device)
 
 
 def predict(

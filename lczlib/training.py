@@ -354,7 +354,9 @@ class _Training:
 
     def _finished(self) -> nn.Module:
         """The network with the best weights, its batch norms estimated again where the recipe says so."""
-        model = make_model(self.run.params["model"], self.recipe, self.run.params["features"])
+        model = make_model(
+            self.run.params["model"], self.recipe, self.run.params["features"]
+        )  # whose norms share nothing
         model.load_state_dict(self.best)
         model = model.to(self.device).eval()
         if self.recipe.precise_batch_norm:

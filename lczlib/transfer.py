@@ -38,13 +38,8 @@ def leave_one_city_out(
 
 def tested(s2: dict[str, Result], ge: dict[str, Result], alphas: dict[str, float]) -> dict[str, dict[str, Predictions]]:
     """What each model says of its test part: stream ("s2", "ge", "fused") -> city held out -> Predictions."""
-    out: dict[str, dict[str, Predictions]] = {"s2": {}, "ge": {}, "fused": {}}
-    for city, alpha in alphas.items():
-        v, w = join(*(r[city].predictions.select(split="test") for r in (s2, ge)))
-        both = Predictions(v.frame, fusion.fuse(v.p, w.p, alpha))
-        for stream, said in (("s2", v), ("ge", w), ("fused", both)):
-            out[stream][city] = said
-    return out
+    said = {city: _with_fusion(s2[city], ge[city], alpha) for city, alpha in alphas.items()}
+    return {stream: {city: p[stream] for city, p in said.items()} for stream in ("s2", "ge", "fused")}
 
 
 def held_out(said: dict[str, Predictions]) -> Predictions:
@@ -79,9 +74,13 @@ def validation_alpha(s2: Result, ge: Result) -> float:
 
 def fused(results: dict[str, Result]) -> dict[str, Predictions]:
     """Test predictions of both streams and of their fusion, alpha chosen on validation: {"s2", "ge", "fused"}."""
-    s2, ge = join(*(results[s].predictions.select(split="test") for s in ("s2", "ge")))
-    alpha = validation_alpha(results["s2"], results["ge"])
-    return {"s2": s2, "ge": ge, "fused": Predictions(s2.frame, fusion.fuse(s2.p, ge.p, alpha))}
+    s2, ge = results["s2"], results["ge"]
+    return _with_fusion(s2, ge, validation_alpha(s2, ge))
+
+
+def _with_fusion(s2: Result, ge: Result, alpha: float) -> dict[str, Predictions]:
+    a, b = join(*(r.predictions.select(split="test") for r in (s2, ge)))
+    return {"s2": a, "ge": b, "fused": Predictions(a.frame, fusion.fuse(a.p, b.p, alpha))}
 
 
 def drop(inside: Predictions, outside: Predictions, groups: str = "city", draws: int = 1000, seed: int = 0) -> dict:

@@ -74,14 +74,12 @@ def crossed_splits(index: pd.DataFrame, seed: int = 0) -> dict[str, Split]:
     cities, rng = sorted(index["city"].unique()), np.random.default_rng(seed)
     if len(cities) < 3:
         raise ValueError(f"the index has {len(cities)} cities; leaving one out in turn needs three")
-    polygons = index["polygon"].where(index["polygon"] != "", index["id"].astype(str))
+    polygons = _polygons(index)
     tester = _dealt_to_others(index, polygons, rng.permutation(cities), rng)
     splits = {}
     for city in cities:
         tested = (index["city"] == city) | (tester == city)
-        rest = index[~tested]
-        parts = _deal(rest, rest["city"] + "\n" + polygons[~tested], {"train": 7 / 8, "validation": 1 / 8}, rng)
-        splits[city] = Split(**parts, test=index.loc[tested, "id"].to_numpy(), strategy="city")
+        splits[city] = _tested_on(index, tested, rng)
     return splits
 
 
@@ -111,10 +109,19 @@ def _city_split(index: pd.DataFrame, rng: np.random.Generator, test_city: str | 
     test_city = cities[-1] if test_city is None else test_city
     if test_city not in cities or len(cities) < 2:
         raise ValueError(f"cannot test on city {test_city!r}; the index has {', '.join(cities)} (two are needed)")
-    rest = index[index["city"] != test_city]
-    polygons = rest["polygon"].where(rest["polygon"] != "", rest["id"].astype(str))
-    parts = _deal(rest, rest["city"] + "\n" + polygons, {"train": 7 / 8, "validation": 1 / 8, "test": 0.0}, rng)
-    return Split(parts["train"], parts["validation"], index.loc[index["city"] == test_city, "id"].to_numpy(), "city")
+    return _tested_on(index, index["city"] == test_city, rng)
+
+
+def _tested_on(index: pd.DataFrame, tested: pd.Series, rng: np.random.Generator) -> Split:
+    """Test on the rows `tested`; the others by polygon, 7 : 1, to train on and to choose with."""
+    rest = index[~tested]
+    parts = _deal(rest, rest["city"] + "\n" + _polygons(rest), {"train": 7 / 8, "validation": 1 / 8}, rng)
+    return Split(**parts, test=index.loc[tested, "id"].to_numpy(), strategy="city")
+
+
+def _polygons(index: pd.DataFrame) -> pd.Series:
+    """Name of each pair's polygon; a pair without one is a polygon of its own."""
+    return index["polygon"].where(index["polygon"] != "", index["id"].astype(str))
 
 
 def _deal(index: pd.DataFrame, groups: pd.Series, shares: dict[str, float], rng: np.random.Generator) -> dict:
