@@ -52,11 +52,13 @@ def test_same_masks_as_the_generator(nano, size):
 
 
 def test_bf16_gives_nearly_the_same_masks(nano):
-    image = scene(seed=1)
-    exact, _ = generate_masks(nano, [image], LOOSE)[0]
-    quick, _ = generate_masks(nano, [image], dataclasses.replace(LOOSE, bf16=True))[0]
-    best = [max(iou(a, b) for b in quick) for a in exact]
-    assert np.median(best) > 0.9  # not all: a score near a threshold may fall on its other side
+    best = []
+    for image in (scene(seed=1), scene(seed=2)):
+        exact, _ = generate_masks(nano, [image], LOOSE)[0]
+        quick, _ = generate_masks(nano, [image], dataclasses.replace(LOOSE, bf16=True))[0]
+        best += [max(iou(a, b) for b in quick) for a in exact]
+    assert np.median(best) > 0.95
+    assert np.mean(np.array(best) > 0.9) >= 0.8  # not all: a score near a threshold may fall on its other side
 
 
 def test_a_batch_gives_what_single_images_give(nano):

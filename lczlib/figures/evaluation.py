@@ -91,7 +91,7 @@ def alpha_details(
         ax.axvline(0.6, color="#777777", lw=0.8, ls=":")
         ax.set(xlabel=r"$\alpha$", title=title, xticks=[0, 0.5, 1])
         percent(ax)
-        ax.legend(fontsize=5.5, ncols=2 if len(lines) > 4 else 1, columnspacing=0.8, loc="best")
+        ax.legend(fontsize=5.5, ncols=2, columnspacing=0.8, loc="upper center", bbox_to_anchor=(0.5, -0.22))
     return fig
 
 

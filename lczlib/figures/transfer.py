@@ -115,16 +115,16 @@ def why(effects: Mapping, spectra: Mapping, lost_s2: Mapping, colours: Mapping, 
     left.set(yticks=range(len(names)), yticklabels=names, xlabel="change of the true zone's probability")
     left.set(title="one habit at a time, Sentinel-2", ylim=(len(names) - 0.5, -0.5))
     left.grid(axis="x")
-    _scatter(middle, spectra, lost_s2, STREAM_COLORS["s2"], "shift of spectra")
-    _scatter(right, colours, lost_ge, STREAM_COLORS["ge"], "shift of node colours")
-    middle.set(title="cities: shift and drop", ylabel="drop in accuracy")
+    _scatter(middle, spectra, lost_s2, "s2", "shift of spectra")
+    _scatter(right, colours, lost_ge, "ge", "shift of node colours")
+    middle.set(ylabel="drop in accuracy")
     return fig
 
 
-def _scatter(ax: Axes, shift: Mapping[str, float], lost: Mapping[str, float], color: str, xlabel: str) -> None:
+def _scatter(ax: Axes, shift: Mapping[str, float], lost: Mapping[str, float], stream: str, xlabel: str) -> None:
     x, y = np.array([shift[c] for c in shift]), np.array([lost[c] for c in shift])
     ax.axhline(0, color="#bbbbbb", lw=0.6)
-    ax.plot(x, y, "o", color=color, ms=8, alpha=0.85)
+    ax.plot(x, y, "o", color=STREAM_COLORS[stream], ms=8, alpha=0.85)
     for c, a, b in zip(shift, x, y, strict=True):
         ax.text(
             a,
@@ -136,7 +136,8 @@ def _scatter(ax: Axes, shift: Mapping[str, float], lost: Mapping[str, float], co
             color="white",
             fontweight="bold",
         )
-    ax.set(xlabel=f"{xlabel} (spreads)", title=f"r = {np.corrcoef(x, y)[0, 1]:.2f}" if len(x) > 2 else "")
+    together = f", r = {np.corrcoef(x, y)[0, 1]:.2f}" if len(x) > 2 else ""
+    ax.set(xlabel=f"{xlabel} (spreads)", title=f"cities, {STREAM_NAMES[stream]}{together}")
     percent(ax)
 
 

@@ -36,7 +36,8 @@ class MaskSettings:
     Attributes:
         min_area: masks below this many pixels are dropped.
         max_masks: at most so many are kept, the largest, largest first.
-        bf16: encoder and decoder in bfloat16: faster on CPUs with AMX and on GPUs, masks differ by a few pixels.
+        bf16: in bfloat16 (of nano the decoder only): faster on CPUs with AMX and on GPUs; masks differ by a few pixels,
+            and some with a score near a threshold come or go.
         prompts_per_pass: prompts decoded together; changes speed and memory, not the result.
     """
 
@@ -139,11 +140,16 @@ def _crops(size: tuple[int, int], settings: MaskSettings) -> tuple[list[list[int
 
 
 def _parts(sam: Sam, bf16: bool) -> tuple[Any, Any]:
-    """Encoder and decoder to compute with: the model's own, or copies in bfloat16 (made once a model)."""
+    """Encoder and decoder to compute with: the model's own, or copies in bfloat16 (made once a model).
+
+    An encoder that decides something by a threshold (`needs_fp32`) stays as it is: rounding would part other regions.
+    """
+    parts = sam.image_encoder, sam.mask_decoder
     if not bf16:
-        return sam.image_encoder, sam.mask_decoder
+        return parts
     if sam not in _halves:
-        _halves[sam] = tuple(copy.deepcopy(part).bfloat16() for part in (sam.image_encoder, sam.mask_decoder))
+        exact = [getattr(part, "needs_fp32", False) for part in parts]
+        _halves[sam] = tuple(p if keep else copy.deepcopy(p).bfloat16() for p, keep in zip(parts, exact))
     return _halves[sam]
 
 
@@ -155,9 +161,10 @@ def _encode(sam: Sam, images: Sequence[np.ndarray], crops: list[list[list[int]]]
     patches = [resize(image[y0:y1, x0:x1]) for image, boxes in zip(images, crops) for x0, y0, x1, y1 in boxes]
     tensors = [sam.preprocess(torch.as_tensor(p, device=sam.device).permute(2, 0, 1)) for p in patches]
     step = 1 if sam.device.type == "cpu" and sam.image_encoder.img_size > 512 else len(tensors)
-    encoder, dtype = _parts(sam, bf16)[0], torch.bfloat16 if bf16 else torch.float32
-    passes = [encoder(torch.stack(tensors[i : i + step]).to(dtype)) for i in range(0, len(tensors), step)]
-    return list(torch.cat(passes))
+    encoder, decoder = _parts(sam, bf16)
+    inner, outer = (next(part.parameters()).dtype for part in (encoder, decoder))
+    passes = [encoder(torch.stack(tensors[i : i + step]).to(inner)) for i in range(0, len(tensors), step)]
+    return list(torch.cat(passes).to(outer))
 
 
 def _prompts(sam: Sam, side: int, size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:

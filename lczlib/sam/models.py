@@ -142,6 +142,7 @@ class NanoEncoder(nn.Module):
     """
 
     stride = 16  # px a token
+    needs_fp32 = True  # boundaries are thresholded
     waves = (1, 2, 4, 8, 16)  # periods of the centre's code over the image
     levels = (0.25, 0.5)  # boundary probability at which places are parted
 

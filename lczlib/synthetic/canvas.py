@@ -38,14 +38,13 @@ class Warp:
 
 def corners(rects: np.ndarray) -> np.ndarray:
     """(n, 4) rectangles u0, v0, u1, v1 to their corners (n, 4, 2)."""
-    u0, v0, u1, v1 = np.asarray(rects, float).reshape(-1, 4).T
-    return np.stack([np.stack(pair, -1) for pair in ((u0, v0), (u1, v0), (u1, v1), (u0, v1))], 1)
+    return np.asarray(rects, float).reshape(-1, 4)[:, [[0, 1], [2, 1], [2, 3], [0, 3]]]
 
 
 def outline(rects: np.ndarray, pieces: int = 6) -> np.ndarray:
     """(n, 4) rectangles as closed lines (n, 4 * pieces, 2) that can bend."""
     four, t = corners(rects), np.linspace(0, 1, pieces, endpoint=False)[:, None]
-    steps = (np.roll(four, -1, 1) - four)[:, :, None] * t
+    steps = (four[:, [1, 2, 3, 0]] - four)[:, :, None] * t
     return (four[:, :, None] + steps).reshape(len(four), 4 * pieces, 2)
 
 

@@ -21,7 +21,7 @@ from .cities import CITIES
 from .scene import PAIRS_PER_POLYGON, generate_scene
 
 KIND = "synthetic"
-LOOK = 2  # raised whenever the same seed gives another picture
+LOOK = 3  # raised whenever the same seed gives another picture
 FRACTIONS = ("bsf", "isf", "psf", "svf", "mean_height")
 _SEEDS = 100_000  # scene seeds of one data set seed
 

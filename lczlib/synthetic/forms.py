@@ -50,7 +50,7 @@ BUILT = {
                      kinds=(("industry", 8), ("rows", 1))),
 }  # fmt: skip
 
-_GREEN = (("crop", 4), ("young", 4), ("meadow", 4), ("stubble", 1.2), ("soil", 1), ("turf", 0.3))
+_GREEN = (("crop", 3), ("young", 7), ("meadow", 4), ("stubble", 1.5), ("soil", 1), ("turf", 0.3))
 _BARE = (("soil", 8), ("sand", 3), ("gravel", 1), ("stubble", 0.6), ("meadow", 0.3))
 NATURAL = {
     11: dict(dense=(.84, 1.0), relief=(0, .35), crown=(3.1, 5.6)),
@@ -139,9 +139,9 @@ def _materials(form, city, rng) -> dict:
 
 def _light(city, rng) -> dict:
     """Sun, haze, and what a product keeps of the haze: all of it (top of atmosphere), or after a correction a rest of
-    either sign, as large as its aerosol error (about 0.01 in the blue band; assumed)."""
+    either sign, as large as its aerosol error (about 0.02 in the blue band, more often too dark; assumed)."""
     haze = float(np.clip(rng.normal(city.haze.amount, 0.25 * city.haze.amount + 0.006), 0, 0.35))
-    rest = float(rng.normal(0, 0.07 + 0.25 * haze))
+    rest = float(rng.normal(-0.05, 0.15 + 0.25 * haze))
     return {
         "elevation": rng.uniform(*city.sun.elevation), "azimuth": rng.uniform(*city.sun.azimuth),
         "haze": haze, "haze_s2": rest if rng.random() < 0.65 else haze,

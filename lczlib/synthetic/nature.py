@@ -112,10 +112,15 @@ def scrub(canvas, form, look, rng) -> None:
 
 
 def fields(canvas, form, look, rng) -> None:
-    """Parcels: crops in rows, meadows, stubble and ploughed land after the shares in `form["parcels"]`."""
+    """Parcels: crops in rows, meadows, stubble and ploughed land after the shares in `form["parcels"]`.
+
+    Parcels are often long, and in most places laid out side by side in one go.
+    """
     reach = 0.5 * np.hypot(*canvas.size) + 20
     gap = rng.choice([0.0, 1.5, 4.0])
-    parcels, tracks = cut((-reach, -reach, reach, reach), look["block"], gap, look["jitter"], rng)
+    parcel = look["block"] * rng.permutation([1.0, np.exp(rng.uniform(0, 1.2))])
+    jitter = 0.15 if rng.random() < 0.6 else look["jitter"]
+    parcels, tracks = cut((-reach, -reach, reach, reach), parcel, gap, jitter, rng)
     canvas.add("grass", np.clip(look["green"] - 0.15, 0, 1), 0.9, "grass", 0.3, instance=0)
     for rect in parcels:
         kind = pick(rng, form["parcels"]) if rng.random() < 0.65 else look["parcel"]
@@ -129,15 +134,15 @@ def fields(canvas, form, look, rng) -> None:
 
 def _parcel(canvas, kind, look, rng) -> int:
     angle = look["warp"].angle + rng.choice([0, np.pi / 2])
-    b = rng.uniform(0.85, 1.15)
+    b, shade = rng.uniform(0.85, 1.15), np.exp(rng.normal(-0.1, 0.18))  # of tall, dense or sparse plants on themselves
     v = np.clip(look["green"] + rng.normal(0, 0.3), 0, 1)
     dry = np.clip(look["soil"] - 0.1 + rng.normal(0, 0.28), 0, 1)
     rows = (angle, rng.uniform(2.5, 9), rng.uniform(0.02, 0.16))
     if kind in ("crop", "young"):
         v = v if kind == "crop" else rng.uniform(0, 1)
-        return canvas.add(kind, v, b, "crop", rng.uniform(0.2, 0.9), 0, 0, None, *rows)
+        return canvas.add(kind, v, b * shade, "crop", rng.uniform(0.2, 0.9), 0, 0, None, *rows)
     if kind == "meadow":
-        return canvas.add("grass", v, b, "grass", 0.2, 0, 0, None, rows[0], rows[1], rows[2] * 0.5)
+        return canvas.add("grass", v, b * shade, "grass", 0.2, 0, 0, None, rows[0], rows[1], rows[2] * 0.5)
     if kind == "stubble":
         return canvas.add("stubble", dry, b, "crop", 0.1, 0, 0, None, *rows)
     if kind == "turf":

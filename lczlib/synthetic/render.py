@@ -13,9 +13,8 @@ from .spectra import NATIVE, PATH, PSF_SIGMA, SKY, SPECTRA, TEXTURE, M
 LEVELS = 64  # steps between the two spectra of a material
 _STEPS = np.linspace(0, 1, LEVELS, dtype=np.float32)[:, None]
 _LOOKUP = np.ascontiguousarray((SPECTRA[:, None, 0] * (1 - _STEPS) + SPECTRA[:, None, 1] * _STEPS).reshape(-1, 10).T)
-VARIETY = np.full(
-    len(SPECTRA), 0.06, np.float32
-)  # how far the state of a material wanders within metres to tens of metres
+VARIETY = np.full(len(SPECTRA), 0.06, np.float32)  # how far a material's state wanders within metres to tens of metres
+VARIETY[[M[name] for name in ("crop", "young", "stubble", "soil", "turf")]] = 0.02  # tilled and sown as one
 VARIETY[M["water"]] = 0.012
 
 
@@ -78,9 +77,9 @@ def surface(layers: dict, look: dict, rng: np.random.Generator) -> np.ndarray:
     size, material = layers["height"].shape, layers["material"]
     fine = cv2.GaussianBlur(noise(size, 1, rng), (0, 0), 0.7) * 2.4
     medium, coarse, wide = (noise(size, scale, rng) for scale in (4, 18, 55))
-    bright = TEXTURE[:, 0][material] * fine + TEXTURE[:, 1][material] * medium + TEXTURE[:, 2][material] * coarse
+    bright = sum(TEXTURE[:, k].take(material) * field for k, field in enumerate((fine, medium, coarse)))
     bright = (1 + bright) * layers["b"] * (1 + layers["stripes"])
-    v = layers["v"] + VARIETY[material] * (coarse + wide) + 0.3 * layers["stripes"]
+    v = layers["v"] + VARIETY.take(material) * (coarse + wide) + 0.3 * layers["stripes"]
     index = material.astype(np.intp) * LEVELS + np.clip(v * (LEVELS - 1) + 0.5, 0, LEVELS - 1).astype(np.intp)
     direct = bright * layers["lit"] * _lambert(layers, look, _relief(size, look, rng))
     open_sky = bright * layers["open"]

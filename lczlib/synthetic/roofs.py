@@ -24,7 +24,7 @@ def _plane(a: np.ndarray, b: np.ndarray, ridge: np.ndarray, eave: float, rise: f
 def pitched(canvas: Canvas, quad: np.ndarray, eave: float, rise: float, look: tuple, hip: float, instance=None) -> None:
     """A ridged roof over a quadrangle (4, 2); `hip` 0 gable .. 1 hipped; look = (material, v, b)."""
     if np.hypot(*(quad[1] - quad[0])) < np.hypot(*(quad[2] - quad[1])):
-        quad = np.roll(quad, -1, 0)
+        quad = quad[[1, 2, 3, 0]]
     ends = (quad[1] + quad[2]) / 2, (quad[3] + quad[0]) / 2
     long = max(np.hypot(*(ends[0] - ends[1])), 1e-6)
     inset = hip * min(0.5 * np.hypot(*(quad[2] - quad[1])) / long, 0.5)

@@ -90,14 +90,14 @@ def compose(label: int, look: dict, size: tuple[int, int], rng: np.random.Genera
 
 def layers_of(canvas: Canvas, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """What lies on every square metre of a plan: objects first, then tree crowns on top."""
-    table, obj = canvas.table(), canvas.obj
+    table, obj = canvas.table(), canvas.obj.astype(np.intp)
     h, w = canvas.size
     y, x = np.mgrid[:h, :w].astype(np.float32)
-    layers = {name: table[name][obj] for name in ("v", "b")}
-    layers["slope_x"], layers["slope_y"] = table["gx"][obj], table["gy"][obj]
-    layers["height"] = np.maximum(table["h0"][obj] + layers["slope_x"] * x + layers["slope_y"] * y, 0)
+    layers = {name: table[name].take(obj) for name in ("v", "b")}
+    layers["slope_x"], layers["slope_y"] = table["gx"].take(obj), table["gy"].take(obj)
+    layers["height"] = np.maximum(table["h0"].take(obj) + layers["slope_x"] * x + layers["slope_y"] * y, 0)
     for name, kind in (("material", np.uint8), ("cover", np.uint8), ("instance", np.int32)):
-        layers[name] = table[name].astype(kind)[obj]
+        layers[name] = table[name].astype(kind).take(obj)
     layers["stripes"] = _stripes(table, obj, x, y)
     _plant(canvas, layers, rng)
     _join_stands(layers)
@@ -120,7 +120,7 @@ def _stripes(table, obj, x, y) -> np.ndarray:
     """Rows of crops, mowing and sheet metal: relative brightness (H, W)."""
     if not (table["stripe"] > 0).any():
         return np.zeros(obj.shape, np.float32)
-    angle, period, strength = table["angle"][obj], np.maximum(table["period"][obj], 1.5), table["stripe"][obj]
+    angle, period, strength = table["angle"].take(obj), np.maximum(table["period"], 1.5).take(obj), table["stripe"].take(obj)
     return strength * np.sin(2 * np.pi * (x * np.sin(angle) - y * np.cos(angle)) / period)
 
 
