@@ -120,7 +120,8 @@ def _stripes(table, obj, x, y) -> np.ndarray:
     """Rows of crops, mowing and sheet metal: relative brightness (H, W)."""
     if not (table["stripe"] > 0).any():
         return np.zeros(obj.shape, np.float32)
-    angle, period, strength = table["angle"].take(obj), np.maximum(table["period"], 1.5).take(obj), table["stripe"].take(obj)
+    angle, period, strength = (table[name].take(obj) for name in ("angle", "period", "stripe"))
+    period = np.maximum(period, 1.5)
     return strength * np.sin(2 * np.pi * (x * np.sin(angle) - y * np.cos(angle)) / period)
 
 
