@@ -18,6 +18,7 @@ import numpy as np
 from lczlib import fusion, metrics, reproduce, runs, transfer
 from lczlib.predictions import Predictions, join
 
+STREAMS = ("s2", "ge", "fused")
 NOTEBOOKS = ("02", "03", "04", "06")  # trainings, alpha, transfer; the masks of notebook 01 are the same for all seeds
 
 
@@ -44,18 +45,25 @@ def tested(plan: reproduce.Plan, seed: int) -> dict[str, object]:
     return {"labels": ts.labels, "polygons": ts.frame["polygon"].to_numpy(str), "said": said, "alpha": alpha}
 
 
-def transferred(plan: reproduce.Plan, seed: int) -> dict[str, np.ndarray]:
-    """What the fusion says of every pair with its city seen and left out: labels, city, "in" and "out" (zones)."""
-    seen, left_out = (Predictions.load(plan.build / "predictions" / f"{n}_{seed}.npz") for n in ("in_city", "left_out"))
-    left_out = transfer.look_up(left_out, seen.frame["id"])
-    city = seen.frame["city"].to_numpy(str)
-    return {"labels": seen.labels, "city": city, "in": seen.predicted, "out": left_out.predicted}
+def crossed(plan: reproduce.Plan, seed: int) -> dict[str, object]:
+    """What each stream and the fusion say of every pair, its city seen ("said") and left out ("said_out"): the models
+    of notebook 06, each with its own alpha from validation.
+    """
+    folder = plan.build / "predictions"
+    frame = Predictions.load(folder / f"in_city_fused_{seed}.npz").frame
+
+    def load(name: str) -> dict[str, np.ndarray]:
+        files = {stream: folder / f"{name}_{stream}_{seed}.npz" for stream in STREAMS}
+        return {s: transfer.look_up(Predictions.load(path), frame["id"]).predicted for s, path in files.items()}
+
+    facts = {"labels": frame["label"].to_numpy(), "said": load("in_city"), "said_out": load("left_out")}
+    return facts | {"cities": frame["city"].to_numpy(str), "polygons": frame["polygon"].to_numpy(str)}
 
 
-def drop_of(moves: list[dict[str, np.ndarray]], draws: int = 2000) -> list[float]:
-    """Accuracy in the city minus accuracy with it left out, all seeds together; 95 % interval over cities."""
-    labels, city, inside, outside = (np.concatenate([m[k] for m in moves]) for k in ("labels", "city", "in", "out"))
-    return list(metrics.bootstrap_difference(labels, inside, outside, city, draws=draws))
+def drop_of(test: dict, draws: int = 2000) -> list[float]:
+    """Accuracy of the fusion in the city minus with it left out; 95 % interval over cities."""
+    inside, outside = test["said"]["fused"], test["said_out"]["fused"]
+    return list(metrics.bootstrap_difference(test["labels"], inside, outside, test["cities"], draws=draws))
 
 
 def facts_of(test: dict, draws: int = 2000) -> dict[str, object]:
@@ -74,9 +82,13 @@ def facts_of(test: dict, draws: int = 2000) -> dict[str, object]:
 
 def together(tests: list[dict]) -> dict[str, object]:
     """The tests of all seeds as one."""
-    join_up = {key: np.concatenate([test[key] for test in tests]) for key in ("labels", "polygons")}
-    said = {name: np.concatenate([test["said"][name] for test in tests]) for name in tests[0]["said"]}
-    return facts_of(join_up | {"said": said})
+    joined = {}
+    for name, value in tests[0].items():
+        if isinstance(value, dict):
+            joined[name] = {stream: np.concatenate([test[name][stream] for test in tests]) for stream in value}
+        elif isinstance(value, np.ndarray):
+            joined[name] = np.concatenate([test[name] for test in tests])
+    return joined
 
 
 def main() -> None:
@@ -87,16 +99,17 @@ def main() -> None:
     options = parser.parse_args()
     plans = {seed: run_seed(options.profile, seed) for seed in options.seeds}
     tests = {seed: tested(plan, seed) for seed, plan in plans.items()}
-    drops = {s: runs.read_json(p.figures / "06_transfer.json")["numbers"]["fused"] for s, p in plans.items()}
-    numbers = {
-        f"seed_{s}": facts_of(t) | {"best_alpha": t["alpha"], "drop": drops[s]["drop"]} for s, t in tests.items()
-    }
-    moves = [transferred(plan, seed) for seed, plan in plans.items()]
-    numbers["all"] = together(list(tests.values())) | {"drop": drop_of(moves)}
+    every = {seed: crossed(plan, seed) for seed, plan in plans.items()}
+    numbers = {f"seed_{s}": facts_of(test) | {"best_alpha": test["alpha"]} for s, test in tests.items()}
+    numbers["all"] = facts_of(together(list(tests.values())))
+    for name, test in zip(numbers, [*every.values(), together(list(every.values()))], strict=True):
+        numbers[name] |= {"every_pair": facts_of(test), "drop": drop_of(test)}
     target = Path(__file__).with_suffix(".json")
     runs.write_json(target, {"data": "synthetic", "profile": options.profile, "numbers": numbers})
     for name, row in numbers.items():
-        print(name, {k: np.round(v, 3) for k, v in row["gain"].items()}, row["oa"])
+        for part in (row, row["every_pair"]):
+            print(name, {k: np.round(v, 3) for k, v in part["gain"].items()}, part["oa"])
+        print(name, "drop", np.round(row["drop"], 3))
 
 
 if __name__ == "__main__":

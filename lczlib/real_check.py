@@ -15,7 +15,7 @@ import pandas as pd
 import rasterio
 
 from lczlib import metrics
-from lczlib.data import open_pairs
+from lczlib.data import BANDS, open_pairs
 from lczlib.data.patches import cut_patches
 from lczlib.data.rasters import Sentinel2
 
@@ -75,6 +75,13 @@ def _natural(path: Path, place: str, share: float, step: int) -> tuple[np.ndarra
                 x.append(scene.read(row, col, 32, 32))
                 rows.append(("natural", place, f"{place}/{label}/{row // 64}/{col // 64}", label))
     return np.array(x).reshape(-1, 32, 32, 10), pd.DataFrame(rows, columns=["part", "place", "group", "label"])
+
+
+def ndvi(x: np.ndarray) -> np.ndarray:
+    """Normalised difference vegetation index, -1..1, of the mean spectrum of each window (n, H, W, 10): (n,)."""
+    spectrum = x.mean((1, 2))
+    red, infrared = (spectrum[:, BANDS.index(name)] for name in ("B4", "B8"))
+    return (infrared - red) / (infrared + red)
 
 
 def judge(frame: pd.DataFrame, p: np.ndarray, draws: int = 500, seed: int = 0) -> dict:

@@ -145,6 +145,14 @@ def test_reachable_counts_points_on_instances():
     assert evaluation.reachable([ids], MaskSettings(points_per_side=24))["found"] == 1
 
 
+def test_reachable_among_given_masks():
+    ids = np.ones((320, 320), np.uint16)
+    ids[:, 160:] = 2
+    left = (ids == 1)[None], None
+    assert evaluation.reachable([ids])["found"] == 1
+    assert evaluation.reachable([ids], among=[left])["found"] == 0.5
+
+
 def test_regions_by_hand():
     inside = np.ones((8, 12), bool)
     inside[:, 6] = False  # a boundary from top to bottom
@@ -156,13 +164,18 @@ def test_regions_by_hand():
     assert centres[1:].tolist() == [[2.5, 3.5], [9, 3.5]]
 
 
-def test_grouped_gives_the_regions_of_every_level_once():
+def test_grouped_gives_the_regions_that_are_asked_for():
     sam = models.load_sam("nano")
     image = np.random.default_rng(0).integers(0, 256, (320, 320, 3), dtype=np.uint8)
-    (masks, _), *rest = list(evaluation.grouped(sam, [image, image]))
+    whole = MaskSettings(crop_n_layers=0)
+    (masks, boxes), *rest = list(evaluation.grouped(sam, [image, image], whole))
     assert masks.shape[1:] == (320, 320)
+    assert len(boxes) == len(masks) <= 12 * 12 * len(sam.image_encoder.levels)
     assert masks.sum(0).max() <= len(sam.image_encoder.levels)
     assert np.array_equal(masks, rest[0][0])
+    points = (np.arange(12) * 320 / 12 + 320 / 24).astype(int)
+    assert masks[:, points[:, None], points].any((1, 2)).all()
+    assert len(next(evaluation.grouped(sam, [image]))[0]) > len(masks)  # the crops' regions too
 
 
 def test_calibration_changes_scores_not_masks():

@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, repeat
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from .masks import PAPER, Masks, MaskSettings, generate_masks
+from .masks import PAPER, Masks, MaskSettings, _crops, boxes_of, generate_masks
+from .models import regions
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
@@ -66,39 +67,67 @@ def score(
     }
 
 
-def reachable(instances: Sequence[np.ndarray], settings: MaskSettings = PAPER, least: int = 100) -> dict[str, float]:
+def reachable(
+    instances: Sequence[np.ndarray],
+    settings: MaskSettings = PAPER,
+    least: int = 100,
+    among: Iterable[Masks] | None = None,
+) -> dict[str, float]:
     """What a perfect model could find with these settings, as `score` names it: an instance counts when a point of the
     grid or of a crop's grid falls on it and it is among the largest `max_masks` of those.
+
+    Args:
+        instances, least: of `score`. among: of each scene the only masks that may be given, e.g. of `grouped`.
     """
-    from segment_anything.utils.amg import build_point_grid
-
-    from .masks import _crops, _whole_if_none
-
     found = []
-    for ids in instances:
-        seen: set[int] = set()
-        for crop, layer in zip(*_crops(ids.shape, settings)):
-            side = int(settings.points_per_side / settings.crop_n_points_downscale_factor**layer)
-            x, y = (build_point_grid(side) * (crop[2] - crop[0], crop[3] - crop[1]) + crop[:2]).astype(int).T
-            seen |= set(ids[y, x].tolist())
+    for ids, masks in zip(instances, among or repeat(None)):
+        seen = {int(n) for x, y in _points(ids.shape, settings) for n in ids[y, x]}
         numbers, areas = np.unique(ids[ids > 0], return_counts=True)
-        kept = numbers[np.isin(numbers, list(seen)) & (areas >= settings.min_area)]
-        kept = sorted(kept, key=lambda n: -areas[numbers == n][0])
-        found.append(_whole_if_none(ids[None] == np.array(kept, ids.dtype)[:, None, None], settings))
+        large = np.isin(numbers, list(seen)) & (areas >= settings.min_area)
+        kept = numbers[large][np.argsort(-areas[large], kind="stable")][: settings.max_masks]
+        if masks is not None:
+            met = overlaps(masks[0], ids)[0].max(0, initial=0) >= 0.5
+            kept = kept[met[np.searchsorted(numbers, kept)]]
+        found.append((ids[None] == np.array(kept, ids.dtype)[:, None, None], None))
     limits = score(found, instances, least)
     return {name: limits[name] for name in ("found", "found_largest")}
 
 
-def grouped(sam: Sam, images: Iterable[np.ndarray]) -> Iterator[Masks]:
-    """Every region that nano's encoder finds in each image, at all its levels: what its decoder has to choose from."""
-    from .models import regions
+def _points(size: tuple[int, int], settings: MaskSettings) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Whole pixels x, y (n,) of the grid's points in the image and in each of its crops."""
+    from segment_anything.utils.amg import build_point_grid
 
+    for (x0, y0, x1, y1), layer in zip(*_crops(size, settings)):
+        grid = build_point_grid(int(settings.points_per_side / settings.crop_n_points_downscale_factor**layer))
+        yield tuple((grid * (x1 - x0, y1 - y0) + (x0, y0)).astype(int).T)
+
+
+def grouped(sam: Sam, images: Iterable[np.ndarray], settings: MaskSettings = PAPER) -> Iterator[Masks]:
+    """The regions that nano's encoder finds, at all its levels, under a point of the grid of each image and of its
+    crops: what its decoder has to choose from.
+    """
     for image in images:
-        x = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
-        with torch.inference_mode():
-            boundary = sam.image_encoder.features(sam.preprocess(x))[1][0].sigmoid().numpy()
-        maps = [regions(boundary < level)[0].repeat(2, 0).repeat(2, 1) for level in sam.image_encoder.levels]
-        yield np.concatenate([one == np.arange(1, one.max() + 1)[:, None, None] for one in maps]), np.zeros((0, 4))
+        size, found = image.shape[:2], []
+        crops = _crops(size, settings)[0]
+        for (x0, y0, x1, y1), (x, y) in zip(crops, _points(size, settings)):
+            for numbers in _region_maps(sam, image[y0:y1, x0:x1]):
+                asked = np.unique(numbers[y - y0, x - x0])
+                masks = np.zeros((np.count_nonzero(asked), *size), bool)
+                masks[:, y0:y1, x0:x1] = numbers == asked[asked > 0][:, None, None]
+                found.append(masks)
+        yield np.concatenate(found), boxes_of(np.concatenate(found))
+
+
+def _region_maps(sam: Sam, crop: np.ndarray) -> Iterator[np.ndarray]:
+    """Number of the region of every pixel of a crop (h, w), 0 for none, at each of the encoder's levels."""
+    import cv2
+
+    x = torch.from_numpy(cv2.resize(crop, (sam.image_encoder.img_size,) * 2)).permute(2, 0, 1)[None]
+    with torch.inference_mode():
+        boundary = sam.image_encoder.features(sam.preprocess(x))[1][0].sigmoid().numpy()
+    for level in sam.image_encoder.levels:
+        numbers = regions(boundary < level)[0].astype(np.float32)
+        yield cv2.resize(numbers, crop.shape[1::-1], interpolation=cv2.INTER_NEAREST).astype(int)
 
 
 def predicted_iou(sam: Sam, scenes: Sequence[np.ndarray]) -> np.ndarray:

@@ -43,7 +43,7 @@ class Plan:
     prompts: int = 16  # a window of `window` px
     wide_prompts: int = 32  # a window of the network's whole input
     rate: float = 1.5e-3
-    boundaries_first: float = 0.3  # share of the training in which only the encoder learns, from boundaries
+    boundaries_first: float = 0.5  # share of the training in which only the encoder learns, from boundaries
     wide_last: float = 0.55  # share at the end with windows of 320 px: attention must learn to choose among all tokens
     scales: tuple[float, float] = (1.0, 1.7)  # the generator sees scenes at 1 (image) and 1.5 (crops)
     balance_until: float = 0.6  # share of the training over which the balanced cross-entropy fades out
@@ -390,8 +390,8 @@ def finish(
     export(sam, out)
     rgb, ids = scenes_of(work / "test", test, (6, 7), seed=900_000)
     sam = load_sam("nano", out)
-    result, all_regions = score(generate_masks(sam, rgb), ids), score(grouped(sam, rgb), ids)
-    limits = {"reachable": reachable(ids), "regions": {n: all_regions[n] for n in ("found", "found_largest")}}
+    result = score(generate_masks(sam, rgb), ids)
+    limits = {"reachable": reachable(ids), "regions": reachable(ids, among=grouped(sam, rgb))}
     report = {
         "test": {"scenes": len(rgb), "cities": [6, 7], **result, **limits},
         "calibration": chosen,
