@@ -74,7 +74,7 @@ def alpha_details(
         zone_values: (17, A) F1. alphas: (A,). cities: {city: (A,) accuracy}.
         regret: {split strategy: (A,) accuracy below the best of its own curve}.
     """
-    fig, axes = plt.subplots(1, 3, figsize=(TWO_COLUMNS, 2.8), width_ratios=(1.35, 1, 1))
+    fig, axes = plt.subplots(1, 3, figsize=(TWO_COLUMNS, 3.1), width_ratios=(1.35, 1, 1))
     middle = np.argmin(np.abs(np.asarray(alphas) - 0.5))
     delta = zone_values - zone_values[:, [middle]]
     span = float(np.nanmax(np.abs(delta))) or 1.0

@@ -117,7 +117,7 @@ def why(effects: Mapping, spectra: Mapping, lost_s2: Mapping, colours: Mapping, 
     left.grid(axis="x")
     _scatter(middle, spectra, lost_s2, "s2", "shift of spectra")
     _scatter(right, colours, lost_ge, "ge", "shift of node colours")
-    middle.set(ylabel="drop in accuracy")
+    middle.set(ylabel="drop in accuracy, city by city")
     return fig
 
 
@@ -137,7 +137,7 @@ def _scatter(ax: Axes, shift: Mapping[str, float], lost: Mapping[str, float], st
             fontweight="bold",
         )
     together = f", r = {np.corrcoef(x, y)[0, 1]:.2f}" if len(x) > 2 else ""
-    ax.set(xlabel=f"{xlabel} (spreads)", title=f"cities, {STREAM_NAMES[stream]}{together}")
+    ax.set(xlabel=f"{xlabel} (spreads)", title=f"{STREAM_NAMES[stream]}{together}")
     percent(ax)
 
 
