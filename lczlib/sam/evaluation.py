@@ -80,7 +80,7 @@ def reachable(
         instances, least: of `score`. among: of each scene the only masks that may be given, e.g. of `grouped`.
     """
     found = []
-    for ids, masks in zip(instances, among or repeat(None)):
+    for ids, masks in zip(instances, repeat(None) if among is None else among):
         seen = {int(n) for x, y in _points(ids.shape, settings) for n in ids[y, x]}
         numbers, areas = np.unique(ids[ids > 0], return_counts=True)
         large = np.isin(numbers, list(seen)) & (areas >= settings.min_area)
@@ -98,7 +98,7 @@ def _points(size: tuple[int, int], settings: MaskSettings) -> Iterator[tuple[np.
     from segment_anything.utils.amg import build_point_grid
 
     for (x0, y0, x1, y1), layer in zip(*_crops(size, settings)):
-        grid = build_point_grid(int(settings.points_per_side / settings.crop_n_points_downscale_factor**layer))
+        grid = build_point_grid(settings.points_in(layer))
         yield tuple((grid * (x1 - x0, y1 - y0) + (x0, y0)).astype(int).T)
 
 
@@ -115,7 +115,8 @@ def grouped(sam: Sam, images: Iterable[np.ndarray], settings: MaskSettings = PAP
                 masks = np.zeros((np.count_nonzero(asked), *size), bool)
                 masks[:, y0:y1, x0:x1] = numbers == asked[asked > 0][:, None, None]
                 found.append(masks)
-        yield np.concatenate(found), boxes_of(np.concatenate(found))
+        every = np.concatenate(found)
+        yield every, boxes_of(every)
 
 
 def _region_maps(sam: Sam, crop: np.ndarray) -> Iterator[np.ndarray]:

@@ -54,6 +54,10 @@ class MaskSettings:
     bf16: bool = False
     prompts_per_pass: int = 64
 
+    def points_in(self, layer: int) -> int:
+        """Points a side of the grid over a crop of that layer; layer 0 is the whole image."""
+        return int(self.points_per_side / self.crop_n_points_downscale_factor**layer)
+
     def generator_arguments(self) -> dict[str, float]:
         """The keyword arguments that give SamAutomaticMaskGenerator the same settings."""
         own = ("min_area", "max_masks", "bf16", "prompts_per_pass")
@@ -185,8 +189,7 @@ def _crop_masks(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Masks of one crop after all its filters: (n, h, w) bool in the crop's frame, boxes (n, 4) XYXY in the image's."""
     size = (crop[3] - crop[1], crop[2] - crop[0])
-    side = int(settings.points_per_side / settings.crop_n_points_downscale_factor**layer)
-    sparse, dense = _prompts(sam, side, size)
+    sparse, dense = _prompts(sam, settings.points_in(layer), size)
     decoder = _parts(sam, settings.bf16)[1]
     image = (embedding + dense.to(embedding.dtype))[None]
     place = sam.prompt_encoder.get_dense_pe()[0].to(embedding.dtype)
