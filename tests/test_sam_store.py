@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from lczlib.data import layout
 from lczlib.sam import MaskSettings, MaskStore, make_masks, store
@@ -141,6 +142,15 @@ def test_no_scheduler_is_one_line(data_dir):
 
 
 @pytest.fixture
+def one_thread():
+    """As many threads as a worker has: another number rounds sums otherwise, and a mask at a threshold comes or goes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def cluster():
     """A scheduler and two worker processes on loopback: yields (address, workers)."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -158,7 +168,7 @@ def cluster():
         process.wait()
 
 
-def test_dask_gives_the_same_masks_and_survives_a_killed_worker(data_dir, cluster, monkeypatch):
+def test_dask_gives_the_same_masks_and_survives_a_killed_worker(data_dir, cluster, one_thread, monkeypatch):
     address, workers = cluster
     alone = list(make_masks(write_set(data_dir.parent / "copy"), "nano", QUICK, progress=False))
     monkeypatch.setattr(store, "TASK", 1)
@@ -185,6 +195,6 @@ def test_dask_gives_the_same_masks_and_survives_a_killed_worker(data_dir, cluste
     assert files == ["settings.json", "shard_00000.npz"]
 
 
-def test_two_processes_give_the_same_masks(data_dir):
+def test_two_processes_give_the_same_masks(data_dir, one_thread):
     alone = list(make_masks(write_set(data_dir.parent / "copy"), "nano", QUICK, ids=[0, 1], progress=False))
     assert same(list(make_masks(data_dir, "nano", QUICK, ids=[0, 1], workers=2, progress=False)), alone)
