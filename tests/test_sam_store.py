@@ -143,7 +143,7 @@ def test_no_scheduler_is_one_line(data_dir):
 
 @pytest.fixture
 def one_thread():
-    """As many threads as a worker has: another number rounds sums otherwise, and a mask at a threshold comes or goes."""
+    """As many threads as a worker has: another number rounds sums otherwise, and a mask at a threshold may go."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
