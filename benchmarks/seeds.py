@@ -2,8 +2,9 @@
 
     python benchmarks/seeds.py [--seeds 0 1 2] [--profile demo]
 
-Brings notebooks 02, 03, 04 and 06 up to date for every seed, as `./run_all.sh --seed N` would, and writes
-`benchmarks/seeds.json`: accuracy of both streams and the fusion, the alpha chosen on validation, the paired gain of
+Brings notebooks 02 to 08 up to date for every seed, as `./run_all.sh --seed N` would, and writes
+`benchmarks/seeds.json`: what seeds do to every figure (`spread`: by it `./run_all.sh --check` judges numbers from
+another kind of processor); accuracy of both streams and the fusion, the alpha chosen on validation, the paired gain of
 the fusion over each stream for every seed and over all seeds together (bootstrap over polygons: a polygon tested
 under several seeds is drawn as one), and the drop in a city left out (bootstrap over cities).
 """
@@ -15,24 +16,31 @@ from pathlib import Path
 
 import numpy as np
 
-from lczlib import fusion, metrics, reproduce, runs, transfer
+from lczlib import fusion, metrics, report, reproduce, runs, transfer
 from lczlib.predictions import Predictions, join
 
 STREAMS = ("s2", "ge", "fused")
-NOTEBOOKS = ("02", "03", "04", "06")  # trainings, alpha, transfer; the masks of notebook 01 are the same for all seeds
+FIRST = "02"  # the data and the masks of the notebooks before it are the same for all seeds
 
 
 def run_seed(profile: str, seed: int) -> reproduce.Plan:
     """Execute what is missing for one seed. Seed 0 of the profile as it stands is the committed run itself."""
     plan = reproduce.make_plan(profile, seed=seed or None)
     for notebook in reproduce.numbered_notebooks():
-        if notebook.stem[:2] in NOTEBOOKS:
+        if notebook.stem[:2] >= FIRST:
             row = reproduce.bring_up_to_date(notebook, plan)
             print(
                 f"seed {seed}: {notebook.stem} {row['seconds']:.0f} s{'' if row['fresh'] else ' (up to date)'}",
                 flush=True,
             )
     return plan
+
+
+def spread(plans: list[reproduce.Plan]) -> dict[str, dict[str, float]]:
+    """Of every figure that all seeds have: `report.spread_over_seeds`."""
+    stems = set.intersection(*({path.stem for path in plan.figures.glob("*.json")} for plan in plans))
+    files = {stem: [runs.read_json(plan.figures / f"{stem}.json") for plan in plans] for stem in sorted(stems)}
+    return {stem: report.spread_over_seeds(entries) for stem, entries in files.items() if stem >= FIRST}
 
 
 def tested(plan: reproduce.Plan, seed: int) -> dict[str, object]:
@@ -105,7 +113,7 @@ def main() -> None:
     for name, test in zip(numbers, [*every.values(), together(list(every.values()))], strict=True):
         numbers[name] |= {"every_pair": facts_of(test), "drop": drop_of(test)}
     target = Path(__file__).with_suffix(".json")
-    runs.write_json(target, {"data": "synthetic", "profile": options.profile, "numbers": numbers})
+    runs.write_json(target, {"data": "synthetic", "profile": options.profile, "numbers": numbers, "spread": spread(list(plans.values()))})
     for name, row in numbers.items():
         for part in (row, row["every_pair"]):
             print(name, {k: np.round(v, 3) for k, v in part["gain"].items()}, part["oa"])

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, LARGEST = -1, -3, 2**31 - 1  # malloc.h of glibc
 
-__all__ = ["bf16_pays", "cpu_count", "in_processes", "keep_freed_memory", "pick_device", "prepare_cpu",
+__all__ = ["bf16_pays", "cpu_count", "in_processes", "keep_freed_memory", "kernels", "pick_device", "prepare_cpu",
            "seed_everything"]  # fmt: skip
 
 
@@ -119,6 +119,20 @@ def bf16_pays(device: torch.device | str = "cpu") -> bool:
         return torch.cuda.is_bf16_supported()
     asked = (getattr(torch.cpu, f"_is_{name}_supported", bool) for name in ("amx_tile", "avx512_bf16"))
     return kind == "cpu" and any(supported() for supported in asked)
+
+
+def kernels() -> str:
+    """Which kernels trainings run on here: "cuda", "amx", "avx512-bf16" or "fp32" (a CPU without bfloat16).
+
+    Other kernels round otherwise, and thousands of steps later the same seed has trained another network.
+    """
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if getattr(torch.cpu, "_is_amx_tile_supported", bool)():
+        return "amx"
+    return "avx512-bf16" if bf16_pays() else "fp32"
 
 
 def seed_everything(seed: int) -> None:

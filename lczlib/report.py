@@ -6,8 +6,10 @@ import html
 import json
 import math
 import re
+import statistics
 import subprocess
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lczlib import runs
@@ -59,17 +61,40 @@ def leaves(value: object, name: str = "") -> Iterator[tuple[str, object]]:
         yield name, value
 
 
-def differences(new: dict, old: dict) -> list[str]:
-    """Where the numbers of one figure leave the tolerance that the old file states."""
-    bound = {"abs": 0.0, "rel": 0.0} | old.get("tolerance", {})
+def differences(new: dict, old: dict, spread: dict[str, float] | None = None) -> list[str]:
+    """Where the numbers of one figure leave the tolerance that the old file states.
+
+    Args:
+        spread: standard deviation over seeds of the numbers below each first name (`spread_over_seeds`). Where the two
+            were made on other kernels (`compute.kernels`), the same seed trains other networks, which may differ as
+            those of other seeds do: there the tolerance is at least four of these.
+    """
+    other = spread or {} if new.get("kernels") != old.get("kernels") else {}
     before, after = dict(leaves(old["numbers"])), dict(leaves(new["numbers"]))
     found = []
     for name in sorted(before.keys() | after.keys()):
+        bound = {"abs": 0.0, "rel": 0.0} | old.get("tolerance", {})
+        bound["abs"] = max(bound["abs"], 4 * other.get(_first(name), 0.0))
         if name not in before or name not in after:
             found.append(f"{old['figure']}: {name} is only in the {'new' if name in after else 'committed'} numbers")
         elif not _agree(after[name], before[name], bound):
             found.append(f"{old['figure']}: {name} is {after[name]}, committed {before[name]} (tolerance {bound})")
     return found
+
+
+def _first(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def spread_over_seeds(entries: Sequence[dict]) -> dict[str, float]:
+    """Standard deviation between runs of one figure (one a seed), of all numbers below each first name together."""
+    tables = [dict(leaves(entry["numbers"])) for entry in entries]
+    variances = defaultdict(list)
+    for name in set.intersection(*(set(table) for table in tables)):
+        values = [table[name] for table in tables]
+        if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
+            variances[_first(name)].append(statistics.variance(values))
+    return {name: float(f"{statistics.fmean(many) ** 0.5:.3g}") for name, many in sorted(variances.items())}
 
 
 def _agree(new: object, old: object, bound: dict[str, float]) -> bool:
@@ -81,17 +106,25 @@ def compare_with_committed(produced: Path, committed: Path, notebooks: list[str]
     """Differences between the numbers just produced and the committed ones, for these notebooks ("04").
 
     A committed figure of real data may be missing from what was produced: not everybody has the real samples.
+    What seeds make of each figure is read from `benchmarks/seeds.json` beside the committed figures.
     """
+    seeds = committed.parent / "benchmarks" / "seeds.json"
+    spread = runs.read_json(seeds).get("spread", {}) if seeds.exists() else {}
     found = []
     for stem, old in sorted(_committed_numbers(committed).items()):
         if stem[:2] not in notebooks:
             continue
         path = produced / f"{stem}.json"
         if path.exists():
-            found += differences(runs.read_json(path), old)
+            found += differences(runs.read_json(path), old, spread.get(stem))
         elif not is_real(old):
             found.append(f"{stem}: committed, but not produced")
     return found
+
+
+def kernels_of(figures: Path) -> str:
+    """On which kernels the figures of a folder were made, as they lie there."""
+    return ", ".join(sorted({str(runs.read_json(path).get("kernels", "unknown")) for path in figures.glob("*.json")}))
 
 
 def is_real(entry: dict) -> bool:

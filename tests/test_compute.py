@@ -82,3 +82,13 @@ def test_jobs_in_processes_keep_their_order_and_one_thread():
     jobs = [{"value": v} for v in range(4)]
     assert compute.in_processes(threads_and, jobs, workers=2) == [(v, 1) for v in range(4)]
     assert [v for v, _ in compute.in_processes(threads_and, jobs[:1])] == [0]
+
+
+@pytest.mark.parametrize(
+    ("amx", "bf16", "expected"), [(True, True, "amx"), (False, True, "avx512-bf16"), (False, False, "fp32")]
+)
+def test_kernels_name_what_trainings_run_on(monkeypatch, amx, bf16, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: bf16, raising=False)
+    assert compute.kernels() == expected

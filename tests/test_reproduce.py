@@ -137,6 +137,30 @@ def test_numbers_that_appear_or_vanish_differ():
     assert len(report.differences({"numbers": {"a": None, "b": ["u"]}}, old)) == 1
 
 
+def test_other_kernels_may_differ_as_other_seeds_do():
+    old = {"figure": "x", "kernels": "amx", "numbers": {"oa": 0.8, "f1": {"1": 0.5}}, "tolerance": {"abs": 0.02}}
+    spread = {"oa": 0.03, "f1": 0.001}
+    same, other = ({"kernels": name, "numbers": {"oa": 0.9, "f1": {"1": 0.515}}} for name in ("amx", "fp32"))
+    assert len(report.differences(same, old, spread)) == 1
+    assert report.differences(other, old, spread) == []  # 4 x 0.03, and never less than the file's tolerance
+    assert len(report.differences(other, old)) == 1
+    assert len(report.differences(other | {"numbers": {"oa": 0.93, "f1": {"1": 0.53}}}, old, spread)) == 2
+
+
+def test_spread_over_seeds_by_hand():
+    values = ((0.5, 0.1, 0.3), (0.6, 0.1, 0.5), (0.7, 0.1, 0.4))
+    entries = [{"numbers": {"oa": a, "f1": {"1": b, "2": [c, "text", None]}, "n": {str(a): 1}}} for a, b, c in values]
+    spread = report.spread_over_seeds(entries)
+    assert spread == {"f1": pytest.approx((0.01 / 2) ** 0.5, abs=1e-4), "oa": 0.1}
+
+
+def test_check_says_where_it_was_made(project, capsys, monkeypatch):
+    assert reproduce.main([]) == 0
+    monkeypatch.setattr("lczlib.report.kernels_of", lambda folder: folder.parent.name)
+    assert reproduce.main(["--check"]) == 0
+    assert f"agrees with the committed figures (demo here, {project.name} there: within what" in capsys.readouterr().out
+
+
 def test_a_number_the_readme_names_must_exist(tmp_path):
     (tmp_path / "README.md").write_text("<!-- 04_alpha.oa:.2f --><!-- -->")
     with pytest.raises(ValueError, match="no number 'oa' in 04_alpha"):

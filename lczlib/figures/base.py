@@ -6,6 +6,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
+from lczlib.compute import kernels
 from lczlib.runs import atomic_path, commit, plain, write_json
 
 ONE_COLUMN = 3.5  # inches, one IEEE column
@@ -70,6 +71,7 @@ def save_figure(
             "parameters": plain(parameters or {}),
             "seed": int(seed),
             "commit": commit(),
+            "kernels": kernels(),
             "numbers": _rounded(plain(numbers)),
             "tolerance": {"abs": 0.02, "rel": 0.0} | (tolerance or {}),
         },
