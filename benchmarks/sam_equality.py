@@ -1,7 +1,8 @@
 """Are our masks those of SamAutomaticMaskGenerator? `python benchmarks/sam_equality.py OUT.json [--scenes 50 --vit 3]`.
 
 nano with the paper's settings on new scenes; vit_b with seeded random weights, no thresholds and no box NMS, so that
-hundreds of (meaningless) masks an image pass through every step. fp32 on both sides.
+hundreds of (meaningless) masks an image pass through every step. fp32 on both sides. `--vit 0` keeps the numbers of
+vit_b that OUT.json has: they do not depend on nano.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ prepare_cpu()
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
-from lczlib.runs import write_json  # noqa: E402
+from lczlib.runs import read_json, write_json  # noqa: E402
 from lczlib.sam import MaskSettings, generate_masks, load_sam  # noqa: E402
 from lczlib.sam.models import build_sam  # noqa: E402
 from lczlib.synthetic import generate_scene  # noqa: E402
@@ -63,7 +64,8 @@ def main() -> None:
     parser.add_argument("--vit", type=int, default=3)
     options = parser.parse_args()
     images = [generate_scene(1 + i % 17, city=7, seed=800_000 + i).rgb for i in range(options.scenes)]
-    result = {"nano": {"scenes": len(images)} | compare(load_sam("nano"), images, MaskSettings())}
+    result = read_json(options.out)["numbers"] if options.out.exists() else {}
+    result |= {"nano": {"scenes": len(images)} | compare(load_sam("nano"), images, MaskSettings())}
     if options.vit:
         torch.manual_seed(0)
         every = {"pred_iou_thresh": 0.0, "stability_score_thresh": 0.0, "box_nms_thresh": 1.0, "crop_nms_thresh": 1.0}

@@ -113,7 +113,8 @@ def main() -> None:
     for name, test in zip(numbers, [*every.values(), together(list(every.values()))], strict=True):
         numbers[name] |= {"every_pair": facts_of(test), "drop": drop_of(test)}
     target = Path(__file__).with_suffix(".json")
-    runs.write_json(target, {"data": "synthetic", "profile": options.profile, "numbers": numbers, "spread": spread(list(plans.values()))})
+    facts = {"data": "synthetic", "profile": options.profile}
+    runs.write_json(target, facts | {"numbers": numbers, "spread": spread(list(plans.values()))})
     for name, row in numbers.items():
         for part in (row, row["every_pair"]):
             print(name, {k: np.round(v, 3) for k, v in part["gain"].items()}, part["oa"])

@@ -100,13 +100,13 @@ def test_wrong_images_are_named(nano, wrong):
 def test_decoder_equals_the_original_with_its_gradients(nano):
     torch.manual_seed(0)
     original = nano.mask_decoder
-    image, place = torch.randn(1, 128, 6, 5), torch.randn(128, 6, 5)
-    prompts = torch.randn(4, 2, 128)
+    image, place = torch.randn(1, 64, 6, 5), torch.randn(64, 6, 5)
+    prompts = torch.randn(4, 2, 64)
     expected, scores = original(
         image_embeddings=image,
         image_pe=place[None],
         sparse_prompt_embeddings=prompts,
-        dense_prompt_embeddings=torch.zeros(4, 128, 6, 5),
+        dense_prompt_embeddings=torch.zeros(4, 64, 6, 5),
         multimask_output=True,
     )
     for shared in (image, image.repeat(4, 1, 1, 1)):

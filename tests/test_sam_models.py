@@ -48,7 +48,7 @@ def tiny(monkeypatch):
     def build(name):
         sam = models.build_nano()
         width = models.CHECKPOINTS[name].width if name in models.CHECKPOINTS else 32
-        sam.image_encoder = ImageEncoderViT(img_size=64, embed_dim=width, depth=1, num_heads=8, out_chans=128)
+        sam.image_encoder = ImageEncoderViT(img_size=64, embed_dim=width, depth=1, num_heads=8, out_chans=64)
         return sam
 
     monkeypatch.setattr(models, "build_sam", build)

@@ -8,6 +8,7 @@ from lczlib.sam import MaskSettings, evaluation, models, train_nano, truth_masks
 from lczlib.sam.train_nano import NanoTrainer, Plan
 
 TINY = Plan(windows=2, prompts=4, window=96, wide_last=0.0, boundaries_first=0.3, save_every=0.0)
+WIDE = Plan(windows=2, wide_prompts=3, boundaries_first=0, wide_last=1.0)
 
 
 def rectangles(count=3, seed=0):
@@ -26,7 +27,7 @@ def test_prompt_path_of_training_is_that_of_inference():
     window = torch.rand(1, 3, 320, 320) * 255
     points = torch.tensor([[[30.0, 200.0], [160.0, 64.0]]])
     with torch.no_grad():
-        embedding, _ = trainer(window, (0, 0))
+        embedding, _ = sam.image_encoder.embed(trainer.boundaries(window))
         logits, iou = trainer.prompt(embedding, points[:, :, None].repeat(1, 1, 2, 1), torch.zeros(1, 2).bool(), (0, 0))
         sparse, dense = sam.prompt_encoder((points[0][:, None], torch.ones(2, 1)), None, None)
         expected, scores = sam.mask_decoder(
@@ -48,26 +49,11 @@ def test_prompt_path_of_training_is_that_of_inference():
 def test_encoder_shapes_of_image_and_window():
     encoder = models.NanoEncoder().eval()
     with torch.no_grad():
-        whole, boundary = encoder.features(torch.rand(1, 3, 320, 320))
-        part, _ = encoder.features(torch.rand(2, 3, 160, 96), (2, 4))
-    assert (whole.shape, boundary.shape) == ((1, 128, 20, 20), (1, 160, 160))
-    assert part.shape == (2, 128, 10, 6)
-
-
-def test_places_of_a_region_carry_its_centre_and_size():
-    encoder, inside = models.NanoEncoder(), np.zeros((160, 160), bool)
-    inside[40:60, 10:20] = inside[100:104, 100:104] = True
-    code = encoder._code(inside, np.array([0, 0]))
-    assert code.shape == (2 + 4 * len(encoder.waves), 160, 160)
-    assert np.ptp(code[:, 40:60, 10:20], axis=(1, 2)).max() == 0
-    x, y = 2 * 14.5 + 0.5, 2 * 49.5 + 0.5
-    phase = 2 * np.pi / 320 * np.outer([x, y], encoder.waves)
-    np.testing.assert_allclose(code[2:, 50, 15], np.concatenate([*np.sin(phase), *np.cos(phase)]), atol=1e-6)
-    assert code[1, 50, 15] == pytest.approx(np.log(200) / 4 - 1)
-    np.testing.assert_array_equal(code[:, 61, 15], code[:, 50, 15])  # the boundary around belongs to it,
-    assert not code[:, 64, 15].any()  # what lies farther does not
-    window = encoder._code(inside[32:112, 8:88], np.array([16, 64]))  # x, y of the window in px
-    np.testing.assert_allclose(window[:, 10, 5], code[:, 42, 13], atol=1e-5)
+        boundary = encoder.boundaries(torch.rand(1, 3, 320, 320))
+        whole, numbers = encoder.embed(boundary)
+        part, _ = encoder.embed(encoder.boundaries(torch.rand(2, 3, 160, 96)))
+    assert (whole.shape, boundary.shape, numbers.shape) == ((1, 64, 40, 40), (1, 160, 160), (1, 2, 160, 160))
+    assert part.shape == (2, 64, 20, 12)
 
 
 def test_boundaries_by_hand():
@@ -82,24 +68,50 @@ def test_boundaries_by_hand():
 
 def test_prompts_lie_on_what_they_ask_for():
     _, ids = rectangles(1)
-    points, boxes, wanted = train_nano.sample_prompts(
-        ids[0].astype(np.int32), Plan(prompts=64, window=320), np.random.default_rng(0)
-    )
+    points, boxes, wanted = train_nano.sample_prompts(ids[0].astype(np.int32), Plan(), 64, np.random.default_rng(0))
     assert points.shape == (64, 2, 2)
     x, y = points[~boxes, 0].astype(int).T
     assert np.array_equal(ids[0][y, x], wanted[~boxes])
     assert (points[boxes, 1] >= points[boxes, 0]).mean() > 0.9
 
 
-def test_loss_falls_for_a_better_mask_and_ignores_the_worse_two():
-    ids = torch.zeros(1, 64, 64, dtype=torch.int32)
-    ids[0, 16:48, 16:48] = 3
-    wanted, good = torch.tensor([[3]]), torch.full((1, 3, 16, 16), -8.0)
-    good[:, 1, 4:12, 4:12] = 8.0
-    low, facts = train_nano.prompt_loss(good, torch.tensor([[0.0, 1.0, 0.0]]), ids, wanted, 0.0)
-    high, _ = train_nano.prompt_loss(-good, torch.tensor([[0.0, 1.0, 0.0]]), ids, wanted, 0.0)
-    assert facts["iou"] > 0.85
-    assert low < 0.2 < high
+def test_loss_falls_for_better_masks_and_teaches_each_its_own():
+    ids = torch.zeros(1, 16, 16, dtype=torch.int32)
+    ids[0, 4:12, 4:12] = 3
+    regions = torch.zeros(1, 2, 16, 16, dtype=torch.bool)
+    regions[0, 0, 2:14], regions[0, 1, 4:8] = True, True
+    masks = torch.cat([regions[0], (ids == 3)]).float() * 16 - 8
+    truth = torch.tensor([3])
+    iou = train_nano.overlap(masks[None], (ids == 3)[:, None])
+    low, facts = train_nano.prompt_loss(masks[None], iou, ids, truth, regions, 1.0)
+    assert low < 0.02
+    assert (facts["region"], facts["iou"], facts["score"]) == (1, 1, 0)
+    for order in ((1, 0, 2), (2, 1, 0), (0, 2, 1)):  # each mask has its own to learn
+        assert train_nano.prompt_loss(masks[None, list(order)], iou, ids, truth, regions, 1.0)[0] > low + 0.5
+    none = train_nano.prompt_loss(masks[None], iou * 0, ids, truth * 0, regions & False, 1.0)
+    assert float(none[0]) == 0  # nothing asked for and nothing to teach: only the predicted IoU counts
+
+
+def test_rate_of_each_part_of_the_training():
+    plan = Plan(boundaries_first=0.5, boundary_rate=2.0, rate=1.0)
+    assert [round(train_nano.rate_at(plan, done), 2) for done in (0, 0.25, 0.5, 0.75)] == [2.02, 1.02, 1.01, 0.51]
+
+
+def test_boundaries_are_left_alone_once_they_are_learned():
+    trainer, plan = NanoTrainer(), Plan(windows=2, prompts=4, window=96)
+    for done, learns in ((0.1, True), (0.7, False)):
+        trainer.zero_grad()
+        loss, _ = train_nano.losses(trainer, plan, rectangles(), done, np.random.default_rng(0))
+        loss.backward()
+        encoder = trainer.sam.image_encoder
+        assert (encoder.boundary.weight.grad is not None) == learns == encoder.at_2.training
+        assert (encoder.neck.weight.grad is None) == learns
+
+
+def test_wide_windows():
+    loss, facts = train_nano.losses(NanoTrainer(), WIDE, rectangles(), 0.5, np.random.default_rng(0))
+    assert np.isfinite(float(loss.detach()))
+    assert 0 <= facts["region"] <= 1
 
 
 def test_training_goes_on_where_it_stopped(tmp_path, monkeypatch):
@@ -153,25 +165,14 @@ def test_reachable_among_given_masks():
     assert evaluation.reachable([ids], among=[left])["found"] == 0.5
 
 
-def test_regions_by_hand():
-    inside = np.ones((8, 12), bool)
-    inside[:, 6] = False  # a boundary from top to bottom
-    numbers, areas, centres = models.regions(inside)
-    assert set(numbers[:, :6].ravel()) == {1}
-    assert set(numbers[:, 7:].ravel()) == {2}
-    assert (numbers > 0).all()  # the boundary belongs to a neighbour
-    assert areas[1:].tolist() == [48, 40]
-    assert centres[1:].tolist() == [[2.5, 3.5], [9, 3.5]]
-
-
 def test_grouped_gives_the_regions_that_are_asked_for():
     sam = models.load_sam("nano")
     image = np.random.default_rng(0).integers(0, 256, (320, 320, 3), dtype=np.uint8)
     whole = MaskSettings(crop_n_layers=0)
     (masks, boxes), *rest = list(evaluation.grouped(sam, [image, image], whole))
     assert masks.shape[1:] == (320, 320)
-    assert len(boxes) == len(masks) <= 12 * 12 * len(sam.image_encoder.levels)
-    assert masks.sum(0).max() <= len(sam.image_encoder.levels)
+    assert len(boxes) == len(masks) <= 12 * 12 * 2
+    assert masks.sum(0).max() <= 2
     assert np.array_equal(masks, rest[0][0])
     points = (np.arange(12) * 320 / 12 + 320 / 24).astype(int)
     assert masks[:, points[:, None], points].any((1, 2)).all()
@@ -183,10 +184,10 @@ def test_calibration_changes_scores_not_masks():
     sam = models.build_sam("nano").requires_grad_(False)
     other = evaluation.with_calibration(sam, 4.0, 0.25)
     args = {
-        "image_embeddings": torch.randn(1, 128, 4, 4),
-        "image_pe": torch.randn(1, 128, 4, 4),
-        "sparse_prompt_embeddings": torch.randn(2, 2, 128),
-        "dense_prompt_embeddings": torch.zeros(2, 128, 4, 4),
+        "image_embeddings": torch.randn(1, 64, 4, 4),
+        "image_pe": torch.randn(1, 64, 4, 4),
+        "sparse_prompt_embeddings": torch.randn(2, 2, 64),
+        "dense_prompt_embeddings": torch.zeros(2, 64, 4, 4),
         "multimask_output": True,
     }
     masks, iou = sam.mask_decoder(**args)

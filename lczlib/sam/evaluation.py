@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from .masks import PAPER, Masks, MaskSettings, _crops, boxes_of, generate_masks
-from .models import regions
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
@@ -120,15 +119,15 @@ def grouped(sam: Sam, images: Iterable[np.ndarray], settings: MaskSettings = PAP
 
 
 def _region_maps(sam: Sam, crop: np.ndarray) -> Iterator[np.ndarray]:
-    """Number of the region of every pixel of a crop (h, w), 0 for none, at each of the encoder's levels."""
+    """Number, from 1, of the region of every pixel of a crop (h, w), at each of the encoder's levels."""
     import cv2
 
-    x = torch.from_numpy(cv2.resize(crop, (sam.image_encoder.img_size,) * 2)).permute(2, 0, 1)[None]
+    encoder = sam.image_encoder
+    x = torch.from_numpy(cv2.resize(crop, (encoder.img_size,) * 2)).permute(2, 0, 1)[None]
     with torch.inference_mode():
-        boundary = sam.image_encoder.features(sam.preprocess(x))[1][0].sigmoid().numpy()
-    for level in sam.image_encoder.levels:
-        numbers = regions(boundary < level)[0].astype(np.float32)
-        yield cv2.resize(numbers, crop.shape[1::-1], interpolation=cv2.INTER_NEAREST).astype(int)
+        numbers = encoder.embed(encoder.boundaries(sam.preprocess(x)))[1][0].numpy() + 1.0
+    for level in numbers:
+        yield cv2.resize(level, crop.shape[1::-1], interpolation=cv2.INTER_NEAREST).astype(int)
 
 
 def predicted_iou(sam: Sam, scenes: Sequence[np.ndarray]) -> np.ndarray:
@@ -157,8 +156,8 @@ def calibrate(sam: Sam, scenes: Sequence[np.ndarray], instances: Sequence[np.nda
     mean of `found_largest` and `mask_iou`, both measured with the paper's settings.
     """
     trials = []
-    levels = np.quantile(predicted_iou(sam, scenes), (0.6, 0.75, 0.85))
-    for factor in (16.0, 64.0):
+    levels = np.quantile(predicted_iou(sam, scenes), (0.3, 0.4, 0.5))
+    for factor in (2.0, 8.0):
         for level in levels.tolist():
             trial = with_calibration(sam, factor, 0.0)
             found = generate_masks(trial, scenes, replace(PAPER, pred_iou_thresh=level))

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from . import grouping
 from ._torchvision_ops import ensure
 
 if TYPE_CHECKING:
@@ -113,40 +114,36 @@ def build_sam(name: str) -> Sam:
     return build_nano() if name == "nano" else segment_anything.sam_model_registry[name]()
 
 
-def build_nano(size: int = 320, dim: int = 128) -> Sam:
-    """nano: segment_anything's prompt encoder and mask decoder (128 channels, 4 heads), `NanoEncoder` before them."""
+def build_nano(size: int = 320, dim: int = 64) -> Sam:
+    """nano: segment_anything's prompt encoder and mask decoder (64 channels, 4 heads), `NanoEncoder` before them."""
     ensure()
     from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 
     tokens = size // NanoEncoder.stride
-    transformer = TwoWayTransformer(depth=2, embedding_dim=dim, num_heads=4, mlp_dim=4 * dim)
-    sam = Sam(
+    transformer = TwoWayTransformer(
+        depth=2, embedding_dim=dim, num_heads=4, mlp_dim=4 * dim, attention_downsample_rate=1
+    )
+    return Sam(
         NanoEncoder(size, dim),
         PromptEncoder(
             embed_dim=dim, image_embedding_size=(tokens, tokens), input_image_size=(size, size), mask_in_chans=16
         ),
         MaskDecoder(transformer_dim=dim, transformer=transformer, iou_head_hidden_dim=2 * dim),
     ).eval()
-    # SAM's random frequencies tell 160 px apart; half a token takes finer ones
-    sam.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix *= torch.logspace(-0.3, 0.9, dim // 2)
-    return sam
 
 
 class NanoEncoder(nn.Module):
-    """A small image encoder that groups before it is asked: (B, 3, 320, 320) -> (B, 128, 20, 20).
+    """A small image encoder that groups before it is asked: (B, 3, 320, 320) -> (B, 64, 40, 40).
 
-    A U-Net says for every second pixel how likely an instance ends there. Places that no such boundary separates are
-    joined to regions, once for a careful and once for a bold reading of the boundaries, and every place is given the
-    code of its region: its centre as sines and cosines, its size. The fine maps' places become channels of the one
-    token that covers them: the decoder refines a token to 4 x 4 places and finds their codes there.
+    A U-Net says for every second pixel how likely an instance ends there. Places are grouped to regions by that, more
+    and less boldly, and carry the codes of their regions (`grouping`). The codes of 4 x 4 places become the channels of
+    the one token that covers them: the decoder refines a token to 4 x 4 places and finds their codes there.
     """
 
-    stride = 16  # px a token
+    stride = 8  # px a token
     needs_fp32 = True  # boundaries are thresholded
-    waves = (1, 2, 4, 8, 16)  # periods of the centre's code over the image
-    levels = (0.25, 0.5)  # boundary probability at which places are parted
 
-    def __init__(self, img_size: int = 320, dim: int = 128, widths: tuple[int, int, int, int] = (16, 32, 64, 128)):
+    def __init__(self, img_size: int = 320, dim: int = 64, widths: tuple[int, int, int, int] = (16, 32, 64, 128)):
         super().__init__()
         a, b, c, d = widths
         self.img_size = img_size
@@ -158,63 +155,28 @@ class NanoEncoder(nn.Module):
         self.to_4, self.merge_4 = nn.Conv2d(c, b, 1), _Residual(b)
         self.to_2, self.merge_2 = nn.Conv2d(b, a, 1), _Residual(a)
         self.boundary = nn.Conv2d(a, 1, 1)
-        self.squeeze = nn.Conv2d(b, a // 2, 1)
-        codes = len(self.levels) * (2 + 4 * len(self.waves))
-        self.neck = nn.Conv2d(d + 4 * c + 16 * (a // 2 + codes + 1), dim, 1)
+        self.neck = nn.Conv2d(16 * grouping.CODE + grouping.CHANNELS - grouping.CODE, dim, 1)
 
-    def features(self, x: Tensor, corner: tuple[int, int] = (0, 0)) -> tuple[Tensor, Tensor]:
-        """Embedding (B, dim, H/16, W/16) and boundary logits (B, H/2, W/2).
-
-        Args:
-            x: normalised RGB (B, 3, H, W), at most `img_size` px.
-            corner: row and column of the first token in the full grid, when x is a window.
-        """
+    def boundaries(self, x: Tensor) -> Tensor:
+        """Normalised RGB (B, 3, H, W) -> logits of a boundary (B, H/2, W/2); H, W divisible by 16."""
         fine = self.at_2(x.contiguous(memory_format=torch.channels_last))
         quarter = self.at_4(fine)
         middle = self.at_8(quarter)
-        coarse = self.at_16(middle)
-        middle = self.merge_8(middle + F.interpolate(self.to_8(coarse), scale_factor=2))
+        middle = self.merge_8(middle + F.interpolate(self.to_8(self.at_16(middle)), scale_factor=2))
         quarter = self.merge_4(quarter + F.interpolate(self.to_4(middle), scale_factor=2))
-        boundary = self.boundary(self.merge_2(fine + F.interpolate(self.to_2(quarter), scale_factor=2))).float()
-        codes = self._codes(boundary.detach().sigmoid(), corner).to(quarter.dtype)
-        quarter = torch.cat([self.squeeze(quarter), F.avg_pool2d(codes, 2)], 1)
-        embedding = self.neck(torch.cat([coarse, F.pixel_unshuffle(middle, 2), F.pixel_unshuffle(quarter, 4)], 1))
-        return embedding, boundary[:, 0]
+        return self.boundary(self.merge_2(fine + F.interpolate(self.to_2(quarter), scale_factor=2)))[:, 0].float()
 
-    def _codes(self, boundary: Tensor, corner: tuple[int, int]) -> Tensor:
-        """Boundary probability (B, 1, h, w) -> itself and the regions' codes at each level (B, 1 + 2 * 22, h, w)."""
-        start = np.array(corner[::-1]) * self.stride
-        maps = boundary[:, 0].cpu().numpy()
-        codes = [[self._code(one < level, start) for level in self.levels] for one in maps]
-        return torch.cat([boundary, torch.from_numpy(np.array(codes)).to(boundary).flatten(1, 2)], 1)
-
-    def _code(self, inside: np.ndarray, start: np.ndarray) -> np.ndarray:
-        """Places inside regions (h, w) bool -> the code of each place's region (22, h, w) float32.
-
-        0 where none is near. Sizes are logarithms of areas, about -1 to 1.
-        """
-        numbers, sizes, centres = regions(inside)
-        at = (2 * centres + 0.5 + start).T[:, :, None]  # (2, regions, 1) px
-        phase = 2 * np.pi / self.img_size * at * np.array(self.waves)
-        size = np.log(np.maximum(sizes[:, None], 1)) / 4 - 1
-        table = np.concatenate([np.ones_like(size), size, *np.sin(phase), *np.cos(phase)], 1)
-        table[0] = 0
-        return table.astype(np.float32)[numbers].transpose(2, 0, 1)
+    def embed(self, boundaries: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (B, H/2, W/2) -> embedding (B, dim, H/8, W/8) and region numbers (B, 2, H/2, W/2), bolder first."""
+        coded = [grouping.encode(one) for one in boundaries.detach().sigmoid().cpu().numpy()]
+        codes = torch.from_numpy(np.stack([channels for channels, _ in coded])).to(boundaries)
+        fine, coarse = codes.split([grouping.CODE, grouping.CHANNELS - grouping.CODE], 1)
+        embedding = self.neck(torch.cat([F.pixel_unshuffle(fine, 4), F.avg_pool2d(coarse, 4)], 1))
+        return embedding, torch.from_numpy(np.stack([numbers for _, numbers in coded])).to(boundaries.device)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: normalised RGB (B, 3, H, W); see `features`."""
-        return self.features(x)[0]
-
-
-def regions(inside: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Connected places inside boundaries (h, w) bool: number of each place's region (h, w), 0 where none is near,
-    areas (n,) and centres (n, 2) x, y of the regions. Boundary places belong to a region at most two places away.
-    """
-    import cv2
-
-    _, numbers, stats, centres = cv2.connectedComponentsWithStats(inside.astype(np.uint8), connectivity=4)
-    wide = cv2.dilate(numbers.astype(np.float32), np.ones((5, 5), np.uint8)).astype(np.int32)
-    return np.where(numbers > 0, numbers, wide), stats[:, cv2.CC_STAT_AREA], centres
+        """x: normalised RGB (B, 3, H, W)."""
+        return self.embed(self.boundaries(x))[0]
 
 
 class _Residual(nn.Module):

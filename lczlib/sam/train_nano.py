@@ -6,7 +6,9 @@ Stopped and called again it goes on from its last checkpoint. It ends by calibra
 trained on and writes the evaluation on cities it never saw beside the weights, as JSON: the model card's numbers.
 
 Source: SAM (Kirillov et al. 2023), Sec. 3 and App. A: focal and dice loss 20 : 1 on the best of three masks, predicted
-IoU by mean squared error. The boundaries are this project's: promptable training alone hardly moves a small encoder.
+IoU by mean squared error. This project's: the boundaries, learned first and then left alone, by which the encoder
+groups; the decoder's start (`nano_start`); besides, two of the masks are taught the encoder's bolder and finer region,
+since those are what there is to be read, and the third is taught the true instance even where another is better.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import math
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +31,9 @@ from torch.nn import functional as F
 from ..compute import bf16_pays, prepare_cpu
 from . import decoder as decoding
 from .models import NanoEncoder, build_sam, load_sam
+from .nano_start import look_up
 
 Scenes = tuple[np.ndarray, np.ndarray]  # RGB (N, 320, 320, 3) uint8, instance ids (N, 320, 320) uint16
-STRIDE = 4  # of the decoder's masks, px
 
 
 @dataclass(frozen=True)
@@ -39,14 +41,16 @@ class Plan:
     """Sizes of a training. `window` px of the network's input are cut from scenes enlarged by `scales`."""
 
     window: int = 160
-    windows: int = 8  # a process and step
-    prompts: int = 16  # a window of `window` px
-    wide_prompts: int = 32  # a window of the network's whole input
-    rate: float = 1.5e-3
-    boundaries_first: float = 0.5  # share of the training in which only the encoder learns, from boundaries
-    wide_last: float = 0.55  # share at the end with windows of 320 px: attention must learn to choose among all tokens
+    windows: int = 8  # a process and step, of `window` px; for prompts half of them, and one of the whole input
+    prompts: int = 24  # a window of `window` px
+    wide_prompts: int = 40  # a window of the network's whole input
+    boundary_rate: float = 1.5e-3
+    rate: float = 6e-4
+    boundaries_first: float = 0.6  # share of the training in which the boundaries are learned, afterwards the rest
+    wide_last: float = 0.35  # share at the end with windows of 320 px: points must be found among all tokens
     scales: tuple[float, float] = (1.0, 1.7)  # the generator sees scenes at 1 (image) and 1.5 (crops)
-    balance_until: float = 0.6  # share of the training over which the balanced cross-entropy fades out
+    balance: float = 1.0  # weight of the cross-entropy beside dice; falls to
+    balance_last: float = 0.2
     save_every: float = 120.0  # seconds between checkpoints
     least: int = 200  # px in the window, instances below are not asked for
 
@@ -57,11 +61,11 @@ class NanoTrainer(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.sam = build_sam("nano").train()
-        _look_where_asked(self.sam.mask_decoder)
+        look_up(self.sam)
 
-    def forward(self, images: Tensor, corner: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Windows (B, 3, S, S) RGB 0..255 -> embeddings (B, C, S/16, S/16), boundary logits (B, S/2, S/2)."""
-        return self.sam.image_encoder.features((images - self.sam.pixel_mean) / self.sam.pixel_std, corner)
+    def boundaries(self, images: Tensor) -> Tensor:
+        """Windows (B, 3, S, S) RGB 0..255 -> boundary logits (B, S/2, S/2)."""
+        return self.sam.image_encoder.boundaries((images - self.sam.pixel_mean) / self.sam.pixel_std)
 
     def prompt(
         self, embedding: Tensor, prompts: Tensor, boxes: Tensor, corner: tuple[int, int]
@@ -91,18 +95,6 @@ class NanoTrainer(nn.Module):
         every = torch.ones(len(tokens), 3, dtype=torch.bool)
         logits = decoding.make_masks(self.sam.mask_decoder, tokens, keys, tuple(image.shape[2:]), every)
         return logits.unflatten(0, (-1, 3)), decoding.predict_iou(self.sam.mask_decoder, tokens)
-
-
-@torch.no_grad()
-def _look_where_asked(decoder: Any, gain: float = 2.0) -> None:
-    """Start all attention between prompt and image with equal projections of queries and keys: both carry the same code
-    of their place, so that a point looks at its surroundings from the first step on instead of having to learn it.
-    """
-    layers = decoder.transformer.layers
-    parts = [part for layer in layers for part in (layer.cross_attn_token_to_image, layer.cross_attn_image_to_token)]
-    for part in (*parts, decoder.transformer.final_attn_token_to_image):
-        nn.init.orthogonal_(part.q_proj.weight, gain)
-        part.k_proj.weight.copy_(part.q_proj.weight)
 
 
 def cut(
@@ -141,12 +133,14 @@ def boundary_loss(logits: Tensor, truth: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, truth, pos_weight=torch.tensor(2.0))
 
 
-def sample_prompts(ids: np.ndarray, plan: Plan, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def sample_prompts(
+    ids: np.ndarray, plan: Plan, count: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Prompts for one window of ids (S, S): points (P, 2, 2) x, y; which are boxes (P,); the id asked for (P,), 0 none.
 
     Half of the points fall anywhere, as the grid's do, half on instances drawn by the root of their area.
     """
-    size, count = len(ids), plan.prompts if len(ids) == plan.window else plan.wide_prompts
+    size = len(ids)
     at = rng.integers(0, size * size, count)
     numbers, areas = np.unique(ids, return_counts=True)
     wanted = (areas >= plan.least) & (numbers > 0)
@@ -168,52 +162,57 @@ def sample_prompts(ids: np.ndarray, plan: Plan, rng: np.random.Generator) -> tup
     return points.clip(0, size - 1), boxes, wanted
 
 
+def mask_loss(logits: Tensor, truth: Tensor, balance: float) -> Tensor:
+    """Dice and a cross-entropy in which mask and rest count the same: (n, h, w), (n, h, w) bool -> (n,)."""
+    x, t = logits.float().flatten(1), truth.flatten(1).float()
+    share, p = t.mean(1, keepdim=True), torch.sigmoid(x)
+    entropy = F.binary_cross_entropy_with_logits(x, t, reduction="none")
+    even = (entropy * (t / share.clamp(min=1e-4) + (1 - t) / (1 - share + 1e-4))).mean(1) / 2
+    return balance * even + 1 - (2 * (p * t).sum(1) + 1) / (p.sum(1) + t.sum(1) + 1)
+
+
+def instance_loss(logits: Tensor, truth: Tensor, balance: float) -> Tensor:
+    """SAM's focal and dice loss, 20 : 1, and the even cross-entropy: (n, h, w), (n, h, w) bool -> (n,)."""
+    x, t = logits.float().flatten(1), truth.flatten(1).float()
+    entropy = F.binary_cross_entropy_with_logits(x, t, reduction="none")
+    focal = ((0.25 * t + 0.75 * (1 - t)) * (torch.sigmoid(x) - t) ** 2 * entropy).mean(1)
+    return 20 * focal + mask_loss(logits, truth, balance)
+
+
+def overlap(logits: Tensor, truth: Tensor) -> Tensor:
+    """IoU of masks (logits > 0) with the truth, over the last two axes."""
+    found = logits > 0
+    return (found & truth).sum((-2, -1)) / (found | truth).sum((-2, -1)).clamp(min=1)
+
+
 def prompt_loss(
-    logits: Tensor, predicted: Tensor, ids: Tensor, wanted: Tensor, balance: float
+    logits: Tensor, predicted: Tensor, ids: Tensor, wanted: Tensor, regions: Tensor, balance: float
 ) -> tuple[Tensor, dict[str, float]]:
-    """SAM's loss for masks asked for at prompts.
+    """The loss of masks asked for at prompts, and numbers for the log.
 
     Args:
-        logits: (B P, 3, s, s). predicted: (B P, 3) IoU. ids: (B, S, S). wanted: (B, P) instance ids, 0 = no instance
-            there: then only the predicted IoU learns (to be 0).
-        balance: weight of a cross-entropy in which mask and rest count the same; without it the first hundreds of steps
-            learn only that most places are outside.
+        logits: (n, 3, s, s). predicted: (n, 3) IoU. ids: (n, s, s) instances at the masks' places.
+        wanted: (n,) instance asked for; 0: none, then only the predicted IoU learns (to be 0).
+        regions: (n, 2, s, s) bool, the encoder's regions at the prompt, taught to the first two masks; all False where
+            there is none to be taught (a box).
+        balance: weight of the cross-entropy.
     """
-    step = 2
-    truth = (ids[:, None, step // 2 :: step, step // 2 :: step] == wanted[..., None, None]).flatten(0, 1)  # (B P, z, z)
-    asked, size = (wanted > 0).flatten(), truth.shape[-2:]
+    truth, asked, taught = ids == wanted[:, None, None], wanted > 0, regions.flatten(1).any(1)
     with torch.no_grad():
-        found = F.interpolate(logits.float(), size, mode="bilinear", align_corners=False) > 0
-        both = (found & truth[:, None]).flatten(2).sum(2)
-        iou = both / (found | truth[:, None]).flatten(2).sum(2).clamp(min=1) * asked[:, None]
-        coarse = F.avg_pool2d(truth[:, None].float(), STRIDE // step)
-        p = torch.sigmoid(logits.float())
-        best = ((p * coarse).sum((2, 3)) / (p.sum((2, 3)) + coarse.sum((2, 3)) + 1)).argmax(1)
+        iou = overlap(logits, truth[:, None]) * asked[:, None]
+        read = overlap(logits[taught, :2], regions[taught])
+        best = iou[asked].max(1).values.mean()
     score = F.mse_loss(predicted.float(), iou)
-    chosen = logits[torch.arange(len(best)), best][asked].float()
-    chosen = F.interpolate(chosen[:, None], size, mode="bilinear", align_corners=False).flatten(1)
-    target = truth[asked].flatten(1).float()
-    p = torch.sigmoid(chosen)
-    entropy = F.binary_cross_entropy_with_logits(chosen, target, reduction="none")
-    focal = ((0.25 * target + 0.75 * (1 - target)) * (p - target) ** 2 * entropy).mean(1)
-    dice = 1 - (2 * (p * target).sum(1) + 1) / (p.sum(1) + target.sum(1) + 1)
-    loss = 20 * focal + dice
-    if balance > 0:
-        share = target.mean(1, keepdim=True)
-        loss = loss + balance * (entropy * (target / share.clamp(min=1e-4) + (1 - target) / (1 - share + 1e-4))).mean(1)
-    loss = loss.sum() / asked.sum().clamp(min=1)
-    facts = {
-        "best": float(loss.detach()),
-        "iou": float(iou[asked].max(1).values.mean()),
-        "score": float(score.detach()),
-    }
+    region = mask_loss(logits[taught, :2].flatten(0, 1), regions[taught].flatten(0, 1), balance).sum()
+    instance = [instance_loss(logits[asked, i], truth[asked], balance / 2) for i in (iou.argmax(1)[asked], 2)]
+    facts = {"region": float(read.mean()), "iou": float(best), "score": float(score.detach())}
+    loss = region / max(2 * int(taught.sum()), 1) + 0.25 * sum(instance).sum() / max(int(asked.sum()), 1)
     return loss + score, facts
 
 
-def windows_of(scenes: Scenes, plan: Plan, size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Windows (B, 3, S, S) float RGB 0..255 and their instance ids (B, S, S)."""
-    chosen = rng.integers(0, len(scenes[0]), max(1, plan.windows * plan.window**2 // size**2))
-    windows = [cut((scenes[0][i], scenes[1][i]), plan, size, rng) for i in chosen]
+def windows_of(scenes: Scenes, plan: Plan, size: int, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Windows (count, 3, S, S) float RGB 0..255 and their instance ids (count, S, S)."""
+    windows = [cut((scenes[0][i], scenes[1][i]), plan, size, rng) for i in rng.integers(0, len(scenes[0]), count)]
     images = torch.from_numpy(np.stack([rgb for rgb, _ in windows])).permute(0, 3, 1, 2).float()
     return images, torch.from_numpy(np.stack([ids for _, ids in windows]))
 
@@ -222,21 +221,43 @@ def losses(
     trainer: NanoTrainer, plan: Plan, scenes: Scenes, done: float, rng: np.random.Generator
 ) -> tuple[Tensor, dict[str, float]]:
     """The loss of one step at `done` (0..1) of the training, and numbers for the log."""
-    size = plan.window if done < 1 - plan.wide_last else trainer.sam.image_encoder.img_size
-    images, ids = windows_of(scenes, plan, size, rng)
-    room = (trainer.sam.image_encoder.img_size - size) // NanoEncoder.stride + 1
+    encoder = trainer.sam.image_encoder
+    encoder.train(done < plan.boundaries_first)
+    if done < plan.boundaries_first:
+        images, ids = windows_of(scenes, plan, plan.window, plan.windows, rng)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16_pays()):
+            loss = boundary_loss(trainer.boundaries(images), boundaries(ids))
+        return loss, {"boundaries": float(loss.detach())}
+    wide = done >= 1 - plan.wide_last
+    size = encoder.img_size if wide else plan.window
+    images, ids = windows_of(scenes, plan, size, 1 if wide else plan.windows // 2, rng)
+    room = (encoder.img_size - size) // encoder.stride + 1
     corner = (int(rng.integers(room)), int(rng.integers(room)))
+    sampled = [sample_prompts(window, plan, plan.wide_prompts if wide else plan.prompts, rng) for window in ids.numpy()]
+    points, boxes, wanted = (torch.from_numpy(np.stack(part)) for part in zip(*sampled))
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16_pays()):
-        embedding, edges = trainer(images, corner)
-        grouping = boundary_loss(edges, boundaries(ids))
-        if done < plan.boundaries_first:
-            return grouping, {"boundaries": float(grouping.detach())}
-        prompts = zip(*[sample_prompts(window, plan, rng) for window in ids.numpy()])
-        points, boxes, wanted = (torch.from_numpy(np.stack(part)) for part in prompts)
+        with torch.no_grad():
+            edges = trainer.boundaries(images)
+        embedding, numbers = encoder.embed(edges)
         logits, predicted = trainer.prompt(embedding, points, boxes, corner)
-    balance = max(0.0, 1 - done / plan.balance_until) if plan.balance_until else 0.0
-    prompted, facts = prompt_loss(logits, predicted, ids, wanted, balance)
-    return grouping + prompted, {"boundaries": float(grouping.detach()), **facts}
+    window = torch.arange(len(ids)).repeat_interleave(points.shape[1])
+    x, y = (points[:, :, 0].long() // 2).flatten(0, 1).T
+    asked = numbers[window, :, y, x]  # (n, 2) the bolder and the finer region under the point
+    regions = (numbers[window] == asked[:, :, None, None]) & ~boxes.flatten()[:, None, None, None]
+    balance = float(np.interp(along(plan, done), (0, 0.8), (plan.balance, plan.balance_last)))
+    return prompt_loss(logits, predicted, ids[window][:, 1::2, 1::2], wanted.flatten(), regions, balance)
+
+
+def along(plan: Plan, done: float) -> float:
+    """How far (0..1) the part of the training is, boundaries or prompts, that `done` (0..1) of the whole lies in."""
+    first = plan.boundaries_first
+    return done / first if done < first else (done - first) / (1 - first)
+
+
+def rate_at(plan: Plan, done: float) -> float:
+    """The rate of learning: each part of the training goes down half a cosine."""
+    highest = plan.boundary_rate if done < plan.boundaries_first else plan.rate
+    return highest * (0.51 + 0.5 * math.cos(math.pi * along(plan, done)))
 
 
 def train(
@@ -268,7 +289,7 @@ def train(
     clock = saved - state["spent"]
     while (done := _agree(step / steps if steps else (time.monotonic() - clock) / 60 / (minutes or 1))) < 1:
         for group in optimizer.param_groups:
-            group["lr"] = plan.rate * min(1, (step + 1) / 100) * (0.51 + 0.5 * math.cos(math.pi * done))
+            group["lr"] = rate_at(plan, done) * min(1, (step + 1) / 100)
         loss, facts = losses(trainer, plan, scenes, done, np.random.default_rng((seed, step, rank)))
         optimizer.zero_grad()
         loss.backward()
@@ -309,8 +330,13 @@ def _share(trainer: nn.Module) -> None:
 
 
 def plan_of(options: argparse.Namespace) -> Plan:
-    """The plan of a training; one that starts from trained weights knows its boundaries and where to look already."""
-    return Plan(rate=8e-4, boundaries_first=0, wide_last=1, balance_until=0) if options.start else Plan()
+    """The plan of a training; one that starts from weights keeps their boundaries. ValueError: no such part of it."""
+    given = dict(item.split("=", 1) for item in options.plan if "=" in item)
+    kinds = {field.name: type(field.default) for field in fields(Plan)}
+    if len(given) < len(options.plan) or not all(kinds.get(name) in (int, float) for name in given):
+        raise ValueError(f"--plan {' '.join(options.plan)}: give NAME=NUMBER, names from {', '.join(kinds)}")
+    plan = Plan(boundaries_first=0, wide_last=0.85) if options.start else Plan()
+    return replace(plan, **{name: kinds[name](value) for name, value in given.items()})
 
 
 def _work(rank: int, world: int, options: argparse.Namespace) -> None:
@@ -413,7 +439,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--workers", type=int, default=2, help="training processes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start", type=Path, help="weights to begin with instead of random ones")
+    parser.add_argument("--plan", nargs="*", default=[], metavar="NAME=VALUE", help="changes to `Plan`, rate=3e-4 say")
     options = parser.parse_args(arguments)
+    try:
+        plan = plan_of(options)
+    except ValueError as fault:
+        parser.error(str(fault))
     if not (options.minutes or options.steps):
         parser.error("give --minutes or --steps")
     scenes_of(options.work / "train", options.count, range(6), options.seed)
@@ -425,7 +456,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     trainer.load_state_dict(state["average"])
     facts = {"steps": state["step"], "minutes": state["spent"] / 60, "scenes": options.count, "seed": options.seed}
     facts["processes"] = options.workers
-    print(finish(trainer.eval(), options.work, options.out, plan_of(options), facts, options.test)["test"])
+    print(finish(trainer.eval(), options.work, options.out, plan, facts, options.test)["test"])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,105 @@
+"""lczlib.sam.grouping: regions of boundaries, and their codes."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lczlib.sam import grouping
+
+
+def halves(strength):
+    """A map with a line of that strength from top to bottom at column 20 of 40."""
+    boundary = np.full((40, 40), 0.02, np.float32)
+    boundary[:, 20] = strength
+    return boundary
+
+
+def checkered(cells=4, side=20):
+    boundary = np.full((cells * side, cells * side), 0.02, np.float32)
+    boundary[::side] = boundary[:, ::side] = 0.95
+    return boundary
+
+
+def counts(boundary):
+    return [len(level.areas) for level in grouping.group(boundary)]
+
+
+def test_a_border_stands_until_the_level_passes_its_strength():
+    assert counts(halves(0.95)) == [2, 2]
+    assert counts(halves(0.5)) == [2, 1]
+    assert counts(np.zeros((40, 40), np.float32)) == [1, 1]
+
+
+def test_a_weak_place_does_not_join_what_a_border_parts():
+    boundary = halves(0.95)
+    boundary[:4, 20] = 0.2
+    assert counts(boundary) == [2, 2]
+
+
+def test_areas_and_strengths_by_hand():
+    level = grouping.group(halves(0.8))[0]
+    assert level.areas.sum() == 1600
+    assert sorted(level.areas)[0] >= 19 * 40
+    assert level.strengths == pytest.approx([0.8, 0.8], abs=0.01)
+
+
+def test_what_is_tiny_goes_to_the_neighbour_with_the_weaker_border():
+    boundary = halves(0.95)
+    boundary[10:15, 17] = 0.8  # a closet of 2 x 5 places on the left of the wall, its wall the weaker one
+    boundary[[9, 15], 17:20] = 0.8
+    fine = grouping.group(boundary)[0]
+    assert len(fine.areas) == 2
+    assert fine.numbers[12, 18] == fine.numbers[0, 0]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([(8, 24), (33, 17), (80, 80)]))
+def test_levels_are_nested_and_cover_everything(seed, shape):
+    fine, bold = grouping.group(np.random.default_rng(seed).random(shape, np.float32))
+    pairs = np.unique(np.stack([fine.numbers.ravel(), bold.numbers.ravel()]), axis=1)
+    assert pairs.shape[1] == len(fine.areas)  # each fine region lies in one bold region
+    for level in (fine, bold):
+        assert np.array_equal(np.bincount(level.numbers.ravel()), level.areas)
+        assert level.areas.min() > 0
+        assert ((level.strengths >= 0) & (level.strengths <= 1)).all()
+
+
+def test_codes_are_unit_vectors_far_apart():
+    for size, count, alike in ((*grouping.BOLD, 0.8), (*grouping.FINE, 0.51)):
+        table = grouping.code_table(size, count)
+        assert table.shape == (count, size)
+        assert np.linalg.norm(table, axis=1) == pytest.approx(np.ones(count))
+        assert (table @ table.T - 2 * np.eye(count)).max() < alike
+
+
+def test_a_product_of_codes_tells_the_places_of_a_region():
+    channels, numbers = grouping.encode(checkered())
+    assert channels.shape == (grouping.CHANNELS, 80, 80)
+    assert channels.dtype == np.float32
+    assert numbers.shape == (2, 80, 80)
+    codes = channels[: grouping.CODE]
+    assert len(np.unique(numbers[0, 10::20, 10::20])) == 16
+    for y, x in ((10, 10), (30, 70), (75, 35)):
+        alike = np.tensordot(codes[:, y, x], codes, 1)
+        same = numbers[1] == numbers[1, y, x]
+        assert alike[same] == pytest.approx(np.full(same.sum(), 2.0), abs=1e-5)
+        assert alike[~same].max() < 1.8
+
+
+def test_marks_are_those_of_the_region():
+    channels, numbers = grouping.encode(checkered())
+    bold, fine, *sizes = channels[grouping.CODE :, 30, 10]
+    assert (bold, fine) == pytest.approx((0.95, 0.95), abs=0.01)
+    expected = [np.log((level == level[30, 10]).sum()) / 4 - 1 for level in numbers]
+    assert sizes == pytest.approx(expected)
+
+
+def test_regions_in_one_bold_region_differ_in_the_second_code_only():
+    boundary = np.full((80, 80), 0.02, np.float32)
+    boundary[:, 60] = 0.5  # parted at the finer level, joined at the bolder
+    channels, numbers = grouping.encode(boundary)
+    assert [len(np.unique(level)) for level in numbers] == [1, 2]
+    first, second = channels[: grouping.CODE, 40, 20], channels[: grouping.CODE, 40, 70]
+    assert np.array_equal(first[: grouping.BOLD[0]], second[: grouping.BOLD[0]])
+    assert first[grouping.BOLD[0] :] @ second[grouping.BOLD[0] :] < 0.6
