@@ -87,14 +87,17 @@ def _first(name: str) -> str:
 
 
 def spread_over_seeds(entries: Sequence[dict]) -> dict[str, float]:
-    """Standard deviation between runs of one figure (one a seed), of all numbers below each first name together."""
+    """Standard deviation between runs of one figure (one a seed), of all numbers below each first name together; those
+    that no seed changes do not count.
+    """
     tables = [dict(leaves(entry["numbers"])) for entry in entries]
     variances = defaultdict(list)
     for name in set.intersection(*(set(table) for table in tables)):
         values = [table[name] for table in tables]
         if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
             variances[_first(name)].append(statistics.variance(values))
-    return {name: float(f"{statistics.fmean(many) ** 0.5:.3g}") for name, many in sorted(variances.items())}
+    changed = {name: [value for value in many if value > 0] for name, many in sorted(variances.items())}
+    return {name: float(f"{statistics.fmean(many) ** 0.5:.3g}") for name, many in changed.items() if many}
 
 
 def _agree(new: object, old: object, bound: dict[str, float]) -> bool:
