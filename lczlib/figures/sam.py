@@ -87,7 +87,7 @@ def settings_effect(rows: Sequence[Mapping[str, object]], seconds: Sequence[floa
     for ax, label in zip(axes, labels):
         ax.set_xlabel(label)
     axes[1].set_xlim(0, 1)
-    axes[1].legend(loc="lower right", fontsize=6)
+    axes[1].legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncol=2, fontsize=6)
     return fig
 
 
