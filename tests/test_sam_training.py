@@ -1,5 +1,7 @@
 """lczlib.sam.train_nano and lczlib.sam.evaluation on rectangles."""
 
+import argparse
+
 import numpy as np
 import pytest
 import torch
@@ -90,6 +92,18 @@ def test_loss_falls_for_better_masks_and_teaches_each_its_own():
         assert train_nano.prompt_loss(masks[None, list(order)], iou, ids, truth, regions, 1.0)[0] > low + 0.5
     none = train_nano.prompt_loss(masks[None], iou * 0, ids, truth * 0, regions & False, 1.0)
     assert float(none[0]) == 0  # nothing asked for and nothing to teach: only the predicted IoU counts
+
+
+def test_a_plan_can_be_changed_by_name():
+    def options(*plan, start=None):
+        return argparse.Namespace(plan=list(plan), start=start)
+
+    assert train_nano.plan_of(options()) == Plan()
+    assert train_nano.plan_of(options("rate=3e-4", "windows=2", start="x")).boundaries_first == 0
+    assert train_nano.plan_of(options("rate=3e-4", "windows=2")) == Plan(rate=3e-4, windows=2)
+    for wrong in ("ratee=1", "rate", "scales=1", "windows=many"):
+        with pytest.raises(ValueError):  # noqa: PT011 (of a wrong number the text is Python's)
+            train_nano.plan_of(options(wrong))
 
 
 def test_rate_of_each_part_of_the_training():

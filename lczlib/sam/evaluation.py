@@ -111,22 +111,22 @@ def grouped(sam: Sam, images: Iterable[np.ndarray], settings: MaskSettings = PAP
         for (x0, y0, x1, y1), (x, y) in zip(crops, _points(size, settings)):
             for numbers in _region_maps(sam, image[y0:y1, x0:x1]):
                 asked = np.unique(numbers[y - y0, x - x0])
-                masks = np.zeros((np.count_nonzero(asked), *size), bool)
-                masks[:, y0:y1, x0:x1] = numbers == asked[asked > 0][:, None, None]
+                masks = np.zeros((len(asked), *size), bool)
+                masks[:, y0:y1, x0:x1] = numbers == asked[:, None, None]
                 found.append(masks)
         every = np.concatenate(found)
         yield every, boxes_of(every)
 
 
 def _region_maps(sam: Sam, crop: np.ndarray) -> Iterator[np.ndarray]:
-    """Number, from 1, of the region of every pixel of a crop (h, w), at each of the encoder's levels."""
+    """Number of the region of every pixel of a crop (h, w), at each of the encoder's levels."""
     import cv2
 
     encoder = sam.image_encoder
     x = torch.from_numpy(cv2.resize(crop, (encoder.img_size,) * 2)).permute(2, 0, 1)[None]
     with torch.inference_mode():
-        numbers = encoder.embed(encoder.boundaries(sam.preprocess(x)))[1][0].numpy() + 1.0
-    for level in numbers:
+        numbers = encoder.embed(encoder.boundaries(sam.preprocess(x)))[1][0].numpy()
+    for level in numbers.astype(np.float32):  # cv2 resizes no 64-bit integers
         yield cv2.resize(level, crop.shape[1::-1], interpolation=cv2.INTER_NEAREST).astype(int)
 
 

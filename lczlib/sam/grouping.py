@@ -130,7 +130,8 @@ def encode(boundary: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         numbers (2, h, w) of the regions, the bolder first.
     """
     fine, bold = group(boundary)
-    parent = bold.numbers.ravel()[np.unique(fine.numbers, return_index=True)[1]]
+    parent = np.zeros_like(fine.areas)
+    parent[fine.numbers] = bold.numbers  # the same for all places of a fine region
     table = np.concatenate(
         [
             code_table(*BOLD)[_choose(bold, code_table(*BOLD), np.zeros_like(bold.areas))[parent]],

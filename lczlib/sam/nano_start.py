@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from segment_anything.modeling.transformer import Attention
 
 FREQUENCIES = (0.35, 1.1, 3.4, 10.0)  # periods over half of the image; the last tells the halves of a token apart
-HEADS, QUARTERS, MARKS = 4, 4, 4  # quarters of a token: 2 x 2 places each; marks: strengths and sizes
+QUARTERS, MARKS = 4, 4  # quarters of a token, 2 x 2 places each, a head of attention for each; strengths and sizes
 WAVES = len(FREQUENCIES) * 2
 SIN, FREE = torch.arange(WAVES), torch.arange(WAVES, 32)
 COS, KIND = SIN + 32, FREE + 32
@@ -132,7 +132,7 @@ def _look(attention: Attention, quarter: Tensor, marks: Tensor, gain: float = 2.
     depth = attention.internal_dim // attention.num_heads
     scale = (SHARPNESS * depth**0.5 / WAVES) ** 0.5
     waves = 2 * torch.pi * torch.tensor(FREQUENCIES).repeat(2)
-    for head in range(HEADS):
+    for head in range(QUARTERS):
         row = head * depth
         shift = waves * torch.tensor([head % 2 - 0.5, head // 2 - 0.5]).repeat_interleave(len(FREQUENCIES)) * token / 2
         sines, cosines = row + SIN, row + SIN + WAVES

@@ -162,21 +162,17 @@ def sample_prompts(
     return points.clip(0, size - 1), boxes, wanted
 
 
-def mask_loss(logits: Tensor, truth: Tensor, balance: float) -> Tensor:
-    """Dice and a cross-entropy in which mask and rest count the same: (n, h, w), (n, h, w) bool -> (n,)."""
+def mask_loss(logits: Tensor, truth: Tensor, balance: float, focal: float = 0.0) -> Tensor:
+    """Dice loss, `balance` times a cross-entropy in which mask and rest count the same, and `focal` times SAM's focal
+    loss (SAM: 20): (n, h, w), (n, h, w) bool -> (n,).
+    """
     x, t = logits.float().flatten(1), truth.flatten(1).float()
     share, p = t.mean(1, keepdim=True), torch.sigmoid(x)
     entropy = F.binary_cross_entropy_with_logits(x, t, reduction="none")
-    even = (entropy * (t / share.clamp(min=1e-4) + (1 - t) / (1 - share + 1e-4))).mean(1) / 2
-    return balance * even + 1 - (2 * (p * t).sum(1) + 1) / (p.sum(1) + t.sum(1) + 1)
-
-
-def instance_loss(logits: Tensor, truth: Tensor, balance: float) -> Tensor:
-    """SAM's focal and dice loss, 20 : 1, and the even cross-entropy: (n, h, w), (n, h, w) bool -> (n,)."""
-    x, t = logits.float().flatten(1), truth.flatten(1).float()
-    entropy = F.binary_cross_entropy_with_logits(x, t, reduction="none")
-    focal = ((0.25 * t + 0.75 * (1 - t)) * (torch.sigmoid(x) - t) ** 2 * entropy).mean(1)
-    return 20 * focal + mask_loss(logits, truth, balance)
+    weight = balance / 2 * (t / share.clamp(min=1e-4) + (1 - t) / (1 - share + 1e-4))
+    if focal:
+        weight = weight + focal * (0.25 * t + 0.75 * (1 - t)) * (p - t) ** 2
+    return (entropy * weight).mean(1) + 1 - (2 * (p * t).sum(1) + 1) / (p.sum(1) + t.sum(1) + 1)
 
 
 def overlap(logits: Tensor, truth: Tensor) -> Tensor:
@@ -204,7 +200,7 @@ def prompt_loss(
         best = iou[asked].max(1).values.mean()
     score = F.mse_loss(predicted.float(), iou)
     region = mask_loss(logits[taught, :2].flatten(0, 1), regions[taught].flatten(0, 1), balance).sum()
-    instance = [instance_loss(logits[asked, i], truth[asked], balance / 2) for i in (iou.argmax(1)[asked], 2)]
+    instance = [mask_loss(logits[asked, i], truth[asked], balance / 2, 20.0) for i in (iou.argmax(1)[asked], 2)]
     facts = {"region": float(read.mean()), "iou": float(best), "score": float(score.detach())}
     loss = region / max(2 * int(taught.sum()), 1) + 0.25 * sum(instance).sum() / max(int(asked.sum()), 1)
     return loss + score, facts
@@ -332,8 +328,8 @@ def _share(trainer: nn.Module) -> None:
 def plan_of(options: argparse.Namespace) -> Plan:
     """The plan of a training; one that starts from weights keeps their boundaries. ValueError: no such part of it."""
     given = dict(item.split("=", 1) for item in options.plan if "=" in item)
-    kinds = {field.name: type(field.default) for field in fields(Plan)}
-    if len(given) < len(options.plan) or not all(kinds.get(name) in (int, float) for name in given):
+    kinds = {field.name: type(field.default) for field in fields(Plan) if isinstance(field.default, (int, float))}
+    if len(given) < len(options.plan) or not given.keys() <= kinds.keys():
         raise ValueError(f"--plan {' '.join(options.plan)}: give NAME=NUMBER, names from {', '.join(kinds)}")
     plan = Plan(boundaries_first=0, wide_last=0.85) if options.start else Plan()
     return replace(plan, **{name: kinds[name](value) for name, value in given.items()})
