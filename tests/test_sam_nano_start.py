@@ -16,13 +16,26 @@ def looked_up():
     boundary = np.full((160, 160), 0.02, np.float32)
     boundary[::20] = boundary[:, ::20] = 0.98
     logits = torch.logit(torch.from_numpy(boundary))[None]
-    embedding, _ = sam.image_encoder.embed(logits)
+    looks = torch.zeros(1, grouping.LOOKS, 160, 160)
+    embedding, _ = sam.image_encoder.embed(logits, looks)
     x, y = np.meshgrid(np.arange(10, 160, 20), np.arange(10, 160, 20))
     at = torch.from_numpy(np.stack([x.ravel(), y.ravel()], 1))
     sparse, dense = sam.prompt_encoder((2.0 * at[:, None], torch.ones(len(at), 1)), None, None)
     tokens, keys = decoder.attend(sam.mask_decoder, embedding + dense[:1], sam.prompt_encoder.get_dense_pe()[0], sparse)
-    codes = torch.from_numpy(grouping.encode(logits[0].sigmoid().numpy())[0][: grouping.CODE])
+    codes = torch.from_numpy(_codes(sam.image_encoder, logits, looks))
     return sam, tokens, keys, codes, at
+
+
+def _codes(encoder, logits, looks):
+    return grouping.encode(logits[0].sigmoid().numpy(), looks[0].numpy(), encoder.answer)[0][: grouping.CODE]
+
+
+def test_neighbours_are_one_where_their_border_is_weak(looked_up):
+    questions = torch.rand(5, grouping.QUESTION)
+    questions[:, 0] = torch.tensor([0.0, 0.3, 0.5, 0.7, 1.0])
+    sure = looked_up[0].image_encoder.answer(questions)[:, 0].sigmoid()
+    assert sure.diff().max() < 0
+    assert sure[0] > 0.9 > 0.1 > sure[4]
 
 
 def test_tokens_carry_the_code_under_their_point(looked_up):

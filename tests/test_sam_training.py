@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lczlib.sam import MaskSettings, evaluation, models, train_nano, truth_masks
+from lczlib.sam import MaskSettings, evaluation, grouping, models, nano_start, train_nano, truth_masks
 from lczlib.sam.train_nano import NanoTrainer, Plan
 
 TINY = Plan(windows=2, prompts=4, window=96, wide_last=0.0, boundaries_first=0.3, save_every=0.0)
@@ -29,7 +29,7 @@ def test_prompt_path_of_training_is_that_of_inference():
     window = torch.rand(1, 3, 320, 320) * 255
     points = torch.tensor([[[30.0, 200.0], [160.0, 64.0]]])
     with torch.no_grad():
-        embedding, _ = sam.image_encoder.embed(trainer.boundaries(window))
+        embedding, _ = sam.image_encoder.embed(*trainer.see(window))
         logits, iou = trainer.prompt(embedding, points[:, :, None].repeat(1, 1, 2, 1), torch.zeros(1, 2).bool(), (0, 0))
         sparse, dense = sam.prompt_encoder((points[0][:, None], torch.ones(2, 1)), None, None)
         expected, scores = sam.mask_decoder(
@@ -51,10 +51,11 @@ def test_prompt_path_of_training_is_that_of_inference():
 def test_encoder_shapes_of_image_and_window():
     encoder = models.NanoEncoder().eval()
     with torch.no_grad():
-        boundary = encoder.boundaries(torch.rand(1, 3, 320, 320))
-        whole, numbers = encoder.embed(boundary)
-        part, _ = encoder.embed(encoder.boundaries(torch.rand(2, 3, 160, 96)))
+        boundary, looks = encoder.see(torch.rand(1, 3, 320, 320))
+        whole, numbers = encoder.embed(boundary, looks)
+        part, _ = encoder.embed(*encoder.see(torch.rand(2, 3, 160, 96)))
     assert (whole.shape, boundary.shape, numbers.shape) == ((1, 64, 40, 40), (1, 160, 160), (1, 2, 160, 160))
+    assert looks.shape == (1, grouping.LOOKS, 160, 160)
     assert part.shape == (2, 64, 20, 12)
 
 
@@ -66,6 +67,35 @@ def test_boundaries_by_hand():
     assert edge.sum() == 4 * 8 - 1  # four sides of 8 places, two of which share a corner
     assert edge[0, 4, 4:12].all()
     assert not edge[0, 5:12, 5:12].any()
+
+
+def test_same_loss_teaches_who_belongs_together():
+    torch.manual_seed(0)
+    encoder = models.NanoEncoder().train()
+    nano_start.answer_by_boundary(encoder.same)
+    ids = torch.zeros(1, 40, 40, dtype=torch.int32)
+    ids[0, :, 20:] = 1
+    boundary = torch.full((1, 40, 40), -4.0)
+    boundary[0, :, [10, 20, 30]] = 1.0  # three walls alike, of which one parts instances
+    looks = torch.zeros(1, grouping.LOOKS, 40, 40, requires_grad=True)
+    apart = torch.zeros_like(looks)
+    apart[:, 0, :, 20:] = 1
+    before = train_nano.same_loss(encoder, boundary, looks, ids, np.random.default_rng(0))
+    before.backward()
+    assert encoder.same[0].weight.grad.abs().sum() > 0  # and through looks the encoder learns as well
+    assert looks.grad.abs().sum() > 0
+    optimizer = torch.optim.Adam(encoder.same.parameters(), 0.02)
+    for step in range(150):
+        optimizer.zero_grad()
+        train_nano.same_loss(encoder, boundary, apart, ids, np.random.default_rng(step)).backward()
+        optimizer.step()
+    after = train_nano.same_loss(encoder, boundary, apart, ids, np.random.default_rng(0))
+    assert after < 0.1 < before
+
+
+def test_the_commonest_instance_of_a_region():
+    numbers = np.array([[0, 0, 0], [1, 1, 1]])
+    assert train_nano._commonest(numbers, np.array([[7, 7, 2], [0, 3, 3]])).tolist() == [7, 3]
 
 
 def test_prompts_lie_on_what_they_ask_for():
@@ -118,7 +148,9 @@ def test_boundaries_are_left_alone_once_they_are_learned():
         loss, _ = train_nano.losses(trainer, plan, rectangles(), done, np.random.default_rng(0))
         loss.backward()
         encoder = trainer.sam.image_encoder
-        assert (encoder.boundary.weight.grad is not None) == learns == encoder.at_2.training
+        parts = encoder.boundary.weight, encoder.look.weight, encoder.same[0].weight
+        assert [part.grad is not None for part in parts] == [learns] * 3
+        assert encoder.at_2.training == learns
         assert (encoder.neck.weight.grad is None) == learns
 
 

@@ -125,7 +125,7 @@ def _region_maps(sam: Sam, crop: np.ndarray) -> Iterator[np.ndarray]:
     encoder = sam.image_encoder
     x = torch.from_numpy(cv2.resize(crop, (encoder.img_size,) * 2)).permute(2, 0, 1)[None]
     with torch.inference_mode():
-        numbers = encoder.embed(encoder.boundaries(sam.preprocess(x)))[1][0].numpy()
+        numbers = encoder.embed(*encoder.see(sam.preprocess(x)))[1][0].numpy()
     for level in numbers.astype(np.float32):  # cv2 resizes no 64-bit integers
         yield cv2.resize(level, crop.shape[1::-1], interpolation=cv2.INTER_NEAREST).astype(int)
 

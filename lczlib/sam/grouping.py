@@ -1,35 +1,44 @@
-"""From boundaries to regions and their codes: the part of `nano`'s encoder that is not learned.
+"""From boundaries to regions and their codes: how `nano`'s encoder groups.
 
-A watershed parts the places (one for every second pixel) into small basins, which are then joined again: always those
-whose common border is weakest on average, as in ultrametric contour maps (Arbelaez et al. 2011). Where the joining
-stops decides how bold the grouping is; it is stopped twice. Every place then carries the code of its two regions, unit
-vectors unlike those of the regions around: a product with the code of one place is large on the places of its region
-and small elsewhere, and such products are what SAM's decoder makes masks of.
+A watershed parts the places (one for every second pixel) into small basins. What no boundary parts is joined first;
+then a small network is asked of every two neighbours whether they are of one instance, and those it is surest of are
+joined, until it is less sure than a limit. It sees what may differ: the boundary along their border, sizes, and how
+either looks. Where the joining stops decides how bold the grouping is; it is stopped twice. Every place then carries
+the code of its two regions, unit vectors unlike those of the regions around: a product with the code of one place is
+large on the places of its region and small elsewhere, and such products are what SAM's decoder makes masks of.
 
-Source: this project; nothing of it is in the paper.
+Source: this project; nothing of it is in the paper. Joining by a learned answer: Nunez-Iglesias et al. 2013.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
 
 import numpy as np
+import torch
+from torch import Tensor
 
-LEVELS = (0.35, 0.7)  # mean boundary probability of a border up to which regions are joined
-STEP = 0.05  # borders are joined in rounds of this width, then measured again
+LEVELS = (0.8, 0.3)  # certainty down to which neighbours are joined: finer and bolder regions
+STEP = 0.1  # the surest are joined first, in rounds of this width, then all are asked again
+WEAK = 0.1  # mean boundary below which regions are joined unasked
 TINY = 24  # places, 96 px: smaller regions go to a neighbour
+LOOKS = 24  # numbers by which a region looks
+QUESTION = 9 + 2 * LOOKS  # numbers from which it is answered whether two neighbours are one
 NEAR = 40.0  # places over which regions need unlike codes
 BOLD, FINE = (5, 96), (2, 6)  # numbers of a code, different codes: of the bolder regions, of the finer within them
 CODE = BOLD[0] + FINE[0]  # numbers of both codes
 CHANNELS = CODE + 4  # and strength and size of both regions
 
+Answer = Callable[[Tensor], Tensor]  # questions (k, QUESTION) -> logits (k, 1) that two neighbours are one
+
 
 @dataclass(frozen=True)
 class Regions:
-    """Regions of one level: `numbers` (h, w) from 0, `areas` (n,) in places, mean `strengths` (n,) of their borders."""
+    """Regions of one level: `numbers` (h, w) from 0, `areas` (n,) in places, `strengths` (n,): how surely, on average
+    along their border, a region and its neighbours are two instances (0 to 1).
+    """
 
     numbers: np.ndarray
     areas: np.ndarray
@@ -37,76 +46,129 @@ class Regions:
 
 
 @dataclass
-class _Graph:
-    """Basins being joined: each one's region, and of every two neighbouring regions the border."""
+class Graph:
+    """Regions being joined, and of every two neighbours the border."""
 
-    basins: np.ndarray  # (h, w) number of each place's basin
-    region: np.ndarray  # (basins,) number of its region
+    numbers: np.ndarray  # (h, w) number of each place's region
+    areas: np.ndarray  # (n,) places
+    looks: np.ndarray  # (n, LOOKS) summed over places
     pairs: np.ndarray  # (2, k) neighbouring regions
-    borders: np.ndarray  # (2, k) summed boundary probability along their border, its length
+    borders: np.ndarray  # (5, k): see `_borders`
+    answer: Answer
+    _sure: np.ndarray | None = None  # what was answered since the last joining
 
-    def areas(self) -> np.ndarray:
-        return np.bincount(self.region, np.bincount(self.basins.ravel()))
+    def sure(self) -> np.ndarray:
+        """Probability (k,) that neighbours are one."""
+        if self._sure is None:
+            mean = self.looks / self.areas[:, None]
+            known = (torch.from_numpy(part.astype(np.float32)) for part in (self.borders, self.areas, mean))
+            with torch.no_grad():
+                self._sure = self.answer(questions(torch.from_numpy(self.pairs), *known))[:, 0].sigmoid().numpy()
+        return self._sure
 
     def join(self, links: np.ndarray) -> None:
         """Make one region of each of the pairs `links` (2, m)."""
-        from scipy.sparse import coo_matrix
+        from scipy.sparse import coo_matrix, csr_matrix
         from scipy.sparse.csgraph import connected_components
 
-        count = int(self.region.max()) + 1
-        joined = connected_components(coo_matrix((np.ones(links.shape[1]), links), (count, count)), directed=False)[1]
-        self.region = joined[self.region]
+        n = len(self.areas)
+        count, joined = connected_components(coo_matrix((np.ones(links.shape[1]), links), (n, n)), directed=False)
+        self.numbers = joined[self.numbers]
+        self.areas = np.bincount(joined, self.areas)
+        self.looks = csr_matrix((np.ones(n), (joined, np.arange(n))), (count, n)) @ self.looks
         self.pairs, self.borders = _gather(joined[self.pairs], self.borders)
+        self._sure = None
 
-    def join_weak(self, limit: float) -> None:
-        """Join neighbours until no border's mean is below `limit`."""
-        while (weak := self.borders[0] < limit * self.borders[1]).any():
+    def join_weak(self) -> None:
+        """Join neighbours until no border's mean is below `WEAK`."""
+        while (weak := self.borders[1] < WEAK * self.borders[0]).any():
             self.join(self.pairs[:, weak])
 
+    def join_alike(self, start: float, limit: float) -> None:
+        """Join the neighbours that are surely one, those above `start` first, until none is above `limit`."""
+        while self.pairs.size:
+            alike = self.sure() > start
+            if alike.any():
+                self.join(self.pairs[:, alike])
+            elif start <= limit:
+                return
+            else:
+                start = max(start - STEP, limit)
+
     def join_tiny(self, rounds: int = 4) -> None:
-        """Give regions below `TINY` places to the neighbour with the weakest border."""
+        """Give regions below `TINY` places to the neighbour they are likeliest one with."""
         for _ in range(rounds):
-            tiny, mean = self.areas() < TINY, np.tile(self.borders[0] / self.borders[1], 2)
+            tiny, apart = self.areas < TINY, np.tile(1 - self.sure(), 2)
             links = np.concatenate([self.pairs, self.pairs[::-1]], 1)
-            links, mean = links[:, tiny[links[0]]], mean[tiny[links[0]]]
+            links, apart = links[:, tiny[links[0]]], apart[tiny[links[0]]]
             if not links.size:
                 return
-            links = links[:, np.lexsort((mean, links[0]))]
+            links = links[:, np.lexsort((apart, links[0]))]
             self.join(links[:, np.unique(links[0], return_index=True)[1]])
 
     def regions(self) -> Regions:
         """The regions as they are now."""
-        areas, ends = self.areas(), self.pairs.ravel()
-        total, length = (np.bincount(ends, np.tile(part, 2), len(areas)) for part in self.borders)
-        return Regions(self.region[self.basins], areas.astype(int), total / np.maximum(length, 1))
+        length, ends = self.borders[0], self.pairs.ravel()
+        total = np.bincount(ends, np.tile(length * (1 - self.sure()), 2), len(self.areas))
+        around = np.bincount(ends, np.tile(length, 2), len(self.areas))
+        return Regions(self.numbers, self.areas.astype(int), total / np.maximum(around, 1))
 
 
-def group(boundary: np.ndarray, levels: Sequence[float] = LEVELS) -> list[Regions]:
-    """Regions of boundary probabilities (h, w) at each of the rising levels, coarser and coarser, each in the next."""
+def questions(pairs: Tensor, borders: Tensor, areas: Tensor, looks: Tensor) -> Tensor:
+    """What is known of neighbours, the same for either order: pairs (2, k), borders (5, k), areas (n,) and mean looks
+    (n, LOOKS) -> (k, QUESTION).
+    """
+    i, j = pairs
+    length, mean = borders[0], borders[1] / borders[0]
+    spread = (borders[2] / length - mean**2).clamp(min=0).sqrt()
+    around = torch.zeros_like(areas).index_add_(0, pairs.flatten(), length.repeat(2))
+    sizes, shares = torch.stack([areas[i], areas[j]]).log(), length / torch.stack([around[i], around[j]])
+    shape = [mean, spread, borders[3] / length, borders[4] / length, length.log()]
+    shape += [sizes.amin(0), sizes.amax(0), shares.amin(0), shares.amax(0)]
+    return torch.cat([torch.stack(shape, 1), (looks[i] - looks[j]).abs(), looks[i] + looks[j]], 1)
+
+
+def basins(boundary: np.ndarray, looks: np.ndarray, answer: Answer) -> Graph:
+    """The graph to begin with; arguments of `group`."""
     import cv2
+    from scipy.sparse import csr_matrix
     from skimage.segmentation import watershed
 
     smooth = cv2.GaussianBlur(boundary, (0, 0), 0.7)
-    basins = np.maximum(watershed((20 * smooth).astype(np.uint8)), 1) - 1  # an even map has no basin: one region
-    graph = _Graph(basins, np.arange(int(basins.max()) + 1), *_borders(basins, boundary))
-    out = []
-    for start, level in pairwise((0.0, *levels)):
-        for limit in np.arange(start + STEP, level + STEP / 2, STEP):
-            graph.join_weak(limit)
+    numbers = np.maximum(watershed((20 * smooth).astype(np.uint8)), 1) - 1  # an even map has no basin: one region
+    areas, places = np.bincount(numbers.ravel()), np.arange(numbers.size)
+    inside = csr_matrix((np.ones(numbers.size, np.float32), (numbers.ravel(), places)), (len(areas), numbers.size))
+    graph = Graph(numbers, areas, inside @ looks.reshape(LOOKS, -1).T, *_borders(numbers, boundary), answer)
+    graph.join_weak()
+    return graph
+
+
+def group(boundary: np.ndarray, looks: np.ndarray, answer: Answer, levels: Sequence[float] = LEVELS) -> list[Regions]:
+    """Regions at each of the falling levels, coarser and coarser, each in the next.
+
+    Args:
+        boundary: probabilities (h, w) float32. looks: (LOOKS, h, w) float32. answer: of questions about neighbours.
+    """
+    graph, out, start = basins(boundary, looks, answer), [], 1 - STEP
+    for level in levels:
+        graph.join_alike(max(start, level), level)
         graph.join_tiny()
         out.append(graph.regions())
+        start = level
     return out
 
 
 def _borders(numbers: np.ndarray, boundary: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Neighbours (2, k) among regions, and of each pair the summed boundary along its border and its length (2, k)."""
+    """Neighbours (2, k) among regions, and of their borders (5, k) the length, the sums of the boundary and of its
+    square, and how many places are below a quarter and above three quarters.
+    """
     pairs, values = [], []
     for one, other in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
         apart = numbers[one] != numbers[other]
         pairs.append(np.stack([numbers[one][apart], numbers[other][apart]]))
         values.append(np.maximum(boundary[one][apart], boundary[other][apart]))
-    sums = np.concatenate(values)
-    return _gather(np.concatenate(pairs, 1), np.stack([sums, np.ones_like(sums)]))
+    x = np.concatenate(values)
+    return _gather(np.concatenate(pairs, 1), np.stack([np.ones_like(x), x, x * x, x < 0.25, x > 0.75]))
 
 
 def _gather(pairs: np.ndarray, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -118,18 +180,18 @@ def _gather(pairs: np.ndarray, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return np.stack([keys // width, keys % width]), np.stack([np.bincount(place, s, len(keys)) for s in sums])
 
 
-def encode(boundary: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def encode(boundary: np.ndarray, looks: np.ndarray, answer: Answer) -> tuple[np.ndarray, np.ndarray]:
     """What each place is told of its regions, and which they are.
 
     Args:
-        boundary: probabilities (h, w) float32.
+        boundary, looks, answer: of `group`.
 
     Returns:
-        channels (11, h, w) float32: code of the bolder region (5), of the finer one in it (2), the mean strengths of
-        their borders (0 to 1), their sizes (logarithms of areas, about -1 to 2), bolder first each time;
+        channels (11, h, w) float32: code of the bolder region (5), of the finer one in it (2), their strengths
+        (0 to 1), their sizes (logarithms of areas, about -1 to 2), bolder first each time;
         numbers (2, h, w) of the regions, the bolder first.
     """
-    fine, bold = group(boundary)
+    fine, bold = group(boundary, looks, answer)
     parent = np.zeros_like(fine.areas)
     parent[fine.numbers] = bold.numbers  # the same for all places of a fine region
     table = np.concatenate(

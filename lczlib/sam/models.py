@@ -135,13 +135,14 @@ def build_nano(size: int = 320, dim: int = 64) -> Sam:
 class NanoEncoder(nn.Module):
     """A small image encoder that groups before it is asked: (B, 3, 320, 320) -> (B, 64, 40, 40).
 
-    A U-Net says for every second pixel how likely an instance ends there. Places are grouped to regions by that, more
-    and less boldly, and carry the codes of their regions (`grouping`). The codes of 4 x 4 places become the channels of
-    the one token that covers them: the decoder refines a token to 4 x 4 places and finds their codes there.
+    A U-Net says for every second pixel how likely an instance ends there and how it looks. By that places are grouped
+    to regions, more and less boldly, `same` answering whether two neighbours are one, and carry the codes of their
+    regions (`grouping`). The codes of 4 x 4 places become the channels of the one token that covers them: the decoder
+    refines a token to 4 x 4 places and finds their codes there.
     """
 
     stride = 8  # px a token
-    needs_fp32 = True  # boundaries are thresholded
+    needs_fp32 = True  # boundaries and answers are thresholded
 
     def __init__(self, img_size: int = 320, dim: int = 64, widths: tuple[int, int, int, int] = (16, 32, 64, 128)):
         super().__init__()
@@ -154,29 +155,43 @@ class NanoEncoder(nn.Module):
         self.to_8, self.merge_8 = nn.Conv2d(d, c, 1), _Residual(c)
         self.to_4, self.merge_4 = nn.Conv2d(c, b, 1), _Residual(b)
         self.to_2, self.merge_2 = nn.Conv2d(b, a, 1), _Residual(a)
-        self.boundary = nn.Conv2d(a, 1, 1)
+        self.boundary, self.look = nn.Conv2d(a, 1, 1), nn.Conv2d(3 + a + b, grouping.LOOKS, 1)
+        self.same = nn.Sequential(
+            nn.Linear(grouping.QUESTION, 48), nn.ReLU(), nn.Linear(48, 24), nn.ReLU(), nn.Linear(24, 1)
+        )
         self.neck = nn.Conv2d(16 * grouping.CODE + grouping.CHANNELS - grouping.CODE, dim, 1)
 
-    def boundaries(self, x: Tensor) -> Tensor:
-        """Normalised RGB (B, 3, H, W) -> logits of a boundary (B, H/2, W/2); H, W divisible by 16."""
+    def see(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised RGB (B, 3, H, W) -> logits of a boundary (B, H/2, W/2), looks (B, 24, H/2, W/2).
+
+        H, W divisible by 16.
+        """
         fine = self.at_2(x.contiguous(memory_format=torch.channels_last))
         quarter = self.at_4(fine)
         middle = self.at_8(quarter)
         middle = self.merge_8(middle + F.interpolate(self.to_8(self.at_16(middle)), scale_factor=2))
         quarter = self.merge_4(quarter + F.interpolate(self.to_4(middle), scale_factor=2))
-        return self.boundary(self.merge_2(fine + F.interpolate(self.to_2(quarter), scale_factor=2)))[:, 0].float()
+        fine = self.merge_2(fine + F.interpolate(self.to_2(quarter), scale_factor=2))
+        looks = self.look(torch.cat([F.avg_pool2d(x, 2), fine, F.interpolate(quarter, scale_factor=2)], 1))
+        return self.boundary(fine)[:, 0].float(), looks.float()
 
-    def embed(self, boundaries: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (B, H/2, W/2) -> embedding (B, dim, H/8, W/8) and region numbers (B, 2, H/2, W/2), bolder first."""
-        coded = [grouping.encode(one) for one in boundaries.detach().sigmoid().cpu().numpy()]
-        codes = torch.from_numpy(np.stack([channels for channels, _ in coded])).to(boundaries)
+    def embed(self, boundary: Tensor, looks: Tensor) -> tuple[Tensor, Tensor]:
+        """What `see` gives -> embedding (B, dim, H/8, W/8) and region numbers (B, 2, H/2, W/2), bolder first."""
+        maps = boundary.detach().sigmoid().cpu().numpy(), looks.detach().cpu().numpy()
+        coded = [grouping.encode(*one, self.answer) for one in zip(*maps)]
+        codes = torch.from_numpy(np.stack([channels for channels, _ in coded])).to(boundary)
         fine, coarse = codes.split([grouping.CODE, grouping.CHANNELS - grouping.CODE], 1)
         embedding = self.neck(torch.cat([F.pixel_unshuffle(fine, 4), F.avg_pool2d(coarse, 4)], 1))
-        return embedding, torch.from_numpy(np.stack([numbers for _, numbers in coded])).to(boundaries.device)
+        return embedding, torch.from_numpy(np.stack([numbers for _, numbers in coded])).to(boundary.device)
+
+    def answer(self, questions: Tensor) -> Tensor:
+        """`grouping.Answer`, on the CPU in single precision."""
+        with torch.autocast("cpu", enabled=False):
+            return self.same(questions.to(self.boundary.weight.device)).cpu()
 
     def forward(self, x: Tensor) -> Tensor:
         """x: normalised RGB (B, 3, H, W)."""
-        return self.embed(self.boundaries(x))[0]
+        return self.embed(*self.see(x))[0]
 
 
 class _Residual(nn.Module):

@@ -6,9 +6,10 @@ Stopped and called again it goes on from its last checkpoint. It ends by calibra
 trained on and writes the evaluation on cities it never saw beside the weights, as JSON: the model card's numbers.
 
 Source: SAM (Kirillov et al. 2023), Sec. 3 and App. A: focal and dice loss 20 : 1 on the best of three masks, predicted
-IoU by mean squared error. This project's: the boundaries, learned first and then left alone, by which the encoder
-groups; the decoder's start (`nano_start`); besides, two of the masks are taught the encoder's bolder and finer region,
-since those are what there is to be read, and the third is taught the true instance even where another is better.
+IoU by mean squared error. This project's: what the encoder groups by, boundaries and which
+neighbours are one instance, is learned first and then left alone; the decoder's start (`nano_start`); besides, two of
+the masks are taught the encoder's bolder and finer region, since those are what there is to be read, and the third is
+taught the true instance even where another is better.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from torch.nn import functional as F
 
 from ..compute import bf16_pays, prepare_cpu
 from . import decoder as decoding
+from . import grouping
 from .models import NanoEncoder, build_sam, load_sam
 from .nano_start import look_up
 
@@ -46,7 +48,8 @@ class Plan:
     wide_prompts: int = 40  # a window of the network's whole input
     boundary_rate: float = 1.5e-3
     rate: float = 6e-4
-    boundaries_first: float = 0.6  # share of the training in which the boundaries are learned, afterwards the rest
+    boundaries_first: float = 0.6  # share of the training in which the encoder learns to group, afterwards the rest
+    settled: float = 0.25  # share at the end of that in which batches are normalised by what was seen so far, as in use
     wide_last: float = 0.35  # share at the end with windows of 320 px: points must be found among all tokens
     scales: tuple[float, float] = (1.0, 1.7)  # the generator sees scenes at 1 (image) and 1.5 (crops)
     balance: float = 1.0  # weight of the cross-entropy beside dice; falls to
@@ -63,9 +66,9 @@ class NanoTrainer(nn.Module):
         self.sam = build_sam("nano").train()
         look_up(self.sam)
 
-    def boundaries(self, images: Tensor) -> Tensor:
-        """Windows (B, 3, S, S) RGB 0..255 -> boundary logits (B, S/2, S/2)."""
-        return self.sam.image_encoder.boundaries((images - self.sam.pixel_mean) / self.sam.pixel_std)
+    def see(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Windows (B, 3, S, S) RGB 0..255 -> boundary logits and looks, as `NanoEncoder.see` gives them."""
+        return self.sam.image_encoder.see((images - self.sam.pixel_mean) / self.sam.pixel_std)
 
     def prompt(
         self, embedding: Tensor, prompts: Tensor, boxes: Tensor, corner: tuple[int, int]
@@ -131,6 +134,40 @@ def boundaries(ids: Tensor) -> Tensor:
 def boundary_loss(logits: Tensor, truth: Tensor) -> Tensor:
     """Cross-entropy in which a boundary counts twice: a gap in it joins two instances."""
     return F.binary_cross_entropy_with_logits(logits, truth, pos_weight=torch.tensor(2.0))
+
+
+def same_loss(encoder: NanoEncoder, boundary: Tensor, looks: Tensor, ids: Tensor, rng: np.random.Generator) -> Tensor:
+    """Cross-entropy of the answers whether neighbouring regions are of one instance.
+
+    Asked are the regions as the encoder joins them, down to a limit drawn anew for each window; often none is joined.
+
+    Args:
+        boundary, looks: what `NanoEncoder.see` gives. ids: (B, S/2, S/2) instance of each place.
+    """
+    questions, same, weights = [], [], []
+    for chance, seen, own in zip(boundary.detach().sigmoid().numpy(), looks, ids.numpy()):
+        graph = grouping.basins(chance, seen.detach().numpy(), encoder.answer)
+        limit = rng.uniform(0.2, 1.4)
+        graph.join_alike(max(limit, 1 - grouping.STEP), limit)
+        numbers, areas = torch.from_numpy(graph.numbers).flatten(), torch.from_numpy(graph.areas).float()
+        mean = torch.zeros(len(areas), grouping.LOOKS).index_add_(0, numbers, seen.flatten(1).T) / areas[:, None]
+        pairs, borders = torch.from_numpy(graph.pairs), torch.from_numpy(graph.borders).float()
+        questions.append(grouping.questions(pairs, borders, areas, mean))
+        instance = torch.from_numpy(_commonest(graph.numbers, own))
+        same.append(instance[pairs[0]] == instance[pairs[1]])
+        weights.append(areas[pairs].amin(0).clamp(max=400))  # a wrong answer about large regions costs more
+    weight = torch.cat(weights)
+    loss = F.binary_cross_entropy_with_logits(
+        encoder.answer(torch.cat(questions))[:, 0], torch.cat(same).float(), weight, reduction="sum"
+    )
+    return loss / weight.sum().clamp(min=1)
+
+
+def _commonest(numbers: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """The id that most places of each region have: numbers (h, w) from 0, ids (h, w) -> (regions,)."""
+    width = int(ids.max()) + 1
+    flat = numbers.astype(np.int64).ravel() * width + ids.ravel()
+    return np.bincount(flat, minlength=(int(numbers.max()) + 1) * width).reshape(-1, width).argmax(1)
 
 
 def sample_prompts(
@@ -218,12 +255,15 @@ def losses(
 ) -> tuple[Tensor, dict[str, float]]:
     """The loss of one step at `done` (0..1) of the training, and numbers for the log."""
     encoder = trainer.sam.image_encoder
-    encoder.train(done < plan.boundaries_first)
-    if done < plan.boundaries_first:
+    groups = done < plan.boundaries_first
+    encoder.train(groups and along(plan, done) < 1 - plan.settled)
+    if groups:
         images, ids = windows_of(scenes, plan, plan.window, plan.windows, rng)
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16_pays()):
-            loss = boundary_loss(trainer.boundaries(images), boundaries(ids))
-        return loss, {"boundaries": float(loss.detach())}
+            boundary, looks = trainer.see(images)
+            edges = boundary_loss(boundary, boundaries(ids))
+        same = same_loss(encoder, boundary, looks, ids[:, 1::2, 1::2], rng)
+        return edges + same, {"boundaries": float(edges.detach()), "same": float(same.detach())}
     wide = done >= 1 - plan.wide_last
     size = encoder.img_size if wide else plan.window
     images, ids = windows_of(scenes, plan, size, 1 if wide else plan.windows // 2, rng)
@@ -233,8 +273,8 @@ def losses(
     points, boxes, wanted = (torch.from_numpy(np.stack(part)) for part in zip(*sampled))
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16_pays()):
         with torch.no_grad():
-            edges = trainer.boundaries(images)
-        embedding, numbers = encoder.embed(edges)
+            seen = trainer.see(images)
+        embedding, numbers = encoder.embed(*seen)
         logits, predicted = trainer.prompt(embedding, points, boxes, corner)
     window = torch.arange(len(ids)).repeat_interleave(points.shape[1])
     x, y = (points[:, :, 0].long() // 2).flatten(0, 1).T
