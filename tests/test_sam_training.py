@@ -154,6 +154,18 @@ def test_boundaries_are_left_alone_once_they_are_learned():
         assert (encoder.neck.weight.grad is None) == learns
 
 
+def test_normalisation_settles_while_grouping_is_still_learned():
+    trainer, plan = NanoTrainer(), Plan(windows=2, window=96, boundaries_first=0.8, settled=0.5)
+    encoder = trainer.sam.image_encoder
+    for done, moves in ((0.1, True), (0.7, False)):
+        before = encoder.at_2[1].running_mean.clone()
+        loss, facts = train_nano.losses(trainer, plan, rectangles(), done, np.random.default_rng(0))
+        loss.backward()
+        assert facts.keys() == {"boundaries", "same"}
+        assert torch.equal(encoder.at_2[1].running_mean, before) != moves
+        assert encoder.boundary.weight.grad is not None
+
+
 def test_wide_windows():
     loss, facts = train_nano.losses(NanoTrainer(), WIDE, rectangles(), 0.5, np.random.default_rng(0))
     assert np.isfinite(float(loss.detach()))
