@@ -22,12 +22,9 @@ def looked_up():
     at = torch.from_numpy(np.stack([x.ravel(), y.ravel()], 1))
     sparse, dense = sam.prompt_encoder((2.0 * at[:, None], torch.ones(len(at), 1)), None, None)
     tokens, keys = decoder.attend(sam.mask_decoder, embedding + dense[:1], sam.prompt_encoder.get_dense_pe()[0], sparse)
-    codes = torch.from_numpy(_codes(sam.image_encoder, logits, looks))
+    channels, _ = grouping.encode(logits[0].sigmoid().numpy(), looks[0].numpy(), sam.image_encoder.answer)
+    codes = torch.from_numpy(channels[: grouping.CODE])
     return sam, tokens, keys, codes, at
-
-
-def _codes(encoder, logits, looks):
-    return grouping.encode(logits[0].sigmoid().numpy(), looks[0].numpy(), encoder.answer)[0][: grouping.CODE]
 
 
 def test_neighbours_are_one_where_their_border_is_weak(looked_up):

@@ -68,14 +68,14 @@ class Graph:
 
     def join(self, links: np.ndarray) -> None:
         """Make one region of each of the pairs `links` (2, m)."""
-        from scipy.sparse import coo_matrix, csr_matrix
+        from scipy.sparse import coo_matrix
         from scipy.sparse.csgraph import connected_components
 
         n = len(self.areas)
-        count, joined = connected_components(coo_matrix((np.ones(links.shape[1]), links), (n, n)), directed=False)
+        joined = connected_components(coo_matrix((np.ones(links.shape[1]), links), (n, n)), directed=False)[1]
         self.numbers = joined[self.numbers]
         self.areas = np.bincount(joined, self.areas)
-        self.looks = csr_matrix((np.ones(n), (joined, np.arange(n))), (count, n)) @ self.looks
+        self.looks = _summed(joined, self.looks)
         self.pairs, self.borders = _gather(joined[self.pairs], self.borders)
         self._sure = None
 
@@ -86,6 +86,7 @@ class Graph:
 
     def join_alike(self, start: float, limit: float) -> None:
         """Join the neighbours that are surely one, those above `start` first, until none is above `limit`."""
+        start = max(start, limit)
         while self.pairs.size:
             alike = self.sure() > start
             if alike.any():
@@ -131,14 +132,12 @@ def questions(pairs: Tensor, borders: Tensor, areas: Tensor, looks: Tensor) -> T
 def basins(boundary: np.ndarray, looks: np.ndarray, answer: Answer) -> Graph:
     """The graph to begin with; arguments of `group`."""
     import cv2
-    from scipy.sparse import csr_matrix
     from skimage.segmentation import watershed
 
     smooth = cv2.GaussianBlur(boundary, (0, 0), 0.7)
     numbers = np.maximum(watershed((20 * smooth).astype(np.uint8)), 1) - 1  # an even map has no basin: one region
-    areas, places = np.bincount(numbers.ravel()), np.arange(numbers.size)
-    inside = csr_matrix((np.ones(numbers.size, np.float32), (numbers.ravel(), places)), (len(areas), numbers.size))
-    graph = Graph(numbers, areas, inside @ looks.reshape(LOOKS, -1).T, *_borders(numbers, boundary), answer)
+    seen = _summed(numbers.ravel(), looks.reshape(LOOKS, -1).T).astype(float)
+    graph = Graph(numbers, np.bincount(numbers.ravel()), seen, *_borders(numbers, boundary), answer)
     graph.join_weak()
     return graph
 
@@ -151,11 +150,18 @@ def group(boundary: np.ndarray, looks: np.ndarray, answer: Answer, levels: Seque
     """
     graph, out, start = basins(boundary, looks, answer), [], 1 - STEP
     for level in levels:
-        graph.join_alike(max(start, level), level)
+        graph.join_alike(start, level)
         graph.join_tiny()
         out.append(graph.regions())
         start = level
     return out
+
+
+def _summed(numbers: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """For each number, from 0, the sum of the rows (n, c) that have it: numbers (n,) -> (numbers, c)."""
+    from scipy.sparse import csr_matrix
+
+    return csr_matrix((np.ones(len(rows), rows.dtype), (numbers, np.arange(len(rows))))) @ rows
 
 
 def _borders(numbers: np.ndarray, boundary: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -148,7 +148,7 @@ def same_loss(encoder: NanoEncoder, boundary: Tensor, looks: Tensor, ids: Tensor
     for chance, seen, own in zip(boundary.detach().sigmoid().numpy(), looks, ids.numpy()):
         graph = grouping.basins(chance, seen.detach().numpy(), encoder.answer)
         limit = rng.uniform(0.2, 1.4)
-        graph.join_alike(max(limit, 1 - grouping.STEP), limit)
+        graph.join_alike(1 - grouping.STEP, limit)
         numbers, areas = torch.from_numpy(graph.numbers).flatten(), torch.from_numpy(graph.areas).float()
         mean = torch.zeros(len(areas), grouping.LOOKS).index_add_(0, numbers, seen.flatten(1).T) / areas[:, None]
         pairs, borders = torch.from_numpy(graph.pairs), torch.from_numpy(graph.borders).float()
