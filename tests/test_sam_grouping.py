@@ -40,12 +40,21 @@ def guess(seed):
     return lambda questions: questions @ weights
 
 
+def by_size(traits):
+    """Expected of a region the more, the larger: an IoU of 0.5 at 400 places."""
+    return traits[:, :1] - np.log(400)
+
+
+def basins(boundary, answer=by_boundary, looks=None):
+    return grouping.basins(boundary, plain(boundary) if looks is None else looks, answer, by_size)
+
+
 def group(boundary, answer=by_boundary, looks=None):
-    return grouping.group(boundary, plain(boundary) if looks is None else looks, answer)
+    return grouping.group(boundary, plain(boundary) if looks is None else looks, answer, by_size)
 
 
 def encode(boundary):
-    return grouping.encode(boundary, plain(boundary), by_boundary)
+    return grouping.encode(boundary, plain(boundary), by_boundary, by_size)
 
 
 def counts(boundary):
@@ -59,8 +68,8 @@ def test_a_border_stands_until_the_certainty_passes_the_level():
 
 
 def test_what_no_boundary_parts_is_joined_unasked():
-    assert len(grouping.basins(halves(0.09), plain(halves(0.09)), by_boundary).areas) == 1
-    assert len(grouping.basins(halves(0.5), plain(halves(0.5)), by_boundary).areas) == 2
+    assert len(basins(halves(0.09)).areas) == 1
+    assert len(basins(halves(0.5)).areas) == 2
 
 
 def test_a_weak_place_does_not_join_what_a_border_parts():
@@ -77,11 +86,33 @@ def test_looks_decide_where_the_answer_minds_them():
     assert [len(level.areas) for level in group(boundary, by_looks, looks)] == [2, 2]
 
 
-def test_areas_and_strengths_by_hand():
+def test_areas_and_quality_by_hand():
     level = group(halves(0.6))[0]
     assert level.areas.sum() == 1600
     assert sorted(level.areas)[0] >= 19 * 40
-    assert level.strengths == pytest.approx([1 / (1 + np.exp(-2))] * 2, abs=0.01)
+    assert level.quality == pytest.approx(level.areas / (level.areas + 400))
+
+
+def test_traits_by_hand():
+    boundary = halves(0.6)
+    looks = plain(boundary)
+    looks[3] = 7
+    graph = basins(boundary, looks=looks)
+    for number, traits in enumerate(graph.traits().numpy()):
+        own = graph.numbers == number
+        width, sure = own.sum() / 40, 1 / (1 + np.exp(2))
+        sizes = [np.log(40 * width), np.log(40), np.log(2), np.log1p(40 + 2 * width - 2)]
+        shape = [2 * abs(np.log(40 / width)), np.log(12)]  # the variance of a side s is s^2 / 12
+        border = [0.6, 0, 0, 1 - sure, sure]
+        assert traits[:12] == pytest.approx([*sizes, *shape, *border, boundary[own].mean()], rel=0.04)  # zigzag
+        assert traits[12:] == pytest.approx(7.0 * (np.arange(grouping.LOOKS) == 3))
+    assert traits.shape == (grouping.TRAITS,)
+
+
+def test_a_region_without_neighbours_has_traits():
+    graph = basins(np.zeros((40, 40), np.float32))
+    assert graph.traits().isfinite().all()
+    assert graph.traits()[0, :3].tolist() == pytest.approx([np.log(1600), 0, 0])
 
 
 def test_what_is_tiny_goes_to_the_neighbour_with_the_weaker_border():
@@ -102,7 +133,7 @@ def test_levels_are_nested_and_cover_everything(seed, shape):
     for level in (fine, bold):
         assert np.array_equal(np.bincount(level.numbers.ravel()), level.areas)
         assert level.areas.min() > 0
-        assert ((level.strengths >= 0) & (level.strengths <= 1)).all()
+        assert ((level.quality >= 0) & (level.quality <= 1)).all()
 
 
 @settings(max_examples=15, deadline=None)
@@ -111,15 +142,16 @@ def test_joining_keeps_count(seed):
     """After any joining the graph is the one its regions would have given at once."""
     rng = np.random.default_rng(seed)
     boundary, looks = rng.random((40, 48), np.float32), rng.random((grouping.LOOKS, 40, 48), np.float32)
-    graph = grouping.basins(boundary, looks, guess(seed))
+    graph = basins(boundary, guess(seed), looks)
     graph.join(graph.pairs[:, rng.random(graph.pairs.shape[1]) < 0.3])
     graph.join_alike(0.9, 0.6)
     pairs, borders = grouping._borders(graph.numbers, boundary)
     assert np.array_equal(graph.pairs, pairs)
     assert graph.borders == pytest.approx(borders, rel=1e-5)
     assert np.array_equal(graph.areas, np.bincount(graph.numbers.ravel()))
-    sums = [np.bincount(graph.numbers.ravel(), channel.ravel()) for channel in looks]
-    assert np.allclose(graph.looks.T, sums, rtol=1e-4)
+    y, x = np.mgrid[:40, :48]
+    sums = [np.bincount(graph.numbers.ravel(), place.ravel()) for place in (*looks, boundary, y * y, x * y)]
+    assert np.allclose(graph.sums[:, [*range(grouping.LOOKS + 1), -3, -1]].T, sums, rtol=1e-4)
 
 
 def test_questions_by_hand_are_the_same_in_either_order():
@@ -157,12 +189,10 @@ def test_a_product_of_codes_tells_the_places_of_a_region():
         assert alike[~same].max() < 1.8
 
 
-def test_marks_are_those_of_the_region():
+def test_quality_is_that_of_the_region():
     channels, numbers = encode(checkered())
-    bold, fine, *sizes = channels[grouping.CODE :, 30, 10]
-    assert (bold, fine) == pytest.approx((1, 1), abs=0.01)
-    expected = [np.log((level == level[30, 10]).sum()) / 4 - 1 for level in numbers]
-    assert sizes == pytest.approx(expected)
+    areas = np.array([(level == level[30, 10]).sum() for level in numbers])
+    assert channels[grouping.CODE :, 30, 10] == pytest.approx(2 * areas / (areas + 400) - 1)
 
 
 def test_regions_in_one_bold_region_differ_in_the_second_code_only():

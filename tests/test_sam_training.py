@@ -9,8 +9,9 @@ import torch
 from lczlib.sam import MaskSettings, evaluation, grouping, models, nano_start, train_nano, truth_masks
 from lczlib.sam.train_nano import NanoTrainer, Plan
 
-TINY = Plan(windows=2, prompts=4, window=96, wide_last=0.0, boundaries_first=0.3, save_every=0.0)
-WIDE = Plan(windows=2, wide_prompts=3, boundaries_first=0, wide_last=1.0)
+QUICK = {"windows": 2, "judged": 2, "judge_steps": 5}
+TINY = Plan(**QUICK, prompts=4, window=96, wide_last=0.0, boundaries_first=0.3, save_every=0.0)
+WIDE = Plan(**QUICK, wide_prompts=3, boundaries_first=0, wide_last=1.0)
 
 
 def rectangles(count=3, seed=0):
@@ -93,9 +94,26 @@ def test_same_loss_teaches_who_belongs_together():
     assert after < 0.1 < before
 
 
-def test_the_commonest_instance_of_a_region():
+def test_quality_is_learned_and_nothing_else():
+    """Regions of rectangles that are one region each, on ground that is no instance: told apart by their size."""
+    torch.manual_seed(0)
+    trainer, scenes = NanoTrainer(), rectangles()
+    before = {name: value.clone() for name, value in trainer.state_dict().items()}
+    plan = Plan(judged=6, judge_steps=200)
+    reached = train_nano.learn_quality(trainer, plan, scenes, np.random.default_rng(0))
+    unlearned = train_nano.learn_quality(NanoTrainer(), Plan(judged=6, judge_steps=0), scenes, np.random.default_rng(0))
+    assert reached < 0.8 * unlearned
+    changed = [name for name, value in trainer.state_dict().items() if not torch.equal(value, before[name])]
+    assert changed
+    assert all(name.startswith("sam.image_encoder.quality.") for name in changed)
+
+
+def test_what_regions_share_with_instances_by_hand():
     numbers = np.array([[0, 0, 0], [1, 1, 1]])
-    assert train_nano._commonest(numbers, np.array([[7, 7, 2], [0, 3, 3]])).tolist() == [7, 3]
+    shared = train_nano._shared(numbers, np.array([[7, 7, 2], [0, 3, 3]]))
+    assert shared.argmax(1).tolist() == [7, 3]
+    assert train_nano._met(shared) == pytest.approx([2 / 3, 2 / 3])
+    assert train_nano._met(train_nano._shared(numbers, np.array([[0, 0, 0], [1, 1, 2]]))) == pytest.approx([0, 2 / 3])
 
 
 def test_prompts_lie_on_what_they_ask_for():

@@ -157,7 +157,7 @@ def calibrate(sam: Sam, scenes: Sequence[np.ndarray], instances: Sequence[np.nda
     """
     trials = []
     levels = np.quantile(predicted_iou(sam, scenes), (0.3, 0.4, 0.5))
-    for factor in (2.0, 8.0):
+    for factor in (4.0, 16.0):
         for level in levels.tolist():
             trial = with_calibration(sam, factor, 0.0)
             found = generate_masks(trial, scenes, replace(PAPER, pred_iou_thresh=level))

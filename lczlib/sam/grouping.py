@@ -3,16 +3,17 @@
 A watershed parts the places (one for every second pixel) into small basins. What no boundary parts is joined first;
 then a small network is asked of every two neighbours whether they are of one instance, and those it is surest of are
 joined, until it is less sure than a limit. It sees what may differ: the boundary along their border, sizes, and how
-either looks. Where the joining stops decides how bold the grouping is; it is stopped twice. Every place then carries
-the code of its two regions, unit vectors unlike those of the regions around: a product with the code of one place is
-large on the places of its region and small elsewhere, and such products are what SAM's decoder makes masks of.
+either looks. Where the joining stops decides how bold the grouping is; it is stopped twice. A second small network says
+how well each region may meet an instance. Every place then carries the code of its two regions, unit vectors unlike
+those of the regions around, and what is expected of them: a product with the code of one place is large on the places
+of its region and small elsewhere, and such products are what SAM's decoder makes masks of.
 
 Source: this project; nothing of it is in the paper. Joining by a learned answer: Nunez-Iglesias et al. 2013.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -26,23 +27,25 @@ WEAK = 0.1  # mean boundary below which regions are joined unasked
 TINY = 24  # places, 96 px: smaller regions go to a neighbour
 LOOKS = 24  # numbers by which a region looks
 QUESTION = 9 + 2 * LOOKS  # numbers from which it is answered whether two neighbours are one
+TRAITS = 12 + LOOKS  # numbers from which it is answered how well a region may meet an instance
 NEAR = 40.0  # places over which regions need unlike codes
 BOLD, FINE = (5, 96), (2, 6)  # numbers of a code, different codes: of the bolder regions, of the finer within them
 CODE = BOLD[0] + FINE[0]  # numbers of both codes
-CHANNELS = CODE + 4  # and strength and size of both regions
+CHANNELS = CODE + 2  # and the quality of both regions
 
 Answer = Callable[[Tensor], Tensor]  # questions (k, QUESTION) -> logits (k, 1) that two neighbours are one
+Judge = Callable[[Tensor], Tensor]  # traits (n, TRAITS) -> logits (n, 1) of the IoU with an instance to be expected
 
 
 @dataclass(frozen=True)
 class Regions:
-    """Regions of one level: `numbers` (h, w) from 0, `areas` (n,) in places, `strengths` (n,): how surely, on average
-    along their border, a region and its neighbours are two instances (0 to 1).
+    """Regions of one level: `numbers` (h, w) from 0, `areas` (n,) in places, `quality` (n,): the IoU (0 to 1) with the
+    instance it meets best that is to be expected.
     """
 
     numbers: np.ndarray
     areas: np.ndarray
-    strengths: np.ndarray
+    quality: np.ndarray
 
 
 @dataclass
@@ -51,17 +54,18 @@ class Graph:
 
     numbers: np.ndarray  # (h, w) number of each place's region
     areas: np.ndarray  # (n,) places
-    looks: np.ndarray  # (n, LOOKS) summed over places
+    sums: np.ndarray  # (n, LOOKS + 7): looks, boundary and `_shape_sums`, summed over places
     pairs: np.ndarray  # (2, k) neighbouring regions
     borders: np.ndarray  # (5, k): see `_borders`
     answer: Answer
+    judge: Judge
     _sure: np.ndarray | None = None  # what was answered since the last joining
 
     def sure(self) -> np.ndarray:
         """Probability (k,) that neighbours are one."""
         if self._sure is None:
-            mean = self.looks / self.areas[:, None]
-            known = (torch.from_numpy(part.astype(np.float32)) for part in (self.borders, self.areas, mean))
+            looks = self.sums[:, :LOOKS] / self.areas[:, None]
+            known = (torch.from_numpy(part.astype(np.float32)) for part in (self.borders, self.areas, looks))
             with torch.no_grad():
                 self._sure = self.answer(questions(torch.from_numpy(self.pairs), *known))[:, 0].sigmoid().numpy()
         return self._sure
@@ -75,7 +79,7 @@ class Graph:
         joined = connected_components(coo_matrix((np.ones(links.shape[1]), links), (n, n)), directed=False)[1]
         self.numbers = joined[self.numbers]
         self.areas = np.bincount(joined, self.areas)
-        self.looks = _summed(joined, self.looks)
+        self.sums = _summed(joined, self.sums)
         self.pairs, self.borders = _gather(joined[self.pairs], self.borders)
         self._sure = None
 
@@ -107,12 +111,36 @@ class Graph:
             links = links[:, np.lexsort((apart, links[0]))]
             self.join(links[:, np.unique(links[0], return_index=True)[1]])
 
+    def traits(self) -> Tensor:
+        """What is known of each region, by which it is judged: (n, TRAITS), the last `LOOKS` its mean looks."""
+        n, ends, length, sure = len(self.areas), self.pairs.ravel(), self.borders[0], self.sure()
+        along = np.stack([length, *self.borders[[1, 3, 4]], length * (1 - sure), np.ones_like(length)])
+        around, *shares, neighbours = (np.bincount(ends, np.tile(row, 2), n) for row in along)
+        around = np.maximum(around, 1)
+        likeliest = np.zeros(n)
+        np.maximum.at(likeliest, ends, np.tile(sure, 2))
+        means = (self.sums / self.areas[:, None]).T
+        within, edge, *moments = means[LOOKS:]
+        longer, shorter = _axes(*moments)
+        sizes = [np.log(self.areas), np.log(around), np.log1p(neighbours), np.log1p(edge * self.areas)]
+        shape = [np.log(longer / shorter), np.log(self.areas / np.sqrt(longer * shorter))]
+        border = [share / around for share in shares]
+        return torch.from_numpy(np.stack([*sizes, *shape, *border, likeliest, within, *means[:LOOKS]], 1)).float()
+
     def regions(self) -> Regions:
         """The regions as they are now."""
-        length, ends = self.borders[0], self.pairs.ravel()
-        total = np.bincount(ends, np.tile(length * (1 - self.sure()), 2), len(self.areas))
-        around = np.bincount(ends, np.tile(length, 2), len(self.areas))
-        return Regions(self.numbers, self.areas.astype(int), total / np.maximum(around, 1))
+        with torch.no_grad():
+            quality = self.judge(self.traits())[:, 0].sigmoid().numpy()
+        return Regions(self.numbers, self.areas.astype(int), quality)
+
+
+def _axes(
+    y: np.ndarray, x: np.ndarray, yy: np.ndarray, xx: np.ndarray, xy: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Variances of a region's places along its longer and its shorter axis, from means of y, x, y^2, x^2 and x y."""
+    yy, xx, xy = yy - y * y + 1 / 12, xx - x * x + 1 / 12, xy - x * y  # a place alone has 1/12
+    middle, off = (yy + xx) / 2, np.hypot((yy - xx) / 2, xy)
+    return middle + off, np.maximum(middle - off, 1 / 12)
 
 
 def questions(pairs: Tensor, borders: Tensor, areas: Tensor, looks: Tensor) -> Tensor:
@@ -129,32 +157,48 @@ def questions(pairs: Tensor, borders: Tensor, areas: Tensor, looks: Tensor) -> T
     return torch.cat([torch.stack(shape, 1), (looks[i] - looks[j]).abs(), looks[i] + looks[j]], 1)
 
 
-def basins(boundary: np.ndarray, looks: np.ndarray, answer: Answer) -> Graph:
+def basins(boundary: np.ndarray, looks: np.ndarray, answer: Answer, judge: Judge) -> Graph:
     """The graph to begin with; arguments of `group`."""
     import cv2
     from skimage.segmentation import watershed
 
     smooth = cv2.GaussianBlur(boundary, (0, 0), 0.7)
     numbers = np.maximum(watershed((20 * smooth).astype(np.uint8)), 1) - 1  # an even map has no basin: one region
-    seen = _summed(numbers.ravel(), looks.reshape(LOOKS, -1).T).astype(float)
-    graph = Graph(numbers, np.bincount(numbers.ravel()), seen, *_borders(numbers, boundary), answer)
+    rows = np.concatenate([looks.reshape(LOOKS, -1), boundary.reshape(1, -1), _shape_sums(*boundary.shape)]).T
+    sums = _summed(numbers.ravel(), rows).astype(float)
+    graph = Graph(numbers, np.bincount(numbers.ravel()), sums, *_borders(numbers, boundary), answer, judge)
     graph.join_weak()
     return graph
 
 
-def group(boundary: np.ndarray, looks: np.ndarray, answer: Answer, levels: Sequence[float] = LEVELS) -> list[Regions]:
+def group(
+    boundary: np.ndarray, looks: np.ndarray, answer: Answer, judge: Judge, levels: Sequence[float] = LEVELS
+) -> list[Regions]:
     """Regions at each of the falling levels, coarser and coarser, each in the next.
 
     Args:
         boundary: probabilities (h, w) float32. looks: (LOOKS, h, w) float32. answer: of questions about neighbours.
+        judge: of the traits of regions.
     """
-    graph, out, start = basins(boundary, looks, answer), [], 1 - STEP
+    return [graph.regions() for graph in joinings(basins(boundary, looks, answer, judge), levels)]
+
+
+def joinings(graph: Graph, levels: Sequence[float]) -> Iterator[Graph]:
+    """The graph joined down to each of the falling levels, what is tiny given away: the same object every time."""
+    start = 1 - STEP
     for level in levels:
         graph.join_alike(start, level)
         graph.join_tiny()
-        out.append(graph.regions())
+        yield graph
         start = level
-    return out
+
+
+@cache
+def _shape_sums(h: int, w: int) -> np.ndarray:
+    """What is summed over a region's places to know its shape: (6, h w) at the edge, y, x, y^2, x^2, x y."""
+    y, x = (axis.ravel().astype(np.float32) for axis in np.mgrid[:h, :w])
+    edge = (y == 0) | (x == 0) | (y == h - 1) | (x == w - 1)
+    return np.stack([edge, y, x, y * y, x * x, x * y]).astype(np.float32)
 
 
 def _summed(numbers: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -186,26 +230,24 @@ def _gather(pairs: np.ndarray, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return np.stack([keys // width, keys % width]), np.stack([np.bincount(place, s, len(keys)) for s in sums])
 
 
-def encode(boundary: np.ndarray, looks: np.ndarray, answer: Answer) -> tuple[np.ndarray, np.ndarray]:
+def encode(boundary: np.ndarray, looks: np.ndarray, answer: Answer, judge: Judge) -> tuple[np.ndarray, np.ndarray]:
     """What each place is told of its regions, and which they are.
 
     Args:
-        boundary, looks, answer: of `group`.
+        boundary, looks, answer, judge: of `group`.
 
     Returns:
-        channels (11, h, w) float32: code of the bolder region (5), of the finer one in it (2), their strengths
-        (0 to 1), their sizes (logarithms of areas, about -1 to 2), bolder first each time;
-        numbers (2, h, w) of the regions, the bolder first.
+        channels (9, h, w) float32: code of the bolder region (5), of the finer one in it (2), the quality of the bolder
+        and of the finer (-1 to 1 for an IoU of 0 to 1); numbers (2, h, w) of the regions, the bolder first.
     """
-    fine, bold = group(boundary, looks, answer)
+    fine, bold = group(boundary, looks, answer, judge)
     parent = np.zeros_like(fine.areas)
     parent[fine.numbers] = bold.numbers  # the same for all places of a fine region
     table = np.concatenate(
         [
             code_table(*BOLD)[_choose(bold, code_table(*BOLD), np.zeros_like(bold.areas))[parent]],
             code_table(*FINE)[_choose(fine, code_table(*FINE), parent)],
-            np.stack([bold.strengths[parent], fine.strengths], 1),
-            np.log(np.stack([bold.areas[parent], fine.areas], 1)) / 4 - 1,
+            2 * np.stack([bold.quality[parent], fine.quality], 1) - 1,
         ],
         1,
     )

@@ -137,8 +137,8 @@ class NanoEncoder(nn.Module):
 
     A U-Net says for every second pixel how likely an instance ends there and how it looks. By that places are grouped
     to regions, more and less boldly, `same` answering whether two neighbours are one, and carry the codes of their
-    regions (`grouping`). The codes of 4 x 4 places become the channels of the one token that covers them: the decoder
-    refines a token to 4 x 4 places and finds their codes there.
+    regions (`grouping`), and how well they may meet an instance, said by `quality`. What 4 x 4 places carry becomes the
+    channels of the one token that covers them: the decoder refines a token to 4 x 4 places and finds their codes there.
     """
 
     stride = 8  # px a token
@@ -156,10 +156,8 @@ class NanoEncoder(nn.Module):
         self.to_4, self.merge_4 = nn.Conv2d(c, b, 1), _Residual(b)
         self.to_2, self.merge_2 = nn.Conv2d(b, a, 1), _Residual(a)
         self.boundary, self.look = nn.Conv2d(a, 1, 1), nn.Conv2d(3 + a + b, grouping.LOOKS, 1)
-        self.same = nn.Sequential(
-            nn.Linear(grouping.QUESTION, 48), nn.ReLU(), nn.Linear(48, 24), nn.ReLU(), nn.Linear(24, 1)
-        )
-        self.neck = nn.Conv2d(16 * grouping.CODE + grouping.CHANNELS - grouping.CODE, dim, 1)
+        self.same, self.quality = _small(grouping.QUESTION, 48, 24), _small(grouping.TRAITS, 64, 32)
+        self.neck = nn.Conv2d(16 * grouping.CHANNELS, dim, 1)
 
     def see(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Normalised RGB (B, 3, H, W) -> logits of a boundary (B, H/2, W/2), looks (B, 24, H/2, W/2).
@@ -178,16 +176,20 @@ class NanoEncoder(nn.Module):
     def embed(self, boundary: Tensor, looks: Tensor) -> tuple[Tensor, Tensor]:
         """What `see` gives -> embedding (B, dim, H/8, W/8) and region numbers (B, 2, H/2, W/2), bolder first."""
         maps = boundary.detach().sigmoid().cpu().numpy(), looks.detach().cpu().numpy()
-        coded = [grouping.encode(*one, self.answer) for one in zip(*maps)]
-        codes = torch.from_numpy(np.stack([channels for channels, _ in coded])).to(boundary)
-        fine, coarse = codes.split([grouping.CODE, grouping.CHANNELS - grouping.CODE], 1)
-        embedding = self.neck(torch.cat([F.pixel_unshuffle(fine, 4), F.avg_pool2d(coarse, 4)], 1))
-        return embedding, torch.from_numpy(np.stack([numbers for _, numbers in coded])).to(boundary.device)
+        coded = [grouping.encode(*one, self.answer, self.judge) for one in zip(*maps)]
+        channels = torch.from_numpy(np.stack([one for one, _ in coded])).to(boundary)
+        numbers = torch.from_numpy(np.stack([one for _, one in coded])).to(boundary.device)
+        return self.neck(F.pixel_unshuffle(channels, 4)), numbers
 
     def answer(self, questions: Tensor) -> Tensor:
         """`grouping.Answer`, on the CPU in single precision."""
         with torch.autocast("cpu", enabled=False):
             return self.same(questions.to(self.boundary.weight.device)).cpu()
+
+    def judge(self, traits: Tensor) -> Tensor:
+        """`grouping.Judge`, likewise."""
+        with torch.autocast("cpu", enabled=False):
+            return self.quality(traits.to(self.boundary.weight.device)).cpu()
 
     def forward(self, x: Tensor) -> Tensor:
         """x: normalised RGB (B, 3, H, W)."""
@@ -201,6 +203,11 @@ class _Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(x + self.second(F.relu(self.first(x))))
+
+
+def _small(inputs: int, first: int, second: int) -> nn.Sequential:
+    """A perceptron with one output."""
+    return nn.Sequential(nn.Linear(inputs, first), nn.ReLU(), nn.Linear(first, second), nn.ReLU(), nn.Linear(second, 1))
 
 
 def _convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:

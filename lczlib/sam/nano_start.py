@@ -11,7 +11,8 @@ How the 64 channels are used at the start. The positional encoding is [sines, co
                            between tokens and image compares places; the image's tokens carry nothing else there
     channels 8-31          frequency 0, so 0: on the prompt's side free for the code that was found
     channels 40-63         frequency 0, so 1: on the prompt's side the kind of a token
-    both of these, image   the codes of the token's 4 x 4 places: means of 2 x 2, four marks, and 16 mixed details
+    both of these, image   what the token's 4 x 4 places carry, means of 2 x 2: their codes, then the qualities of their
+                           regions, and 12 mixed details
 
 Attention has four heads, and each looks with the place shifted for another quarter of a token: its value is that
 quarter's code. So a point is answered by the quarter it lies on although a token has only one place.
@@ -26,18 +27,18 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from .grouping import BOLD, CODE
+from .grouping import BOLD, CHANNELS, CODE
 
 if TYPE_CHECKING:
     from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam
     from segment_anything.modeling.transformer import Attention
 
 FREQUENCIES = (0.35, 1.1, 3.4, 10.0)  # periods over half of the image; the last tells the halves of a token apart
-QUARTERS, MARKS = 4, 4  # quarters of a token, 2 x 2 places each, a head of attention for each; strengths and sizes
+QUARTERS = 4  # of a token, 2 x 2 places each, a head of attention for each
 WAVES = len(FREQUENCIES) * 2
 SIN, FREE = torch.arange(WAVES), torch.arange(WAVES, 32)
 COS, KIND = SIN + 32, FREE + 32
-BODY = torch.cat([FREE, KIND])  # of an image token: codes of quarters, marks, details
+BODY = torch.cat([FREE, KIND])  # of an image token: codes of quarters, qualities of quarters, details
 CONTENT = 0.25  # size of what image tokens carry, small beside their place: attention is not to be led astray by it
 SHARPNESS = 20.0  # of attention: the score of a token's quarter at its own place
 
@@ -45,21 +46,22 @@ SHARPNESS = 20.0  # of attention: the score of a token's quarter at its own plac
 @torch.no_grad()
 def look_up(sam: Sam) -> None:
     """Write the start into a fresh `nano` (`models.build_nano`), in place. Draws from torch's generator."""
-    quarter, marks = BODY[: QUARTERS * CODE].view(QUARTERS, CODE), BODY[QUARTERS * CODE :][:MARKS]
+    codes, qualities = BODY[: QUARTERS * CHANNELS].split([QUARTERS * CODE, QUARTERS * (CHANNELS - CODE)])
+    quarter = torch.cat([codes.view(QUARTERS, -1), qualities.view(QUARTERS, -1)], 1)  # channels of each
     _start_prompts(sam.prompt_encoder)
     answer_by_boundary(sam.image_encoder.same)
-    _start_neck(sam.image_encoder.neck, quarter, marks)
+    _start_neck(sam.image_encoder.neck, quarter)
     decoder = sam.mask_decoder
     for own in (decoder.iou_token, decoder.mask_tokens):
         own.weight.zero_()
         own.weight[:, KIND] = torch.randn(len(own.weight), len(KIND)) * 0.3
     for layer in decoder.transformer.layers:
         _listen_to_points(layer.self_attn, first=layer.skip_first_layer_pe)
-        _look(layer.cross_attn_token_to_image, quarter, marks)
+        _look(layer.cross_attn_token_to_image, quarter)
         _whisper(layer.mlp.lin2, 0.2)
         _whisper(layer.cross_attn_image_to_token.out_proj, 0.1)
         layer.norm4.weight.fill_(CONTENT)
-    _look(decoder.transformer.final_attn_token_to_image, quarter, marks)
+    _look(decoder.transformer.final_attn_token_to_image, quarter)
     _keep_codes(decoder, quarter)
     for i, head in enumerate(decoder.output_hypernetworks_mlps[1:]):
         _compare(head, BOLD[0] if i == 0 else CODE)
@@ -96,15 +98,14 @@ def _start_prompts(encoder: PromptEncoder) -> None:
     encoder.no_mask_embed.weight.zero_()
 
 
-def _start_neck(neck: nn.Conv2d, quarter: Tensor, marks: Tensor) -> None:
-    """Input: the codes of 4 x 4 places, code after code, then the marks."""
+def _start_neck(neck: nn.Conv2d, quarter: Tensor) -> None:
+    """Input: what 4 x 4 places carry, number after number."""
     weight = torch.zeros(neck.weight.shape[:2])
-    places = weight[:, : 16 * CODE].view(-1, CODE, 2, 2, 2, 2)  # a code's row: y of the quarter, y in it; x, x
+    places = weight.view(-1, CHANNELS, 2, 2, 2, 2)  # of a number: y of the quarter, y in it; x, x
     for q in range(QUARTERS):
-        for c in range(CODE):
+        for c in range(CHANNELS):
             places[quarter[q, c], c, q // 2, :, q % 2] = 0.25
-    weight[marks, 16 * CODE + torch.arange(MARKS)] = 0.5
-    rest = BODY[QUARTERS * CODE + MARKS :]
+    rest = BODY[QUARTERS * CHANNELS :]
     details = torch.randn(len(rest), *places.shape[1:]) * 0.1
     places[rest] = details - details.mean((3, 5), keepdim=True)  # what the means of the quarters leave out
     neck.weight.copy_(weight[:, :, None, None] * 2 * CONTENT)
@@ -134,8 +135,8 @@ def _listen_to_points(attention: Attention, first: bool) -> None:
         _whisper(attention.out_proj, 0.1)
 
 
-def _look(attention: Attention, quarter: Tensor, marks: Tensor, gain: float = 2.0, token: float = 0.05) -> None:
-    """Tokens attend to the image by place, head by head to another quarter, and take its code into free channels.
+def _look(attention: Attention, quarter: Tensor, gain: float = 2.0, token: float = 0.05) -> None:
+    """Tokens attend to the image by place, head by head to another quarter, and take what it carries into free ones.
 
     `token`: the side of an image token in the units of the positional encoding (the image's is 2).
     """
@@ -151,10 +152,10 @@ def _look(attention: Attention, quarter: Tensor, marks: Tensor, gain: float = 2.
         q[sines, SIN] = q[cosines, COS] = scale
         k[sines, SIN] = k[cosines, COS] = scale * shift.cos()  # sin(a + b) = sin a cos b + cos a sin b
         k[sines, COS], k[cosines, SIN] = scale * shift.sin(), -scale * shift.sin()
-        found = row + torch.arange(CODE + MARKS)
-        v[found, torch.cat([quarter[head], marks])] = 1 / CONTENT
-        out[FREE[: CODE + MARKS], found] = torch.tensor([gain] * CODE + [gain / 4] * MARKS)
-        v[row + CODE + MARKS : row + depth] = torch.randn(depth - CODE - MARKS, v.shape[1]) * 0.05 / CONTENT
+        found = row + torch.arange(CHANNELS)
+        v[found, quarter[head]] = 1 / CONTENT
+        out[FREE[:CHANNELS], found] = torch.tensor([gain] * CODE + [gain / 4] * (CHANNELS - CODE))
+        v[row + CHANNELS : row + depth] = torch.randn(depth - CHANNELS, v.shape[1]) * 0.05 / CONTENT
     out += torch.randn_like(out) * 0.02
     for layer, weight in zip(layers, (q, k, v, out), strict=True):
         layer.weight.copy_(weight)

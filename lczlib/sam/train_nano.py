@@ -6,10 +6,10 @@ Stopped and called again it goes on from its last checkpoint. It ends by calibra
 trained on and writes the evaluation on cities it never saw beside the weights, as JSON: the model card's numbers.
 
 Source: SAM (Kirillov et al. 2023), Sec. 3 and App. A: focal and dice loss 20 : 1 on the best of three masks, predicted
-IoU by mean squared error. This project's: what the encoder groups by, boundaries and which
-neighbours are one instance, is learned first and then left alone; the decoder's start (`nano_start`); besides, two of
-the masks are taught the encoder's bolder and finer region, since those are what there is to be read, and the third is
-taught the true instance even where another is better.
+IoU by mean squared error. This project's: what the encoder groups by, boundaries and which neighbours are one instance,
+is learned first and then left alone, then how well its regions meet instances (`learn_quality`); the decoder's start
+(`nano_start`); besides, two of the masks are taught the encoder's bolder and finer region, since those are what there
+is to be read, and the third is taught the true instance even where another is better.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ from . import grouping
 from .models import NanoEncoder, build_sam, load_sam
 from .nano_start import look_up
 
+SCORE_WEIGHT = 4.0  # of the loss of the predicted IoU (SAM: 1), by which masks are kept
+JUDGED_LEVELS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)  # of the regions from which their quality is learned
 Scenes = tuple[np.ndarray, np.ndarray]  # RGB (N, 320, 320, 3) uint8, instance ids (N, 320, 320) uint16
 
 
@@ -55,7 +57,10 @@ class Plan:
     balance: float = 1.0  # weight of the cross-entropy beside dice; falls to
     balance_last: float = 0.2
     save_every: float = 120.0  # seconds between checkpoints
-    least: int = 200  # px in the window, instances below are not asked for
+    judged: int = 600  # windows on which, between the two parts, the quality of regions is learned
+    judge_steps: int = 3000
+    judge_rate: float = 2e-3
+    least: int = 100  # px in the window, instances below are not asked for
 
 
 class NanoTrainer(nn.Module):
@@ -146,28 +151,68 @@ def same_loss(encoder: NanoEncoder, boundary: Tensor, looks: Tensor, ids: Tensor
     """
     questions, same, weights = [], [], []
     for chance, seen, own in zip(boundary.detach().sigmoid().numpy(), looks, ids.numpy()):
-        graph = grouping.basins(chance, seen.detach().numpy(), encoder.answer)
+        graph = grouping.basins(chance, seen.detach().numpy(), encoder.answer, encoder.judge)
         limit = rng.uniform(0.2, 1.4)
         graph.join_alike(1 - grouping.STEP, limit)
         numbers, areas = torch.from_numpy(graph.numbers).flatten(), torch.from_numpy(graph.areas).float()
         mean = torch.zeros(len(areas), grouping.LOOKS).index_add_(0, numbers, seen.flatten(1).T) / areas[:, None]
         pairs, borders = torch.from_numpy(graph.pairs), torch.from_numpy(graph.borders).float()
         questions.append(grouping.questions(pairs, borders, areas, mean))
-        instance = torch.from_numpy(_commonest(graph.numbers, own))
+        instance = torch.from_numpy(_shared(graph.numbers, own).argmax(1))
         same.append(instance[pairs[0]] == instance[pairs[1]])
         weights.append(areas[pairs].amin(0).clamp(max=400))  # a wrong answer about large regions costs more
-    weight = torch.cat(weights)
-    loss = F.binary_cross_entropy_with_logits(
-        encoder.answer(torch.cat(questions))[:, 0], torch.cat(same).float(), weight, reduction="sum"
-    )
-    return loss / weight.sum().clamp(min=1)
+    return _entropy(encoder.answer(torch.cat(questions)), torch.cat(same).float(), torch.cat(weights))
 
 
-def _commonest(numbers: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """The id that most places of each region have: numbers (h, w) from 0, ids (h, w) -> (regions,)."""
+def _entropy(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+    """Weighted mean cross-entropy: logits (n, 1), truth (n,) 0 to 1, weight (n,)."""
+    total = F.binary_cross_entropy_with_logits(logits[:, 0], truth, weight, reduction="sum")
+    return total / weight.sum().clamp(min=1)
+
+
+def learn_quality(
+    trainer: NanoTrainer, plan: Plan, scenes: Scenes, rng: np.random.Generator, batch: int = 4096
+) -> float:
+    """Teach the encoder how well its regions meet instances, on `plan.judged` windows; the rest of it stays as it is.
+
+    Regions of many levels, each weighted by the root of its area. Returns the cross-entropy reached.
+    """
+    encoder = trainer.sam.image_encoder.eval()
+    traits, met = [], []
+    for _ in range(plan.judged):
+        image, ids = windows_of(scenes, plan, encoder.img_size, 1, rng)
+        with torch.no_grad():
+            boundary, looks = trainer.see(image)
+        graph = grouping.basins(boundary[0].sigmoid().numpy(), looks[0].numpy(), encoder.answer, encoder.judge)
+        for joined in grouping.joinings(graph, JUDGED_LEVELS):
+            traits.append(joined.traits())
+            met.append(_met(_shared(joined.numbers, ids[0, 1::2, 1::2].numpy())))
+    known, truth = torch.cat(traits), torch.from_numpy(np.concatenate(met)).float()
+    weight = known[:, 0].exp().sqrt()  # the first trait is the logarithm of the area
+    optimizer = torch.optim.AdamW(encoder.quality.parameters(), plan.judge_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, plan.judge_steps)
+    for _ in range(plan.judge_steps):
+        drawn = torch.from_numpy(rng.integers(0, len(truth), batch))
+        loss = _entropy(encoder.judge(known[drawn]), truth[drawn], weight[drawn])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    with torch.no_grad():
+        return float(_entropy(encoder.judge(known), truth, weight))
+
+
+def _shared(numbers: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Places that regions share with instances: numbers (h, w) from 0, ids (h, w) -> (regions, ids from 0)."""
     width = int(ids.max()) + 1
     flat = numbers.astype(np.int64).ravel() * width + ids.ravel()
-    return np.bincount(flat, minlength=(int(numbers.max()) + 1) * width).reshape(-1, width).argmax(1)
+    return np.bincount(flat, minlength=(int(numbers.max()) + 1) * width).reshape(-1, width)
+
+
+def _met(shared: np.ndarray) -> np.ndarray:
+    """IoU (n,) of each region with the instance it meets best, from `_shared`; 0 is no instance."""
+    every = shared.sum(1, keepdims=True) + shared.sum(0) - shared
+    return (shared[:, 1:] / every[:, 1:]).max(1, initial=0)
 
 
 def sample_prompts(
@@ -240,7 +285,7 @@ def prompt_loss(
     instance = [mask_loss(logits[asked, i], truth[asked], balance / 2, 20.0) for i in (iou.argmax(1)[asked], 2)]
     facts = {"region": float(read.mean()), "iou": float(best), "score": float(score.detach())}
     loss = region / max(2 * int(taught.sum()), 1) + 0.25 * sum(instance).sum() / max(int(asked.sum()), 1)
-    return loss + score, facts
+    return loss + SCORE_WEIGHT * score, facts
 
 
 def windows_of(scenes: Scenes, plan: Plan, size: int, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -312,18 +357,25 @@ def train(
     Where torch.distributed is initialised its processes share each step: own windows each, gradients averaged.
     """
     torch.manual_seed(seed)
-    trainer, state = NanoTrainer(), {"step": 0, "spent": 0.0, "history": []}
+    trainer, state = NanoTrainer(), {"step": 0, "spent": 0.0, "history": [], "judged": False}
     if start:
         trainer.sam.load_state_dict(load_sam("nano", start).state_dict())
     average = copy.deepcopy(trainer)
     optimizer = torch.optim.AdamW(trainer.parameters(), plan.rate, weight_decay=0.02, betas=(0.9, 0.98))
+    parts = {"model": trainer, "average": average, "optimizer": optimizer}
     if state_path.exists():
         state = torch.load(state_path, weights_only=True)
-        for name, part in (("model", trainer), ("average", average), ("optimizer", optimizer)):
-            part.load_state_dict(state[name])
+        for name, part in parts.items():
+            part.load_state_dict(state.pop(name))
     step, history, saved = state["step"], state["history"], time.monotonic()
     clock = saved - state["spent"]
     while (done := _agree(step / steps if steps else (time.monotonic() - clock) / 60 / (minutes or 1))) < 1:
+        if done >= plan.boundaries_first and not state["judged"]:
+            trainer.load_state_dict(average.state_dict())
+            reached = learn_quality(trainer, plan, scenes, np.random.default_rng((seed, step)))
+            average.load_state_dict(trainer.state_dict())
+            state["judged"] = True
+            print(f"step {step} {time.monotonic() - clock:.0f} s quality of regions: {reached:.4f}", flush=True)
         for group in optimizer.param_groups:
             group["lr"] = rate_at(plan, done) * min(1, (step + 1) / 100)
         loss, facts = losses(trainer, plan, scenes, done, np.random.default_rng((seed, step, rank)))
@@ -340,9 +392,9 @@ def train(
             print(f"step {step} done {done:.3f} {time.monotonic() - clock:.0f} s {recent}", flush=True)
         if time.monotonic() - saved > plan.save_every and rank == 0:
             saved = time.monotonic()
-            _save(state_path, trainer, average, optimizer, step, saved - clock, history)
+            _save(state_path, parts, {**state, "step": step, "spent": saved - clock})
     if rank == 0:
-        _save(state_path, trainer, average, optimizer, step, time.monotonic() - clock, history)
+        _save(state_path, parts, {**state, "step": step, "spent": time.monotonic() - clock})
 
 
 def _agree(done: float) -> float:
@@ -392,14 +444,12 @@ def _follow(average: nn.Module, model: nn.Module, decay: float) -> None:
         kept.lerp_(new, 1 - decay) if kept.is_floating_point() else kept.copy_(new)
 
 
-def _save(
-    path: Path, trainer: nn.Module, average: nn.Module, optimizer: Any, step: int, spent: float, history: list
-) -> None:
+def _save(path: Path, parts: dict[str, Any], state: dict[str, Any]) -> None:
     from lczlib.runs import atomic_path
 
-    state = {"model": trainer.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()}
+    weights = {name: part.state_dict() for name, part in parts.items()}
     with atomic_path(path) as temporary:
-        torch.save({**state, "step": step, "spent": spent, "history": history[-2000:]}, temporary)
+        torch.save({**state, **weights, "history": state["history"][-2000:]}, temporary)
 
 
 def scenes_of(path: Path, count: int, cities: Sequence[int], seed: int, workers: int = 2) -> Scenes:
