@@ -375,7 +375,8 @@ def train(
             reached = learn_quality(trainer, plan, scenes, np.random.default_rng((seed, step)))
             average.load_state_dict(trainer.state_dict())
             state["judged"] = True
-            print(f"step {step} {time.monotonic() - clock:.0f} s quality of regions: {reached:.4f}", flush=True)
+            if rank == 0:
+                print(f"step {step} {time.monotonic() - clock:.0f} s quality of regions: {reached:.4f}", flush=True)
         for group in optimizer.param_groups:
             group["lr"] = rate_at(plan, done) * min(1, (step + 1) / 100)
         loss, facts = losses(trainer, plan, scenes, done, np.random.default_rng((seed, step, rank)))
