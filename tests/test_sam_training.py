@@ -95,7 +95,7 @@ def test_same_loss_teaches_who_belongs_together():
 
 
 def test_quality_is_learned_and_nothing_else():
-    """Regions of rectangles that are one region each, on ground that is no instance: told apart by their size."""
+    """On the regions that an encoder as it begins makes of rectangles."""
     torch.manual_seed(0)
     trainer, scenes = NanoTrainer(), rectangles()
     before = {name: value.clone() for name, value in trainer.state_dict().items()}

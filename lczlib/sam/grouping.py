@@ -198,7 +198,7 @@ def _shape_sums(h: int, w: int) -> np.ndarray:
     """What is summed over a region's places to know its shape: (6, h w) at the edge, y, x, y^2, x^2, x y."""
     y, x = (axis.ravel().astype(np.float32) for axis in np.mgrid[:h, :w])
     edge = (y == 0) | (x == 0) | (y == h - 1) | (x == w - 1)
-    return np.stack([edge, y, x, y * y, x * x, x * y]).astype(np.float32)
+    return np.stack([edge, y, x, y * y, x * x, x * y])
 
 
 def _summed(numbers: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -183,13 +183,15 @@ class NanoEncoder(nn.Module):
 
     def answer(self, questions: Tensor) -> Tensor:
         """`grouping.Answer`, on the CPU in single precision."""
-        with torch.autocast("cpu", enabled=False):
-            return self.same(questions.to(self.boundary.weight.device)).cpu()
+        return self._ask(self.same, questions)
 
     def judge(self, traits: Tensor) -> Tensor:
         """`grouping.Judge`, likewise."""
+        return self._ask(self.quality, traits)
+
+    def _ask(self, network: nn.Module, known: Tensor) -> Tensor:
         with torch.autocast("cpu", enabled=False):
-            return self.quality(traits.to(self.boundary.weight.device)).cpu()
+            return network(known.to(self.boundary.weight.device)).cpu()
 
     def forward(self, x: Tensor) -> Tensor:
         """x: normalised RGB (B, 3, H, W)."""
