@@ -1,28 +1,32 @@
 """Every figure from one command: execute the notebooks in order, collect figures and numbers, report, compare.
 
 `run_all.sh` sets up Python and calls this. A notebook is executed again only when something it depends on has
-changed: its own source, its parameters, the package, the data, or a notebook before it that it builds on.
+changed: its own source, its parameters, the package, the data, or a notebook before it that it builds on. Two run side
+by side, each in a process of its own, where neither waits for the other: much of a notebook uses one core only.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import multiprocessing
 import os
 import re
 import shutil
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from multiprocessing import connection
 from pathlib import Path
 
 import yaml
 
 from lczlib import runs
+from lczlib.compute import cpu_count
 
 ROOT = Path(__file__).resolve().parents[1]
-NOTEBOOKS = ROOT / "notebooks"
-FIGURES = ROOT / "figures"  # the committed ones, of the demo profile
 # What each notebook builds on; all make the synthetic data themselves when it is missing.
 NEEDS = {"03": ("01",), "04": ("02", "03"), "05": ("02", "03"), "06": ("02", "03"), "07": ("01",), "08": ("02", "03")}
 _SUFFIXES = {".png", ".pdf", ".json"}
@@ -36,14 +40,24 @@ class Failed(RuntimeError):
 class Plan:
     """What one call is to do: profile, its sizes, where things go, and what was asked for on the command line."""
 
+    root: Path  # of the project
     profile: str
     sizes: dict[str, dict]
     build: Path
     given: dict[str, object]  # data_dir, sam, seed where the command line names them
 
     @property
+    def notebooks(self) -> Path:
+        return self.root / "notebooks"
+
+    @property
     def figures(self) -> Path:
         return self.build / "figures"
+
+    @property
+    def committed(self) -> Path:
+        """The committed figures, of the demo profile."""
+        return self.root / "figures"
 
     @property
     def is_committed_one(self) -> bool:
@@ -53,12 +67,12 @@ class Plan:
     def parameters(self, notebook: Path) -> dict[str, object]:
         """Values for the notebook's `parameters` cell, paths relative to the folder of the notebooks."""
         declared = declared_parameters(notebook)
-        home = Path(os.path.relpath(ROOT / "build" / self.profile, NOTEBOOKS))
+        home = Path(os.path.relpath(self.root / "build" / self.profile, self.notebooks))
         places = {
             "profile": self.profile,
             "data_dir": str(home / "data"),
-            "work_dir": os.path.relpath(self.build, NOTEBOOKS),
-            "figures_dir": os.path.relpath(self.figures, NOTEBOOKS),
+            "work_dir": os.path.relpath(self.build, self.notebooks),
+            "figures_dir": os.path.relpath(self.figures, self.notebooks),
         }
         values = places | self.sizes.get("common", {}) | self.sizes.get(notebook.stem, {}) | self.given
         return {name: value for name, value in values.items() if name in declared}
@@ -70,7 +84,7 @@ def make_plan(profile: str, data: str | None = None, sam: str | None = None, see
     Raises:
         ValueError: unknown profile. FileNotFoundError: `data` is no folder of pairs.
     """
-    path = NOTEBOOKS / "params" / f"{profile}.yaml"
+    path = ROOT / "notebooks" / "params" / f"{profile}.yaml"
     if not path.exists():
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
         raise ValueError(f"unknown profile {profile!r}; expected one of {known}")
@@ -82,12 +96,12 @@ def make_plan(profile: str, data: str | None = None, sam: str | None = None, see
         given["data_dir"] = str(Path(data).resolve())
     given |= {name: value for name, value in (("sam", sam), ("seed", seed)) if value is not None}
     name = profile if not given else f"{profile}-{runs.key(given)}"
-    return Plan(profile, yaml.safe_load(path.read_text()), ROOT / "build" / name, given)
+    return Plan(ROOT, profile, yaml.safe_load(path.read_text()), ROOT / "build" / name, given)
 
 
 def numbered_notebooks(only: str | None = None) -> list[Path]:
     """The numbered notebooks in order; with `only` ("04"), those it needs, then itself. ValueError if there is none."""
-    every = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+    every = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
     if only is None:
         return every
     chosen = [path for path in every if path.stem.startswith(only)]
@@ -113,22 +127,19 @@ def declared_parameters(notebook: Path) -> set[str]:
 def state_of(notebook: Path, plan: Plan) -> str:
     """Key of everything the outcome of a notebook depends on."""
     parameters = plan.parameters(notebook)
-    data_dir = NOTEBOOKS / str(parameters.get("data_dir", ""))
+    data_dir = plan.notebooks / str(parameters.get("data_dir", ""))
     data = [_digest(data_dir / name) for name in ("index.csv", "dataset.json")] if "data_dir" in plan.given else []
-    before = [state_of(path, plan) for path in _needed(notebook)]
-    return runs.key([_digest(notebook), parameters, data, _package_digest(), before])
-
-
-def _needed(notebook: Path) -> list[Path]:
-    return [path for need in NEEDS.get(notebook.stem[:2], ()) for path in NOTEBOOKS.glob(f"{need}_*.ipynb")]
+    needed = [path for need in NEEDS.get(notebook.stem[:2], ()) for path in plan.notebooks.glob(f"{need}_*.ipynb")]
+    before = [state_of(path, plan) for path in needed]
+    return runs.key([_digest(notebook), parameters, data, _package_digest(plan.root), before])
 
 
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
 
 
-def _package_digest() -> str:
-    sources = sorted(p for p in (ROOT / "lczlib").rglob("*") if p.suffix in {".py", ".safetensors", ".mplstyle"})
+def _package_digest(root: Path) -> str:
+    sources = sorted(p for p in (root / "lczlib").rglob("*") if p.suffix in {".py", ".safetensors", ".mplstyle"})
     return hashlib.sha256("".join(_digest(path) for path in sources).encode()).hexdigest()
 
 
@@ -177,14 +188,13 @@ def execute(notebook: Path, plan: Plan) -> Path:
             str(target),
             plan.parameters(notebook),
             kernel_name="python3",
-            cwd=str(NOTEBOOKS),
+            cwd=str(plan.notebooks),
             progress_bar=False,
             extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
         )
     except PapermillExecutionError as fault:
-        raise Failed(
-            f"{notebook.name} failed in cell {fault.exec_count}: {fault.ename}: {fault.evalue}; see {_shown(target)}"
-        ) from None
+        where = f"{notebook.name} failed in cell {fault.exec_count}"
+        raise Failed(f"{where}: {fault.ename}: {fault.evalue}; see {_shown(target, plan)}") from None
     _write_html(target)
     return target
 
@@ -197,8 +207,59 @@ def _write_html(executed: Path) -> None:
         temporary.write_text(body, encoding="utf-8")
 
 
-def _shown(path: Path) -> Path:
-    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+def _shown(path: Path, plan: Plan) -> Path:
+    return path.relative_to(plan.root) if path.is_relative_to(plan.root) else path
+
+
+def bring_all_up_to_date(notebooks: list[Path], plan: Plan, jobs: int) -> Iterator[dict[str, object]]:
+    """Rows of `bring_up_to_date` as they come, `jobs` notebooks at a time, each in a process of its own.
+
+    Started in their order, but each after those it builds on; what two want, data or a training, is made by one while
+    the other waits (`runs.alone`). When one fails no other is started; those at work end first: their outcome is kept.
+
+    Raises:
+        Failed, OSError, ValueError: what the first to fail raised.
+    """
+    waiting, running, fault = list(notebooks), {}, None
+    while running or (waiting and not fault):
+        unfinished = {path.stem[:2] for path in (*waiting, *running.values())}
+        ready = [p for p in waiting if not fault and unfinished.isdisjoint(NEEDS.get(p.stem[:2], ()))]
+        for path in ready[: jobs - len(running)]:
+            waiting.remove(path)
+            running[_start(path, plan)] = path
+        for end in connection.wait(list(running)):
+            path = running.pop(end)
+            try:
+                outcome = end.recv()
+            except EOFError:
+                outcome = Failed(f"{path.name}: its process was killed (out of memory?); call again to go on from here")
+            if isinstance(outcome, Exception):
+                fault = fault or outcome
+            else:
+                yield outcome
+    if fault:
+        raise fault
+
+
+def _start(notebook: Path, plan: Plan) -> connection.Connection:
+    """Begin with a notebook in a new process, which ends when this one does; what it sends is a row or an exception."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["nbconvert", "papermill"])  # seconds, once
+    receiver, sender = context.Pipe(duplex=False)
+    context.Process(target=_bring_up_to_date_and_send, args=(notebook, plan, sender), daemon=True).start()
+    sender.close()
+    return receiver
+
+
+def _bring_up_to_date_and_send(notebook: Path, plan: Plan, sender: connection.Connection) -> None:
+    parent = multiprocessing.parent_process()
+    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()  # killed, it cannot tell us
+    if hasattr(os, "setsid"):
+        os.setsid()  # Ctrl-C is the parent's, who ends us
+    try:
+        sender.send(bring_up_to_date(notebook, plan))
+    except Exception as fault:
+        sender.send(fault)
 
 
 def publish(plan: Plan) -> None:
@@ -209,10 +270,11 @@ def publish(plan: Plan) -> None:
     for path in plan.figures.iterdir():
         if path.suffix not in _SUFFIXES or (path.stem in real and path.suffix != ".json"):
             continue
-        if not (FIGURES / path.name).exists() or (FIGURES / path.name).read_bytes() != path.read_bytes():
-            with runs.atomic_path(FIGURES / path.name) as temporary:
+        target = plan.committed / path.name
+        if not target.exists() or target.read_bytes() != path.read_bytes():
+            with runs.atomic_path(target) as temporary:
                 shutil.copyfile(path, temporary)
-    fill_readme(ROOT / "README.md", FIGURES)
+    fill_readme(plan.root / "README.md", plan.committed)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -222,6 +284,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sam", choices=("nano", "truth", "vit_b", "vit_l", "vit_h"), help="instance masks")
     parser.add_argument("--only", metavar="NN", help="one notebook, after those it builds on")
     parser.add_argument("--seed", type=int, help="seed of splits and training")
+    parser.add_argument("--jobs", type=int, default=min(2, cpu_count()), help="notebooks side by side (default 2)")
     parser.add_argument("--test", action="store_true", help="(of run_all.sh, first) run the tests instead")
     parser.add_argument("--check", action="store_true", help="compare the numbers with the committed figures/*.json")
     return parser
@@ -236,7 +299,9 @@ def main(argv: list[str] | None = None) -> int:
         plan = make_plan(args.profile, args.data, args.sam, args.seed)
         if args.check and not plan.is_committed_one:
             parser.error("--check compares the demo profile as committed; leave out --profile, --data, --sam, --seed")
-        run(plan, args.only, args.check)
+        if args.jobs < 1:
+            parser.error("--jobs: give 1 or more")
+        run(plan, args.jobs, args.only, args.check)
     except (ValueError, OSError, Failed) as fault:
         print(f"error: {fault}", file=sys.stderr)
         return 1
@@ -246,7 +311,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def run(plan: Plan, only: str | None = None, check: bool = False) -> list[dict]:
+def run(plan: Plan, jobs: int = 1, only: str | None = None, check: bool = False) -> list[dict]:
     """Bring the notebooks up to date, write the report, publish or compare; returns the rows of the table.
 
     Raises:
@@ -254,29 +319,29 @@ def run(plan: Plan, only: str | None = None, check: bool = False) -> list[dict]:
     """
     from lczlib.report import compare_with_committed, write_report
 
-    rows = []
-    for notebook in numbered_notebooks(only):
-        print(f"{notebook.stem} ...", end=" ", flush=True)
-        rows.append(bring_up_to_date(notebook, plan))
-        print(f"{rows[-1]['seconds']:.0f} s" if rows[-1]["fresh"] else "up to date", flush=True)
+    rows, start = [], time.perf_counter()
+    for row in bring_all_up_to_date(numbered_notebooks(only), plan, jobs):
+        rows.append(row)
+        print(f"{row['notebook']}: " + (f"{row['seconds']:.0f} s" if row["fresh"] else "up to date"), flush=True)
+    rows.sort(key=lambda row: row["notebook"])
     page = write_report(plan.build, plan.profile, rows)
     _print_table(rows)
-    print(f"report: {_shown(page)}")
+    print(f"all in {time.perf_counter() - start:.0f} s; report: {_shown(page, plan)}")
     if check:
-        differences = compare_with_committed(plan.figures, FIGURES, [row["notebook"][:2] for row in rows])
+        differences = compare_with_committed(plan.figures, plan.committed, [row["notebook"][:2] for row in rows])
         if differences:
             raise Failed(f"{len(differences)} number(s) differ from the committed ones:\n  " + "\n  ".join(differences))
-        print(f"check: every number agrees with the committed figures{_other_kernels(plan.figures)}")
+        print(f"check: every number agrees with the committed figures{_other_kernels(plan)}")
     elif plan.is_committed_one:
         publish(plan)
     return rows
 
 
-def _other_kernels(figures: Path) -> str:
+def _other_kernels(plan: Plan) -> str:
     """A remark where the committed figures were made on other kernels, which widens the tolerances."""
     from lczlib.report import kernels_of
 
-    here, there = kernels_of(figures), kernels_of(FIGURES)
+    here, there = kernels_of(plan.figures), kernels_of(plan.committed)
     return "" if here == there else f" ({here} here, {there} there: within what other seeds give)"
 
 

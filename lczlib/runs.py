@@ -35,6 +35,20 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def alone(path: str | Path) -> Iterator[None]:
+    """Wait until no other process is at work on `path`, then be the only one until the block ends, or this process.
+
+    Two notebooks that want the same data, masks or training make them once. The lock is a hidden file beside `path`.
+    """
+    from filelock import FileLock
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        yield
+
+
 def plain(value: Any) -> Any:
     """`value` as JSON knows it: numpy scalars and arrays, paths, dataclasses and tuples unfolded, NaN as None."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

@@ -35,7 +35,7 @@ from lczlib.graphs import CENTRE, COLOUR, GraphSet, build_graphs
 from lczlib.inference import Inputs, Source, load_model, make_model, predict, reestimate_batch_norm, take
 from lczlib.predictions import Predictions
 from lczlib.recipe import Recipe
-from lczlib.runs import Run, atomic_path
+from lczlib.runs import Run, alone, atomic_path
 
 __all__ = ["Recipe", "Result", "augment_graphs", "augment_patches", "brighten", "load_model", "make_model", "predict",
            "train_many", "train_stream"]  # fmt: skip
@@ -95,10 +95,15 @@ def train_stream(
     run = Run(Path(work_dir) / "runs", f"{stream}-{model_name}", params | {"data": _digest(inputs, index, rows)})
     if not run.done:
         labels = torch.from_numpy(index["label"].to_numpy(np.int64) - 1)
-        with _processes(device) as (rank, world, where), _threads_worth(isinstance(inputs, GraphSet)):
-            _Training(run, Source(inputs, where), labels.to(where), rows, recipe, seed, rank, world).finish(
-                split, index
-            )
+        graphs = isinstance(inputs, GraphSet)
+        with (
+            _processes(device) as (rank, world, where),
+            _threads_worth(graphs),
+            alone(run.path / f"training-{rank}"),
+        ):
+            if not run.done:  # another process may have trained it while we waited
+                training = _Training(run, Source(inputs, where), labels.to(where), rows, recipe, seed, rank, world)
+                training.finish(split, index)
     history, kept = pd.read_csv(run.path / "history.csv"), Predictions.load(run.path / "predictions.npz")
     return Result(history, kept, load_model(run.path), run)
 

@@ -3,11 +3,14 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 import yaml
 
@@ -42,8 +45,7 @@ def project(tmp_path, monkeypatch) -> Path:
     (tmp_path / "notebooks" / "params" / "demo.yaml").write_text("common: {seed: 1}\n")
     _notebook(tmp_path / "notebooks" / "00_first.ipynb", DRAW)
     _notebook(tmp_path / "notebooks" / "04_second.ipynb", DRAW)
-    for name, path in (("ROOT", ""), ("NOTEBOOKS", "notebooks"), ("FIGURES", "figures")):
-        monkeypatch.setattr(reproduce, name, tmp_path / path)
+    monkeypatch.setattr(reproduce, "ROOT", tmp_path)
     return tmp_path
 
 
@@ -80,6 +82,77 @@ def test_a_failing_notebook_stops_it_with_error_and_path(project, capsys):
     assert not (project / "figures" / "00_first.json").exists()
     _notebook(project / "notebooks" / "00_first.ipynb", DRAW)  # mended: it goes on
     assert reproduce.main([]) == 0
+
+
+MEET = """
+import pathlib, time
+here, there = (pathlib.Path(figures_dir).parent / name for name in ({0}, {1}))
+here.touch()
+end = time.monotonic() + 60
+while not there.exists():
+    assert time.monotonic() < end, "the other notebook does not run"
+    time.sleep(0.05)
+"""
+
+
+def test_two_notebooks_run_side_by_side_and_numbers_are_those_of_one_by_one(project):
+    _notebook(project / "notebooks" / "01_left.ipynb", DRAW, MEET.format("'left'", "'right'"))
+    _notebook(project / "notebooks" / "02_right.ipynb", DRAW, MEET.format("'right'", "'left'"))
+    assert reproduce.main(["--jobs", "2"]) == 0
+    both = {path.name: path.read_bytes() for path in (project / "figures").glob("*.json")}
+    shutil.rmtree(project / "build" / "demo" / "executed")  # left and right have met
+    assert reproduce.main(["--jobs", "1"]) == 0
+    assert both == {path.name: path.read_bytes() for path in (project / "figures").glob("*.json")}
+    assert len(both) == 4
+
+
+def test_a_notebook_begins_after_those_it_builds_on(project):
+    for name in ("01_masks", "02_patches", "03_graphs"):
+        _notebook(project / "notebooks" / f"{name}.ipynb", DRAW, "import time; time.sleep(0.5)")
+    rows = reproduce.bring_all_up_to_date(reproduce.numbered_notebooks(), reproduce.make_plan("demo"), jobs=4)
+    order = [row["notebook"] for row in rows]
+    assert order.index("01_masks") < order.index("03_graphs")
+    assert order[-1] == "04_second"  # after 02 and 03
+
+
+def test_what_runs_when_another_fails_is_kept_and_no_other_begins(project, capsys):
+    _notebook(project / "notebooks" / "01_slow.ipynb", DRAW, MEET.format("'slow'", "'failed'"))
+    _notebook(project / "notebooks" / "02_fails.ipynb", MEET.format("'failed'", "'slow'"), "1 / 0")
+    (project / "notebooks" / "00_first.ipynb").unlink()
+    assert reproduce.main(["--jobs", "2"]) == 1
+    assert "02_fails.ipynb failed in cell" in capsys.readouterr().err
+    executed = {path.stem for path in (project / "build" / "demo" / "executed").glob("*.json")}
+    assert executed == {"01_slow"}
+
+
+def test_a_killed_process_is_one_line(project, capsys):
+    _notebook(
+        project / "notebooks" / "00_first.ipynb", DRAW, "import os, signal; os.kill(os.getppid(), signal.SIGKILL)"
+    )
+    assert reproduce.main([]) == 1
+    assert capsys.readouterr().err.startswith("error: 00_first.ipynb: its process was killed")
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_stopped_or_killed_it_leaves_nothing_at_work(project, sent, code):
+    tell = "import os, pathlib, time; pathlib.Path(figures_dir).parent.joinpath('at_work').write_text("
+    tell += "f'{os.getpid()} {os.getppid()}'); time.sleep(600)"
+    _notebook(project / "notebooks" / "00_first.ipynb", DRAW, tell)
+    call = f"import sys, pathlib; from lczlib import reproduce; reproduce.ROOT = pathlib.Path({str(project)!r})"
+    running = subprocess.Popen([sys.executable, "-c", call + "; sys.exit(reproduce.main([]))"], start_new_session=True)
+    note = project / "build" / "demo" / "at_work"
+    assert _within(60, lambda: note.exists() and len(note.read_text().split()) == 2)
+    started = [psutil.Process(int(pid)) for pid in note.read_text().split()]
+    os.killpg(running.pid, sent)  # the group, as a terminal does
+    assert running.wait(60) == code
+    assert _within(30, lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in started))
+
+
+def _within(seconds: float, happens) -> bool:
+    end = time.monotonic() + seconds
+    while not (happened := happens()) and time.monotonic() < end:
+        time.sleep(0.1)
+    return happened
 
 
 @pytest.mark.parametrize(

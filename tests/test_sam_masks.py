@@ -52,10 +52,10 @@ def test_same_masks_as_the_generator(nano, size):
 
 
 def test_bf16_gives_nearly_the_same_masks(nano):
-    whole, best = dataclasses.replace(LOOSE, crop_n_layers=0), []
-    for image in [scene(seed=k) for k in range(1, 9)]:
-        exact, _ = generate_masks(nano, [image], whole)[0]
-        quick, _ = generate_masks(nano, [image], dataclasses.replace(whole, bf16=True))[0]
+    few, best = dataclasses.replace(LOOSE, crop_n_layers=0, points_per_side=6), []  # bf16 is slow where it is emulated
+    for image in [scene(seed=k) for k in range(1, 7)]:
+        exact, _ = generate_masks(nano, [image], few)[0]
+        quick, _ = generate_masks(nano, [image], dataclasses.replace(few, bf16=True))[0]
         best += [max(iou(a, b) for b in quick) for a in exact]
     assert np.median(best) > 0.95
     assert np.mean(np.array(best) > 0.9) >= 0.8  # not all: a score near a threshold may fall on its other side

@@ -14,7 +14,7 @@ from lczlib.synthetic import COVER, generate_scene, measure
 from lczlib.synthetic.spectra import NATIVE
 from lczlib.zones import CODES, RANGES
 
-SEEDS = 50  # places per zone, each of its own polygon, spread over the eight cities
+SEEDS = 32  # places per zone, each of its own polygon, spread over the eight cities
 POLYGONS = 8  # of them rendered, with a second place of the same polygon
 PROPERTIES = ("bsf", "isf", "psf", "mean_height")
 

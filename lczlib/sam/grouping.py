@@ -203,9 +203,9 @@ def _shape_sums(h: int, w: int) -> np.ndarray:
 
 def _summed(numbers: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """For each number, from 0, the sum of the rows (n, c) that have it: numbers (n,) -> (numbers, c)."""
-    from scipy.sparse import csr_matrix
+    from scipy.sparse import csc_array
 
-    return csr_matrix((np.ones(len(rows), rows.dtype), (numbers, np.arange(len(rows))))) @ rows
+    return csc_array((np.ones(len(rows), rows.dtype), numbers, np.arange(len(rows) + 1))) @ rows
 
 
 def _borders(numbers: np.ndarray, boundary: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -38,7 +38,8 @@ class MaskSettings:
         max_masks: at most so many are kept, the largest, largest first.
         bf16: in bfloat16 (of nano the decoder only): faster on CPUs with AMX and on GPUs; masks differ by a few pixels,
             and some with a score near a threshold come or go.
-        prompts_per_pass: prompts decoded together; changes speed and memory, not the result.
+        prompts_per_pass: prompts decoded together; changes speed and memory, not the result. None: 16 on a CPU (more
+            is no faster there and takes some 8 MB a prompt with nano), else 64.
     """
 
     points_per_side: int = 12
@@ -52,7 +53,7 @@ class MaskSettings:
     min_area: int = 50
     max_masks: int = 50
     bf16: bool = False
-    prompts_per_pass: int = 64
+    prompts_per_pass: int | None = None
 
     def points_in(self, layer: int) -> int:
         """Points a side of the grid over a crop of that layer; layer 0 is the whole image."""
@@ -194,7 +195,8 @@ def _crop_masks(
     image = (embedding + dense.to(embedding.dtype))[None]
     place = sam.prompt_encoder.get_dense_pe()[0].to(embedding.dtype)
     masks, boxes, scores = [], [], []
-    for prompts in sparse.to(embedding.dtype).split(settings.prompts_per_pass):
+    together = settings.prompts_per_pass or (16 if sam.device.type == "cpu" else 64)
+    for prompts in sparse.to(embedding.dtype).split(together):
         tokens, keys = decoding.attend(decoder, image, place, prompts)
         iou = decoding.predict_iou(decoder, tokens).float()
         keep = (

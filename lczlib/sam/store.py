@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from lczlib.runs import atomic_path, key, write_json
+from lczlib.runs import alone, atomic_path, key, write_json
 
 from .masks import PAPER, Masks, MaskSettings, generate_masks, truth_masks
 
@@ -102,20 +102,30 @@ def make_masks(
     pairs = open_pairs(data_dir)
     wanted = pairs.ids if ids is None else np.array(list(ids), np.int64)
     read = _reader(pairs, sam)
-    store = MaskStore(_folder(Path(data_dir), sam, settings, checkpoint))
-    store._digests = {int(i): hashlib.sha256(read(i)).hexdigest() for i in wanted}
-    new = {digest: i for i, digest in store._digests.items() if digest not in store}
-    tasks = [list(new.values())[i : i + TASK] for i in range(0, len(new), TASK)]
-    stacks = (np.stack([read(i) for i in task]) for task in tasks)
+    folder = _folder(Path(data_dir), sam, settings, checkpoint)
+    digests = {int(i): hashlib.sha256(read(i)).hexdigest() for i in wanted}
+    store = MaskStore(folder, digests)
+    if not all(digest in store for digest in digests.values()):
+        with alone(folder):
+            store = MaskStore(folder, digests)  # with what another process made while we waited
+            new = {digest: i for i, digest in digests.items() if digest not in store}
+            tasks = [list(new.values())[i : i + TASK] for i in range(0, len(new), TASK)]
+            stacks = (np.stack([read(i) for i in task]) for task in tasks)
+            made = _spread(stacks, (sam, settings, checkpoint), workers, dask)
+            _keep(store, _bar(made, len(tasks), progress))
+    return store
+
+
+def _keep(store: MaskStore, made: Iterable[list[Record]]) -> None:
+    """Add records to the store as they come, a file for every `SHARD`."""
     waiting: list[Record] = []
-    for records in _bar(_spread(stacks, (sam, settings, checkpoint), workers, dask), len(tasks), progress):
+    for records in made:
         waiting += records
         if len(waiting) >= SHARD:
             store.add(waiting)
             waiting = []
     if waiting:
         store.add(waiting)
-    return store
 
 
 def _reader(pairs: Any, sam: str) -> Callable[[int], np.ndarray]:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from ..data import Pairs, open_pairs
 from ..data.layout import read_index, truth_path, write_index, write_npz, write_pair
-from ..runs import read_json, write_json
+from ..runs import alone, read_json, write_json
 from ..zones import CODES, K
 from .cities import CITIES
 from .scene import PAIRS_PER_POLYGON, generate_scene
@@ -58,16 +58,22 @@ def make_dataset(data_dir: str | Path, pairs: int = 1088, cities: int = 8, seed:
         ValueError: the folder holds something else.
     """
     data_dir, facts = Path(data_dir), {"seed": seed, "cities": cities, "look": LOOK}
+    todo = plan(pairs, cities, seed)
     if _facts(data_dir, facts) >= pairs:
         return data_dir
-    todo = plan(pairs, cities, seed)
+    with alone(data_dir):
+        if _facts(data_dir, facts) < pairs:  # another process may have made it while we waited
+            _make(data_dir, todo, facts, workers, progress)
+    return data_dir
+
+
+def _make(data_dir: Path, todo: pd.DataFrame, facts: dict, workers: int, progress: bool) -> None:
     write_json(data_dir / "dataset.json", {"kind": KIND, **facts, "pairs": 0})
     rows = [(data_dir, *row) for row in todo[["id", "label", "city_number", "scene_seed"]].itertuples(index=False)]
     rows = [row for row in rows if not truth_path(data_dir, row[1]).exists()]
     for _ in tqdm(_run(rows, workers), total=len(rows), desc="synthetic pairs", unit="pair", disable=not progress):
         pass
-    write_index(data_dir, todo, KIND, **facts, pairs=pairs)
-    return data_dir
+    write_index(data_dir, todo, KIND, **facts, pairs=len(todo))
 
 
 def open_or_make(data_dir: str | Path, pairs: int = 1088, seed: int = 0, workers: int = 2, cities: int = 8) -> Pairs:
