@@ -69,11 +69,11 @@ def draw_graph(ax: plt.Axes, boxes: np.ndarray, features: np.ndarray) -> None:
 
 
 def settings_effect(rows: Sequence[Mapping[str, object]], seconds: Sequence[float]) -> Figure:
-    """Bars for each setting: masks an image (nodes), share of instances found, relative time.
+    """Bars for each setting: masks an image (nodes), share of instances found, relative processor time.
 
     Args:
         rows: one mapping each with `name`, `masks`, `found`, `mask_iou`.
-        seconds: time of each, any unit; shown relative to the first.
+        seconds: processor time of each, any unit; shown relative to the first.
     """
     fig, axes = plt.subplots(1, 3, figsize=(TWO_COLUMNS, 0.5 + 0.24 * len(rows)), sharey=True)
     at = np.arange(len(rows))[::-1]
@@ -83,7 +83,7 @@ def settings_effect(rows: Sequence[Mapping[str, object]], seconds: Sequence[floa
     axes[1].barh(at - 0.2, [row["mask_iou"] for row in rows], height=0.36, color="#DE8A0A", label="mean best IoU")
     axes[2].barh(at, relative, color="#999999")
     axes[0].set_yticks(at, [str(row["name"]) for row in rows])
-    labels = ("nodes an image", "share", "time (first row = 1)")
+    labels = ("nodes an image", "share", "processor time (first row = 1)")
     for ax, label in zip(axes, labels):
         ax.set_xlabel(label)
     axes[1].set_xlim(0, 1)

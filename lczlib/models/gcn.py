@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.nn import GraphConv, global_mean_pool
-from torch_geometric.utils import degree
 
 from lczlib.graphs import CENTRE, adjacency
 
@@ -40,6 +38,8 @@ class InstanceGCN(nn.Module):
     """
 
     def __init__(self, features: int = 5, hidden: int = 32, zones: int = 17):
+        from torch_geometric.nn import GraphConv  # takes seconds to import, which patches need not wait for
+
         super().__init__()
         self.features, self.hidden, self.zones = features, hidden, zones
         widths = [features, hidden, hidden, hidden]
@@ -59,6 +59,9 @@ class InstanceGCN(nn.Module):
         """
         if nodes is not None:
             return self.forward_padded(batch, nodes)
+        from torch_geometric.nn import global_mean_pool
+        from torch_geometric.utils import degree
+
         x, (source, target) = batch.x, batch.edge_index
         r = degree(target, len(x), x.dtype).clamp(min=1).rsqrt()
         for layer in self.layers:
