@@ -15,10 +15,12 @@ Two traps cost more than any choice of framework, and both are settled here, onc
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 import os
 import platform
 import random
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -30,8 +32,8 @@ if TYPE_CHECKING:
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, LARGEST = -1, -3, 2**31 - 1  # malloc.h of glibc
 
-__all__ = ["bf16_pays", "cpu_count", "in_processes", "keep_freed_memory", "kernels", "pick_device", "prepare_cpu",
-           "seed_everything"]  # fmt: skip
+__all__ = ["bf16_pays", "cpu_count", "end_with_parent", "in_processes", "keep_freed_memory", "kernels", "pick_device",
+           "prepare_cpu", "seed_everything"]  # fmt: skip
 
 
 def cpu_count() -> int:
@@ -94,6 +96,15 @@ def in_processes(function: Callable, jobs: Iterable[dict[str, object]], workers:
     jobs = list(jobs)
     with parallel_config("loky", inner_max_num_threads=1):
         return Parallel(workers if len(jobs) > 1 else 1)(delayed(function)(**job) for job in jobs)
+
+
+def end_with_parent() -> None:
+    """Let this process, one that multiprocessing started, end when its parent does; first thing to call in it.
+
+    A parent that was killed cannot tell its workers, and those of `ProcessPoolExecutor` would wait for ever.
+    """
+    parent = multiprocessing.parent_process()
+    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
 def pick_device(name: str | None = None) -> torch.device:

@@ -14,7 +14,6 @@ import os
 import re
 import shutil
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from pathlib import Path
 import yaml
 
 from lczlib import runs
-from lczlib.compute import cpu_count
+from lczlib.compute import cpu_count, end_with_parent
 
 ROOT = Path(__file__).resolve().parents[1]
 # What each notebook builds on; all make the synthetic data themselves when it is missing.
@@ -58,6 +57,11 @@ class Plan:
     def committed(self) -> Path:
         """The committed figures, of the demo profile."""
         return self.root / "figures"
+
+    @property
+    def jobs(self) -> int:
+        """Notebooks side by side, where there are the cores: one where they share a GPU."""
+        return min(self.sizes.get("run", {}).get("jobs", 1), cpu_count())
 
     @property
     def is_committed_one(self) -> bool:
@@ -252,8 +256,7 @@ def _start(notebook: Path, plan: Plan) -> connection.Connection:
 
 
 def _bring_up_to_date_and_send(notebook: Path, plan: Plan, sender: connection.Connection) -> None:
-    parent = multiprocessing.parent_process()
-    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()  # killed, it cannot tell us
+    end_with_parent()
     if hasattr(os, "setsid"):
         os.setsid()  # Ctrl-C is the parent's, who ends us
     try:
@@ -284,7 +287,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sam", choices=("nano", "truth", "vit_b", "vit_l", "vit_h"), help="instance masks")
     parser.add_argument("--only", metavar="NN", help="one notebook, after those it builds on")
     parser.add_argument("--seed", type=int, help="seed of splits and training")
-    parser.add_argument("--jobs", type=int, default=min(2, cpu_count()), help="notebooks side by side (default 2)")
+    parser.add_argument("--jobs", type=int, help="notebooks side by side; default 2, profile paper 1")
     parser.add_argument("--test", action="store_true", help="(of run_all.sh, first) run the tests instead")
     parser.add_argument("--check", action="store_true", help="compare the numbers with the committed figures/*.json")
     return parser
@@ -299,9 +302,9 @@ def main(argv: list[str] | None = None) -> int:
         plan = make_plan(args.profile, args.data, args.sam, args.seed)
         if args.check and not plan.is_committed_one:
             parser.error("--check compares the demo profile as committed; leave out --profile, --data, --sam, --seed")
-        if args.jobs < 1:
+        if args.jobs is not None and args.jobs < 1:
             parser.error("--jobs: give 1 or more")
-        run(plan, args.jobs, args.only, args.check)
+        run(plan, args.jobs or plan.jobs, args.only, args.check)
     except (ValueError, OSError, Failed) as fault:
         print(f"error: {fault}", file=sys.stderr)
         return 1
@@ -311,7 +314,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def run(plan: Plan, jobs: int = 1, only: str | None = None, check: bool = False) -> list[dict]:
+def run(plan: Plan, jobs: int, only: str | None = None, check: bool = False) -> list[dict]:
     """Bring the notebooks up to date, write the report, publish or compare; returns the rows of the table.
 
     Raises:

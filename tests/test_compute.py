@@ -4,8 +4,12 @@ import os
 import platform
 import subprocess
 import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -82,6 +86,32 @@ def test_jobs_in_processes_keep_their_order_and_one_thread():
     jobs = [{"value": v} for v in range(4)]
     assert compute.in_processes(threads_and, jobs, workers=2) == [(v, 1) for v in range(4)]
     assert [v for v, _ in compute.in_processes(threads_and, jobs[:1])] == [0]
+
+
+def _tell_and_sleep(folder):
+    (folder / str(os.getpid())).touch()
+    time.sleep(600)
+
+
+def _with_workers(folder):
+    context = get_context("spawn")
+    with ProcessPoolExecutor(2, context, compute.end_with_parent) as pool:
+        list(pool.map(_tell_and_sleep, [folder] * 2))
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path):
+    parent = get_context("spawn").Process(target=_with_workers, args=(tmp_path,))
+    parent.start()
+    end = time.monotonic() + 60
+    while len(pids := [int(path.name) for path in tmp_path.iterdir()]) < 2:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    workers = [psutil.Process(pid) for pid in pids]
+    parent.kill()
+    parent.join()
+    while any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers):
+        assert time.monotonic() < end, "a worker outlived its parent"
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,13 @@
 import json
+import os
+import signal
+import time
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
 
-from lczlib.runs import Run, atomic_path, key, read_json, write_json
+from lczlib.runs import Run, alone, atomic_path, key, read_json, write_json
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path):
@@ -19,6 +23,42 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path):
         stop_half_way()
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def _make_once(path):
+    with alone(path):
+        if not path.exists():
+            time.sleep(0.2)
+            path.write_text(str(os.getpid()))
+
+
+def _hold(path):
+    with alone(path):
+        path.touch()
+        time.sleep(600)
+
+
+def test_what_several_processes_want_is_made_once(tmp_path):
+    path = tmp_path / "new folder" / "made"
+    processes = [get_context("spawn").Process(target=_make_once, args=(path,)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert int(path.read_text()) in {process.pid for process in processes}
+
+
+def test_a_killed_process_holds_nothing(tmp_path):
+    path = tmp_path / "made"
+    process = get_context("spawn").Process(target=_hold, args=(path,))
+    process.start()
+    while not path.exists():
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    path.unlink()
+    _make_once(path)
+    assert int(path.read_text()) == os.getpid()
 
 
 def test_json_takes_numpy_and_writes_nan_as_null(tmp_path):

@@ -49,6 +49,15 @@ def same_weights(a, b) -> bool:
     return all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
+def test_two_that_want_the_same_training_train_it_once(tmp_path):
+    _, graphs, index, split = world()
+    job = {"stream": "ge", "model_name": "gcn", "inputs": graphs, "index": index, "split": split, "recipe": GE}
+    one, other = training.train_many([job | {"seed": 0, "work_dir": tmp_path}] * 2, workers=2)
+    assert one.run.path == other.run.path
+    assert same_weights(one, other)
+    assert one.history.equals(other.history)
+
+
 @pytest.mark.parametrize("stream", ["s2", "ge"])
 def test_learns_and_predicts_every_pair_of_the_split(stream, tmp_path):
     result = train(stream, tmp_path, epochs=8)

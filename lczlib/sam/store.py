@@ -170,7 +170,7 @@ def _spread(
     elif workers == 1:
         yield from (compute(stack, *job) for stack in stacks)
     else:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin) as pool:
             yield from (done.result() for done in as_completed([pool.submit(compute, s, *job) for s in stacks]))
 
 
@@ -197,6 +197,13 @@ def _spread_dask(
         for future in running:
             submit()
             yield future.result()
+
+
+def _begin() -> None:
+    from lczlib.compute import end_with_parent
+
+    end_with_parent()
+    _one_thread()
 
 
 def _one_thread() -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from ..compute import end_with_parent
 from ..data import Pairs, open_pairs
 from ..data.layout import read_index, truth_path, write_index, write_npz, write_pair
 from ..runs import alone, read_json, write_json
@@ -119,7 +120,8 @@ def _run(rows: list, workers: int) -> Iterator[int]:
     if workers <= 1 or len(rows) < 8:
         yield from map(_make_pair, rows)
         return
-    with _one_thread_each(), ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with _one_thread_each(), ProcessPoolExecutor(workers, context, end_with_parent) as pool:
         yield from pool.map(_make_pair, rows, chunksize=4)
 
 
