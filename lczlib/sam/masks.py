@@ -38,8 +38,8 @@ class MaskSettings:
         max_masks: at most so many are kept, the largest, largest first.
         bf16: in bfloat16 (of nano the decoder only): faster on CPUs with AMX and on GPUs; masks differ by a few pixels,
             and some with a score near a threshold come or go.
-        prompts_per_pass: prompts decoded together; changes speed and memory, not the result. None: 32 on a CPU (twice as
-            many are 2 % faster there and take 150 to 250 MB more with nano), else 64.
+        prompts_per_pass: prompts decoded together; changes speed and memory, not the result. None: 32 on a CPU (twice
+            as many are 2 % faster there and take 150 to 250 MB more with nano), else 64.
     """
 
     points_per_side: int = 12
