@@ -182,6 +182,7 @@ def execute(notebook: Path, plan: Plan) -> Path:
         Failed: with the cell's error and the path of the executed notebook.
     """
     import papermill
+    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     target = plan.build / "executed" / notebook.name
@@ -199,6 +200,10 @@ def execute(notebook: Path, plan: Plan) -> Path:
     except PapermillExecutionError as fault:
         where = f"{notebook.name} failed in cell {fault.exec_count}"
         raise Failed(f"{where}: {fault.ename}: {fault.evalue}; see {_shown(target, plan)}") from None
+    except DeadKernelError:
+        raise Failed(
+            f"{notebook.name}: its kernel died (out of memory?); call again to go on from here, or with --jobs 1"
+        ) from None
     _write_html(target)
     return target
 
