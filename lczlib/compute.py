@@ -21,6 +21,7 @@ import platform
 import random
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -94,8 +95,25 @@ def in_processes(function: Callable, jobs: Iterable[dict[str, object]], workers:
     from joblib import Parallel, delayed, parallel_config
 
     jobs = list(jobs)
+    if workers == 1 or len(jobs) < 2:
+        return [function(**job) for job in jobs]
     with parallel_config("loky", inner_max_num_threads=1):
-        return Parallel(workers if len(jobs) > 1 else 1)(delayed(function)(**job) for job in jobs)
+        return Parallel(workers)(delayed(_in_worker)(os.getpid(), function, job) for job in jobs)
+
+
+def _in_worker(parent: int, function: Callable, job: dict[str, object]) -> object:
+    _end_with(parent)
+    return function(**job)
+
+
+@lru_cache(maxsize=1)  # one watch a process
+def _end_with(parent: int) -> None:
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def end_with_parent() -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from lczlib.runs import atomic_path, key
+from lczlib.runs import alone, atomic_path, key
 
 if TYPE_CHECKING:
     from torch_geometric.data import Batch
@@ -145,17 +145,24 @@ def build_graphs(pairs: Pairs, store: Mapping, extra: bool = False, most: int = 
         most: nodes at most; masks come largest first.
     """
     cache = _cache_path(pairs, store, extra, most)
-    if cache is not None and cache.exists():
-        with np.load(cache, allow_pickle=False) as kept:
-            return GraphSet(kept["ids"], kept["x"], kept["nodes"])
+    if cache is None:
+        return _graphs_of(pairs, store, extra, most)
+    if not cache.exists():
+        with alone(cache):
+            if not cache.exists():  # another process may have built them while we waited
+                graphs = _graphs_of(pairs, store, extra, most)
+                with atomic_path(cache) as temporary, temporary.open("wb") as file:
+                    np.savez_compressed(file, ids=graphs.ids, x=graphs.x, nodes=graphs.nodes)
+    with np.load(cache, allow_pickle=False) as kept:
+        return GraphSet(kept["ids"], kept["x"], kept["nodes"])
+
+
+def _graphs_of(pairs: Pairs, store: Mapping, extra: bool, most: int) -> GraphSet:
     width = len(FEATURES) + len(EXTRA_FEATURES) * extra
     graphs = GraphSet(pairs.ids, np.zeros((len(pairs), most, width), np.float32), np.zeros(len(pairs), np.int64))
     for row, sample_id in enumerate(tqdm(pairs.ids, desc="graphs", disable=len(pairs) < 5000)):
         x = _nodes(pairs.rgb[row], *store[int(sample_id)], extra)[:most]
         graphs.x[row, : len(x)], graphs.nodes[row] = x, len(x)
-    if cache is not None:
-        with atomic_path(cache) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, ids=graphs.ids, x=graphs.x, nodes=graphs.nodes)
     return graphs
 
 

@@ -59,11 +59,6 @@ class Plan:
         return self.root / "figures"
 
     @property
-    def jobs(self) -> int:
-        """Notebooks side by side, where there are the cores: one where they share a GPU."""
-        return min(self.sizes.get("run", {}).get("jobs", 1), cpu_count())
-
-    @property
     def is_committed_one(self) -> bool:
         """Whether this is the run whose figures are committed: the demo profile as it stands."""
         return self.profile == "demo" and not self.given
@@ -227,7 +222,7 @@ def bring_all_up_to_date(notebooks: list[Path], plan: Plan, jobs: int) -> Iterat
     the other waits (`runs.alone`). When one fails no other is started; those at work end first: their outcome is kept.
 
     Raises:
-        Failed, OSError, ValueError: what the first to fail raised.
+        Failed: with what the first to fail said.
     """
     waiting, running, fault = list(notebooks), {}, None
     while running or (waiting and not fault):
@@ -242,12 +237,20 @@ def bring_all_up_to_date(notebooks: list[Path], plan: Plan, jobs: int) -> Iterat
                 outcome = end.recv()
             except EOFError:
                 outcome = Failed(f"{path.name}: its process was killed (out of memory?); call again to go on from here")
-            if isinstance(outcome, Exception):
+            if isinstance(outcome, Failed):
                 fault = fault or outcome
+                others = " and ".join(path.stem for path in running.values())
+                print(f"{path.stem}: failed" + (f"; {others} at work, let finish" if others else ""), flush=True)
             else:
                 yield outcome
     if fault:
         raise fault
+
+
+def jobs_here() -> int:
+    """Notebooks side by side where nobody said: two, one on one core or where they would share a GPU's memory."""
+    gpu = any(shutil.which(tool) for tool in ("nvidia-smi", "rocm-smi"))
+    return 1 if gpu else min(2, cpu_count())
 
 
 def _start(notebook: Path, plan: Plan) -> connection.Connection:
@@ -267,7 +270,8 @@ def _bring_up_to_date_and_send(notebook: Path, plan: Plan, sender: connection.Co
     try:
         sender.send(bring_up_to_date(notebook, plan))
     except Exception as fault:
-        sender.send(fault)
+        known = isinstance(fault, (Failed, OSError, ValueError))
+        sender.send(Failed(str(fault) if known else f"{notebook.name}: {type(fault).__name__}: {fault}"))
 
 
 def publish(plan: Plan) -> None:
@@ -292,7 +296,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sam", choices=("nano", "truth", "vit_b", "vit_l", "vit_h"), help="instance masks")
     parser.add_argument("--only", metavar="NN", help="one notebook, after those it builds on")
     parser.add_argument("--seed", type=int, help="seed of splits and training")
-    parser.add_argument("--jobs", type=int, help="notebooks side by side; default 2, profile paper 1")
+    parser.add_argument("--jobs", type=int, help="notebooks side by side; default 2, with a GPU 1")
     parser.add_argument("--test", action="store_true", help="(of run_all.sh, first) run the tests instead")
     parser.add_argument("--check", action="store_true", help="compare the numbers with the committed figures/*.json")
     return parser
@@ -309,7 +313,7 @@ def main(argv: list[str] | None = None) -> int:
             parser.error("--check compares the demo profile as committed; leave out --profile, --data, --sam, --seed")
         if args.jobs is not None and args.jobs < 1:
             parser.error("--jobs: give 1 or more")
-        run(plan, args.jobs or plan.jobs, args.only, args.check)
+        run(plan, args.jobs or jobs_here(), args.only, args.check)
     except (ValueError, OSError, Failed) as fault:
         print(f"error: {fault}", file=sys.stderr)
         return 1

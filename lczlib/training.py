@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -99,9 +99,9 @@ def train_stream(
         with (
             _processes(device) as (rank, world, where),
             _threads_worth(graphs),
-            alone(run.path / f"training-{rank}"),
+            alone(run.path / "training") if world == 1 else nullcontext(),
         ):
-            if not run.done:  # another process may have trained it while we waited
+            if world > 1 or not run.done:  # another process may have trained it while we waited
                 training = _Training(run, Source(inputs, where), labels.to(where), rows, recipe, seed, rank, world)
                 training.finish(split, index)
     history, kept = pd.read_csv(run.path / "history.csv"), Predictions.load(run.path / "predictions.npz")

@@ -93,14 +93,19 @@ def _tell_and_sleep(folder):
     time.sleep(600)
 
 
-def _with_workers(folder):
+def _with_a_pool(folder):
     context = get_context("spawn")
     with ProcessPoolExecutor(2, context, compute.end_with_parent) as pool:
         list(pool.map(_tell_and_sleep, [folder] * 2))
 
 
-def test_workers_end_when_their_parent_is_killed(tmp_path):
-    parent = get_context("spawn").Process(target=_with_workers, args=(tmp_path,))
+def _with_jobs(folder):
+    compute.in_processes(_tell_and_sleep, [{"folder": folder}] * 4, workers=2)
+
+
+@pytest.mark.parametrize("with_workers", [_with_a_pool, _with_jobs])
+def test_workers_end_when_their_parent_is_killed(tmp_path, with_workers):
+    parent = get_context("spawn").Process(target=with_workers, args=(tmp_path,))
     parent.start()
     end = time.monotonic() + 60
     while len(pids := [int(path.name) for path in tmp_path.iterdir()]) < 2:

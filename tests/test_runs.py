@@ -28,8 +28,9 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path):
 def _make_once(path):
     with alone(path):
         if not path.exists():
-            time.sleep(0.2)
-            path.write_text(str(os.getpid()))
+            time.sleep(0.5)
+            with path.open("a") as file:
+                file.write(f"{os.getpid()}\n")
 
 
 def _hold(path):
@@ -46,14 +47,17 @@ def test_what_several_processes_want_is_made_once(tmp_path):
     for process in processes:
         process.join(60)
     assert [process.exitcode for process in processes] == [0, 0, 0]
-    assert int(path.read_text()) in {process.pid for process in processes}
+    (maker,) = path.read_text().split()
+    assert int(maker) in {process.pid for process in processes}
 
 
 def test_a_killed_process_holds_nothing(tmp_path):
     path = tmp_path / "made"
     process = get_context("spawn").Process(target=_hold, args=(path,))
     process.start()
+    end = time.monotonic() + 60
     while not path.exists():
+        assert time.monotonic() < end
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
     path.unlink()

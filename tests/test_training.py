@@ -1,8 +1,11 @@
 """One loop for both streams: learns, resumes to the bit, keeps the best, is found again, runs on two processes."""
 
 import os
+import shutil
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +17,7 @@ from lczlib import training
 from lczlib.data.splits import Split
 from lczlib.graphs import GraphSet
 from lczlib.inference import predict, reestimate_batch_norm
+from lczlib.runs import alone
 from lczlib.training import Recipe, train_stream
 
 S2 = Recipe.published("s2", epochs=4, batch_size=16, width=4, batch_norm_momentum=0.8, thin_training=True)
@@ -49,13 +53,25 @@ def same_weights(a, b) -> bool:
     return all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
-def test_two_that_want_the_same_training_train_it_once(tmp_path):
-    _, graphs, index, split = world()
-    job = {"stream": "ge", "model_name": "gcn", "inputs": graphs, "index": index, "split": split, "recipe": GE}
-    one, other = training.train_many([job | {"seed": 0, "work_dir": tmp_path}] * 2, workers=2)
-    assert one.run.path == other.run.path
-    assert same_weights(one, other)
-    assert one.history.equals(other.history)
+def test_a_training_that_another_process_does_is_waited_for_not_repeated(tmp_path):
+    first = train("ge", tmp_path / "a")
+    first.history.assign(lr=7.0).to_csv(first.run.path / "history.csv", index=False)  # how to know it again
+    started, said = threading.Event(), []
+
+    def second():
+        started.set()
+        said.append(train("ge", tmp_path / "b"))
+
+    waiting = threading.Thread(target=second)
+    elsewhere = tmp_path / "b" / "runs" / first.run.path.name
+    with alone(elsewhere / "training"):
+        waiting.start()
+        started.wait()
+        time.sleep(0.5)
+        assert not (elsewhere / "checkpoint.pt").exists()
+        shutil.copytree(first.run.path, elsewhere, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
+    waiting.join()
+    assert (said[0].history["lr"] == 7.0).all()
 
 
 @pytest.mark.parametrize("stream", ["s2", "ge"])

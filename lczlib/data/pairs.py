@@ -14,7 +14,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from lczlib.data import layout
-from lczlib.runs import atomic_path, read_json, write_json
+from lczlib.runs import alone, atomic_path, read_json, write_json
 
 _KINDS = {
     "s2": (layout.S2_FOLDER, layout.s2_path, layout.read_s2, layout.S2_SHAPE, np.float32),
@@ -48,14 +48,19 @@ def pack(data_dir: str | Path, kind: str, ids: np.ndarray) -> np.memmap:
         )
     target = Path(data_dir) / layout.PACK_FOLDER / f"{kind}.npy"
     stamp, note = fingerprint(data_dir, kind, ids), target.with_suffix(".json")
-    if not (target.exists() and note.exists() and read_json(note)["fingerprint"] == stamp):
-        note.unlink(missing_ok=True)
-        with atomic_path(target) as temporary:
-            packed = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=(len(ids), *shape))
-            for row, sample_id in enumerate(tqdm(ids, desc=f"packing {kind}", disable=len(ids) < 2000)):
-                packed[row] = read(path_of(data_dir, sample_id))[0]
-            packed.flush()
-        write_json(note, {"fingerprint": stamp, "pairs": len(ids)})
+
+    def fresh() -> bool:
+        return target.exists() and note.exists() and read_json(note)["fingerprint"] == stamp
+
+    if not fresh():
+        with alone(target):
+            if not fresh():  # another process may have packed them while we waited
+                with atomic_path(target) as temporary:
+                    packed = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=(len(ids), *shape))
+                    for row, sample_id in enumerate(tqdm(ids, desc=f"packing {kind}", disable=len(ids) < 2000)):
+                        packed[row] = read(path_of(data_dir, sample_id))[0]
+                    packed.flush()
+                write_json(note, {"fingerprint": stamp, "pairs": len(ids)})
     return np.load(target, mmap_mode="r")
 
 

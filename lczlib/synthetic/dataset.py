@@ -83,9 +83,8 @@ def open_or_make(data_dir: str | Path, pairs: int = 1088, seed: int = 0, workers
     A synthetic set that is unfinished or smaller than `pairs` is completed; any other data set is opened as it is.
     """
     data_dir = Path(data_dir)
-    note = data_dir / "dataset.json"
-    synthetic = note.exists() and read_json(note).get("kind") == KIND
-    if synthetic or not data_dir.exists() or not any(data_dir.iterdir()):
+    note, empty = data_dir / "dataset.json", _empty(data_dir)
+    if empty or (note.exists() and read_json(note).get("kind") == KIND):
         make_dataset(data_dir, pairs, cities, seed, workers)
     return open_pairs(data_dir)
 
@@ -101,9 +100,9 @@ def read_fractions(data_dir: str | Path, ids: Iterable[int]) -> pd.DataFrame:
 
 def _facts(data_dir: Path, facts: dict) -> int:
     """Pairs a folder already holds. Raises ValueError where it holds another data set."""
-    note = data_dir / "dataset.json"
+    note, empty = data_dir / "dataset.json", _empty(data_dir)
     if not note.exists():
-        if data_dir.exists() and any(data_dir.iterdir()):
+        if not empty:
             raise ValueError(f"{data_dir}: holds other files and no synthetic set; choose an empty folder")
         return 0
     found = read_json(note)
@@ -114,6 +113,11 @@ def _facts(data_dir: Path, facts: dict) -> int:
         )
         raise ValueError(f"{data_dir}: holds {what}; choose another folder or remove this one")
     return int(found.get("pairs", 0)) if (data_dir / "index.csv").exists() and len(read_index(data_dir)) else 0
+
+
+def _empty(folder: Path) -> bool:
+    """Whether nothing but hidden files is there; asked before `dataset.json`, which another process may be writing."""
+    return not folder.exists() or all(path.name.startswith(".") for path in folder.iterdir())
 
 
 def _run(rows: list, workers: int) -> Iterator[int]:
