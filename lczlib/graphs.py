@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from lczlib.runs import alone, atomic_path, key
+from lczlib.runs import atomic_path, key, make_once
 
 if TYPE_CHECKING:
     from torch_geometric.data import Batch
@@ -147,12 +147,13 @@ def build_graphs(pairs: Pairs, store: Mapping, extra: bool = False, most: int = 
     cache = _cache_path(pairs, store, extra, most)
     if cache is None:
         return _graphs_of(pairs, store, extra, most)
-    if not cache.exists():
-        with alone(cache):
-            if not cache.exists():  # another process may have built them while we waited
-                graphs = _graphs_of(pairs, store, extra, most)
-                with atomic_path(cache) as temporary, temporary.open("wb") as file:
-                    np.savez_compressed(file, ids=graphs.ids, x=graphs.x, nodes=graphs.nodes)
+
+    def write() -> None:
+        graphs = _graphs_of(pairs, store, extra, most)
+        with atomic_path(cache) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, ids=graphs.ids, x=graphs.x, nodes=graphs.nodes)
+
+    make_once(cache, cache.exists, write)
     with np.load(cache, allow_pickle=False) as kept:
         return GraphSet(kept["ids"], kept["x"], kept["nodes"])
 

@@ -147,14 +147,24 @@ def figure_files(plan: Plan, notebook: Path) -> list[Path]:
     return sorted(p for p in plan.figures.glob(f"{notebook.stem[:2]}_*") if p.suffix in _SUFFIXES)
 
 
+def kept_row(notebook: Path, plan: Plan) -> dict[str, object] | None:
+    """The row of a notebook whose outcome is there already and still that of its source, parameters and the rest."""
+    note = _note_of(notebook, plan)
+    row = runs.read_json(note) if note.exists() else None
+    if row and row["state"] == state_of(notebook, plan):
+        return row | {"fresh": False} if all((plan.figures / name).exists() for name in row["figures"]) else None
+    return None
+
+
+def _note_of(notebook: Path, plan: Plan) -> Path:
+    return plan.build / "executed" / f"{notebook.stem}.json"
+
+
 def bring_up_to_date(notebook: Path, plan: Plan) -> dict[str, object]:
     """Execute one notebook unless its outcome is there already; returns its row for the table."""
-    note = plan.build / "executed" / f"{notebook.stem}.json"
-    state = state_of(notebook, plan)
-    if note.exists():
-        row = runs.read_json(note)
-        if row["state"] == state and all((plan.figures / name).exists() for name in row["figures"]):
-            return row | {"fresh": False}
+    if row := kept_row(notebook, plan):
+        return row
+    note, state = _note_of(notebook, plan), state_of(notebook, plan)
     note.unlink(missing_ok=True)
     for stale in figure_files(plan, notebook):
         stale.unlink()
@@ -228,10 +238,14 @@ def bring_all_up_to_date(notebooks: list[Path], plan: Plan, jobs: int) -> Iterat
     while running or (waiting and not fault):
         unfinished = {path.stem[:2] for path in (*waiting, *running.values())}
         ready = [p for p in waiting if not fault and unfinished.isdisjoint(NEEDS.get(p.stem[:2], ()))]
-        for path in ready[: jobs - len(running)]:
-            waiting.remove(path)
-            running[_start(path, plan)] = path
-        for end in connection.wait(list(running)):
+        for path in ready:
+            if row := kept_row(path, plan):  # no process for what is there
+                waiting.remove(path)
+                yield row
+            elif len(running) < jobs:
+                waiting.remove(path)
+                running[_start(path, plan)] = path
+        for end in connection.wait(list(running)) if running else ():
             path = running.pop(end)
             try:
                 outcome = end.recv()

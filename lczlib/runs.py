@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,18 @@ def alone(path: str | Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{path.name}.lock")):
         yield
+
+
+def make_once(path: str | Path, there: Callable[[], bool], make: Callable[[], object]) -> None:
+    """Call `make` unless `there()`; of several processes one makes it, and those that waited find it there.
+
+    Args:
+        path: what is made; `alone` on it. Nothing is written, no lock either, where it is there already.
+    """
+    if not there():
+        with alone(path):
+            if not there():
+                make()
 
 
 def plain(value: Any) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from processes import ended, within
 
 from lczlib import compute
 
@@ -107,16 +108,11 @@ def _with_jobs(folder):
 def test_workers_end_when_their_parent_is_killed(tmp_path, with_workers):
     parent = get_context("spawn").Process(target=with_workers, args=(tmp_path,))
     parent.start()
-    end = time.monotonic() + 60
-    while len(pids := [int(path.name) for path in tmp_path.iterdir()]) < 2:
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    workers = [psutil.Process(pid) for pid in pids]
+    assert within(60, lambda: len(list(tmp_path.iterdir())) == 2)
+    workers = [psutil.Process(int(path.name)) for path in tmp_path.iterdir()]
     parent.kill()
     parent.join()
-    while any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers):
-        assert time.monotonic() < end, "a worker outlived its parent"
-        time.sleep(0.05)
+    assert within(30, lambda: ended(workers)), "a worker outlived its parent"
 
 
 @pytest.mark.parametrize(

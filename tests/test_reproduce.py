@@ -6,13 +6,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import nbformat
 import psutil
 import pytest
 import yaml
+from processes import ended, within
 
 from lczlib import report, reproduce
 
@@ -141,21 +141,14 @@ def test_stopped_or_killed_it_leaves_nothing_at_work(project, sent, code):
     call = f"import sys, pathlib; from lczlib import reproduce; reproduce.ROOT = pathlib.Path({str(project)!r})"
     running = subprocess.Popen([sys.executable, "-c", call + "; sys.exit(reproduce.main([]))"], start_new_session=True)
     note = project / "build" / "demo" / "at_work"
-    assert _within(60, lambda: note.exists() and len(note.read_text().split()) == 2)
+    assert within(60, lambda: note.exists() and len(note.read_text().split()) == 2)
     started = [psutil.Process(int(pid)) for pid in note.read_text().split()]
     if sent == signal.SIGINT:
         os.killpg(running.pid, sent)  # the group, as a terminal does
     else:
         running.kill()
     assert running.wait(60) == code
-    assert _within(30, lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in started))
-
-
-def _within(seconds: float, happens) -> bool:
-    end = time.monotonic() + seconds
-    while not (happened := happens()) and time.monotonic() < end:
-        time.sleep(0.1)
-    return happened
+    assert within(30, lambda: ended(started))
 
 
 @pytest.mark.parametrize(

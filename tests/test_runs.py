@@ -6,6 +6,7 @@ from multiprocessing import get_context
 
 import numpy as np
 import pytest
+from processes import within
 
 from lczlib.runs import Run, alone, atomic_path, key, read_json, write_json
 
@@ -55,10 +56,7 @@ def test_a_killed_process_holds_nothing(tmp_path):
     path = tmp_path / "made"
     process = get_context("spawn").Process(target=_hold, args=(path,))
     process.start()
-    end = time.monotonic() + 60
-    while not path.exists():
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    assert within(60, path.exists)
     os.kill(process.pid, signal.SIGKILL)
     path.unlink()
     _make_once(path)

@@ -14,7 +14,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from lczlib.data import layout
-from lczlib.runs import alone, atomic_path, read_json, write_json
+from lczlib.runs import atomic_path, make_once, read_json, write_json
 
 _KINDS = {
     "s2": (layout.S2_FOLDER, layout.s2_path, layout.read_s2, layout.S2_SHAPE, np.float32),
@@ -52,15 +52,16 @@ def pack(data_dir: str | Path, kind: str, ids: np.ndarray) -> np.memmap:
     def fresh() -> bool:
         return target.exists() and note.exists() and read_json(note)["fingerprint"] == stamp
 
-    if not fresh():
-        with alone(target):
-            if not fresh():  # another process may have packed them while we waited
-                with atomic_path(target) as temporary:
-                    packed = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=(len(ids), *shape))
-                    for row, sample_id in enumerate(tqdm(ids, desc=f"packing {kind}", disable=len(ids) < 2000)):
-                        packed[row] = read(path_of(data_dir, sample_id))[0]
-                    packed.flush()
-                write_json(note, {"fingerprint": stamp, "pairs": len(ids)})
+    def write() -> None:
+        write_json(note, {"fingerprint": None})  # the old pack is stale, whenever this stops
+        with atomic_path(target) as temporary:
+            packed = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=(len(ids), *shape))
+            for row, sample_id in enumerate(tqdm(ids, desc=f"packing {kind}", disable=len(ids) < 2000)):
+                packed[row] = read(path_of(data_dir, sample_id))[0]
+            packed.flush()
+        write_json(note, {"fingerprint": stamp, "pairs": len(ids)})
+
+    make_once(target, fresh, write)
     return np.load(target, mmap_mode="r")
 
 

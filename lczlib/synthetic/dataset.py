@@ -16,7 +16,7 @@ from tqdm import tqdm
 from ..compute import end_with_parent
 from ..data import Pairs, open_pairs
 from ..data.layout import read_index, truth_path, write_index, write_npz, write_pair
-from ..runs import alone, read_json, write_json
+from ..runs import make_once, read_json, write_json
 from ..zones import CODES, K
 from .cities import CITIES
 from .scene import PAIRS_PER_POLYGON, generate_scene
@@ -60,11 +60,11 @@ def make_dataset(data_dir: str | Path, pairs: int = 1088, cities: int = 8, seed:
     """
     data_dir, facts = Path(data_dir), {"seed": seed, "cities": cities, "look": LOOK}
     todo = plan(pairs, cities, seed)
-    if _facts(data_dir, facts) >= pairs:
-        return data_dir
-    with alone(data_dir):
-        if _facts(data_dir, facts) < pairs:  # another process may have made it while we waited
-            _make(data_dir, todo, facts, workers, progress)
+    make_once(
+        data_dir,
+        lambda: _facts(data_dir, facts) >= pairs,
+        lambda: _make(data_dir, todo, facts, workers, progress),
+    )
     return data_dir
 
 
