@@ -22,7 +22,10 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -33,8 +36,8 @@ if TYPE_CHECKING:
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, LARGEST = -1, -3, 2**31 - 1  # malloc.h of glibc
 
-__all__ = ["bf16_pays", "cpu_count", "end_with_parent", "in_processes", "keep_freed_memory", "kernels", "pick_device",
-           "prepare_cpu", "seed_everything"]  # fmt: skip
+__all__ = ["Hands", "bf16_pays", "cpu_count", "end_with_parent", "in_processes", "in_threads", "keep_freed_memory",
+           "kernels", "pick_device", "prepare_cpu", "seed_everything"]  # fmt: skip
 
 
 def cpu_count() -> int:
@@ -99,6 +102,35 @@ def in_processes(function: Callable, jobs: Iterable[dict[str, object]], workers:
         return [function(**job) for job in jobs]
     with parallel_config("loky", inner_max_num_threads=1):
         return Parallel(workers)(delayed(_in_worker)(os.getpid(), function, job) for job in jobs)
+
+
+@dataclass(frozen=True)
+class Hands:
+    """How many things are done at once, and a `map` that does them so."""
+
+    count: int
+    map: Callable[..., Iterator]
+
+
+@contextmanager
+def in_threads(device: torch.device) -> Iterator[Hands]:
+    """On a CPU as many hands as torch has threads, each using one; elsewhere one.
+
+    Small tensors gain little from threads within an operation, but nearly all from threads beside each other. Inside,
+    the whole process has one torch thread an operation; afterwards as many as before.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    if device.type != "cpu" or threads == 1:
+        yield Hands(1, map)
+        return
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield Hands(threads, pool.map)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _in_worker(parent: int, function: Callable, job: dict[str, object]) -> object:

@@ -28,6 +28,7 @@ FEATURES = ("red", "green", "blue", "x", "y")  # the paper's five
 EXTRA_FEATURES = ("area", "elongation", "texture")  # an addition of ours, never a default
 COLOUR, CENTRE = slice(0, 3), slice(3, 5)  # columns of the mean colour and of the box centre
 MOST_NODES = 50
+WHOLE = (slice(None), slice(None))
 EDGES = ("complete", "nearest", "distance")
 
 __all__ = ["CENTRE", "COLOUR", "EXTRA_FEATURES", "FEATURES", "GraphSet", "adjacency", "build_graphs", "extra_features",
@@ -60,13 +61,15 @@ class GraphSet:
         return GraphSet(self.ids, self.x[..., :count], self.nodes)
 
 
-def node_features(image: np.ndarray, masks: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+def node_features(image: np.ndarray, masks: np.ndarray, boxes: np.ndarray, *, boxes_hold: bool = False) -> np.ndarray:
     """The paper's five features of each instance: mean R, G, B over the mask, then the centre of its box.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         masks: (n, H, W) bool.
         boxes: (n, 4) pixels, x, y, width, height; SAM's boxes are inclusive (width = largest x - smallest x).
+        boxes_hold: it is known that no mask reaches beyond its box. Otherwise that is counted, for which every mask is
+            read as a whole: two thirds of the time.
 
     Returns:
         (n, 5) float32: colours 0..1, centre x / W and y / H (both 320 in the paper).
@@ -74,18 +77,26 @@ def node_features(image: np.ndarray, masks: np.ndarray, boxes: np.ndarray) -> np
     Raises:
         ValueError: shapes or types that do not fit each other.
 
-    Source: PAPER.md. `cv2.mean` on the box's window: 100 to 200 times faster than masking the whole image.
+    Source: PAPER.md. A mask is summed within its box's window, or over the whole image where it reaches beyond.
     """
     masks, boxes = _checked(image, masks, boxes)
-    height, width = image.shape[:2]
+    opaque = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)  # the fourth channel, 255 everywhere, counts pixels
+    windows = _windows(boxes, image.shape)
+    sums = _sums(opaque, masks, windows)
+    if not boxes_hold and sums[:, 3].sum() != 255 * _count(masks):
+        sums = _sums(opaque, masks, [WHOLE] * len(masks))
     x = np.empty((len(masks), len(FEATURES)), dtype=np.float64)
-    for k, (mask, box) in enumerate(zip(masks, boxes)):
-        window = _window(mask, box)
-        x[k, :3] = cv2.mean(image[window], mask[window])[:3]
-    x[:, :3] /= 255
-    x[:, 3] = (boxes[:, 0] + boxes[:, 2] / 2) / width
-    x[:, 4] = (boxes[:, 1] + boxes[:, 3] / 2) / height
+    x[:, COLOUR] = sums[:, :3] / np.maximum(sums[:, 3:], 1)
+    x[:, CENTRE] = (boxes[:, :2] + boxes[:, 2:] / 2) / image.shape[1::-1]
     return x.astype(np.float32)
+
+
+def _sums(image: np.ndarray, masks: np.ndarray, windows: list[tuple[slice, slice]]) -> np.ndarray:
+    """Sum of each of four channels over each mask in its window: (n, 4). Copying, then summing takes a third of the
+    time of OpenCV's masked mean.
+    """
+    sums = [cv2.sumElems(cv2.copyTo(image[window], mask[window])) for mask, window in zip(masks, windows)]
+    return np.array(sums).reshape(-1, 4)
 
 
 def extra_features(image: np.ndarray, masks: np.ndarray, boxes: np.ndarray) -> np.ndarray:
@@ -100,8 +111,10 @@ def extra_features(image: np.ndarray, masks: np.ndarray, boxes: np.ndarray) -> n
     masks, boxes = _checked(image, masks, boxes)
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     x = np.zeros((len(masks), len(EXTRA_FEATURES)), dtype=np.float32)
-    for k, (mask, box) in enumerate(zip(masks, boxes)):
-        window = _window(mask, box)
+    windows = _windows(boxes, image.shape)
+    if sum(_count(mask[window]) for mask, window in zip(masks, windows)) != _count(masks):
+        windows = [WHOLE] * len(masks)
+    for k, (mask, window) in enumerate(zip(masks, windows)):
         moments = cv2.moments(np.ascontiguousarray(mask[window]), binaryImage=True)
         texture = cv2.meanStdDev(grey[window], mask=mask[window])[1].item() / 255
         x[k] = np.sqrt(moments["m00"] / mask.size), _elongation(moments), texture
@@ -115,13 +128,18 @@ def _elongation(moments: Mapping[str, float]) -> float:
     return 1 - float(np.sqrt(max(a + c - spread, 0) / max(a + c + spread, 1e-9)))
 
 
-def _window(mask: np.ndarray, box: np.ndarray) -> tuple[slice, slice]:
-    """Rows and columns of the box; everything where the mask reaches beyond its box."""
-    x, y, w, h = box
-    rows = slice(max(int(np.floor(y)), 0), int(np.ceil(y + h)) + 1)
-    columns = slice(max(int(np.floor(x)), 0), int(np.ceil(x + w)) + 1)
-    inside = cv2.countNonZero(mask[rows, columns]) if mask[rows, columns].size else 0
-    return (rows, columns) if inside == cv2.countNonZero(mask) > 0 else (slice(None), slice(None))
+def _windows(boxes: np.ndarray, shape: tuple[int, ...]) -> list[tuple[slice, slice]]:
+    """Rows and columns of each box, one at least."""
+    last = (shape[1] - 1, shape[0] - 1)
+    start = np.clip(np.floor(boxes[:, :2]), 0, last)
+    end = np.maximum(np.ceil(boxes[:, :2] + boxes[:, 2:]), start) + 1
+    corners = np.concatenate([start, end], 1).astype(int).tolist()
+    return [(slice(y0, y1), slice(x0, x1)) for x0, y0, x1, y1 in corners]
+
+
+def _count(masks: np.ndarray) -> int:
+    """Pixels of masks (..., H, W)."""
+    return cv2.countNonZero(masks.reshape(-1, masks.shape[-1])) if masks.size else 0
 
 
 def _checked(image: np.ndarray, masks: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -140,7 +158,8 @@ def build_graphs(pairs: Pairs, store: Mapping, extra: bool = False, most: int = 
 
     Args:
         pairs: with RGB patches.
-        store: `store[id] -> (masks, boxes)`; its `path`, if it has one, is where the result is kept.
+        store: `store[id] -> (masks, boxes)`; its `path`, if it has one, is where the result is kept; `boxes_hold`, if
+            it has that: of `node_features`.
         extra: append `EXTRA_FEATURES` to the paper's five.
         most: nodes at most; masks come largest first.
     """
@@ -161,15 +180,15 @@ def build_graphs(pairs: Pairs, store: Mapping, extra: bool = False, most: int = 
 def _graphs_of(pairs: Pairs, store: Mapping, extra: bool, most: int) -> GraphSet:
     width = len(FEATURES) + len(EXTRA_FEATURES) * extra
     graphs = GraphSet(pairs.ids, np.zeros((len(pairs), most, width), np.float32), np.zeros(len(pairs), np.int64))
+    boxes_hold = getattr(store, "boxes_hold", False)
     for row, sample_id in enumerate(tqdm(pairs.ids, desc="graphs", disable=len(pairs) < 5000)):
-        x = _nodes(pairs.rgb[row], *store[int(sample_id)], extra)[:most]
+        image, (masks, boxes) = pairs.rgb[row], store[int(sample_id)]
+        x = node_features(image, masks, boxes, boxes_hold=boxes_hold)
+        if extra:
+            x = np.concatenate([x, extra_features(image, masks, boxes)], axis=1)
+        x = x[:most]
         graphs.x[row, : len(x)], graphs.nodes[row] = x, len(x)
     return graphs
-
-
-def _nodes(image: np.ndarray, masks: np.ndarray, boxes: np.ndarray, extra: bool) -> np.ndarray:
-    x = node_features(image, masks, boxes)
-    return np.concatenate([x, extra_features(image, masks, boxes)], axis=1) if extra else x
 
 
 def _cache_path(pairs: Pairs, store: Mapping, extra: bool, most: int) -> Path | None:

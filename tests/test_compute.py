@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -55,6 +56,23 @@ def test_allocator_can_be_left_alone(monkeypatch):
     compute.keep_freed_memory.cache_clear()
     assert compute.keep_freed_memory() is False
     compute.keep_freed_memory.cache_clear()
+
+
+def test_threads_side_by_side_use_one_each_and_leave_all_as_it_was():
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        with compute.in_threads(torch.device("cpu")) as hands:
+            meet = threading.Barrier(3, timeout=10)  # passed only if three are at work at once
+            seen = list(hands.map(lambda i: (meet.wait() < 3, i, torch.get_num_threads()), range(3)))
+        assert (hands.count, seen) == (3, [(True, 0, 1), (True, 1, 1), (True, 2, 1)])
+        with pytest.raises(ZeroDivisionError), compute.in_threads(torch.device("cpu")) as hands:
+            list(hands.map(lambda i: 1 / i, range(3)))
+        assert torch.get_num_threads() == 3
+        with compute.in_threads(torch.device("meta")) as hands:
+            assert (hands.count, hands.map) == (1, map)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_device_and_cores():

@@ -45,6 +45,17 @@ def test_masks_that_reach_beyond_their_boxes_count_whole():
     image, masks, boxes = place(1, 6)
     x = graphs.node_features(image, masks, np.add(boxes, [5, 5, -4, -4]))
     np.testing.assert_allclose(x[:, :3], written_out(image, masks, boxes)[:, :3], atol=1e-6)
+    x = graphs.node_features(image, masks, np.add(boxes, [400, 0, 0, 0]))  # outside the image
+    np.testing.assert_allclose(x[:, :3], written_out(image, masks, boxes)[:, :3], atol=1e-6)
+
+
+def test_boxes_known_to_hold_are_not_counted_again():
+    image, masks, boxes = place(1, 6)
+    np.testing.assert_array_equal(
+        graphs.node_features(image, masks, boxes, boxes_hold=True), graphs.node_features(image, masks, boxes)
+    )
+    less = graphs.node_features(image, masks, boxes - [0, 0, 1, 1], boxes_hold=True)
+    assert (less[:, :3] != graphs.node_features(image, masks, boxes)[:, :3]).any()
 
 
 def test_no_mask_one_mask_and_a_mask_on_the_edge():

@@ -72,6 +72,20 @@ def test_a_batch_gives_what_single_images_give(nano):
         assert np.abs(boxes - alone_boxes).max() <= 1
 
 
+def test_threads_and_prompts_at_a_time_change_nothing(nano):
+    image, before, found = scene(seed=5), torch.get_num_threads(), []
+    try:
+        for threads, prompts in ((1, None), (2, None), (5, 3)):
+            torch.set_num_threads(threads)
+            found += generate_masks(nano, [image], dataclasses.replace(LOOSE, prompts_per_pass=prompts))
+    finally:
+        torch.set_num_threads(before)
+    for masks, boxes in found[1:]:
+        assert masks.shape == found[0][0].shape
+        assert min(iou(a, b) for a, b in zip(masks, found[0][0])) >= 0.99
+        assert np.abs(boxes - found[0][1]).max() <= 1
+
+
 def test_area_rule_and_order(nano):
     few = dataclasses.replace(LOOSE, max_masks=4, min_area=400)
     masks, boxes = generate_masks(nano, [scene()], few)[0]

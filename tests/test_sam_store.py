@@ -14,6 +14,7 @@ import torch
 
 from lczlib.data import layout
 from lczlib.sam import MaskSettings, MaskStore, make_masks, store
+from lczlib.sam.masks import boxes_of
 
 QUICK = MaskSettings(points_per_side=4, crop_n_layers=0, pred_iou_thresh=0.2, stability_score_thresh=0.2)
 
@@ -130,7 +131,10 @@ def test_missing_patches_or_truth_are_named(data_dir, tmp_path):
 
 def test_bits_survive_packing():
     rng = np.random.default_rng(0)
-    masks, boxes = rng.random((5, 33, 31)) < 0.5, rng.integers(0, 9, (5, 4)).astype(np.int32)
+    masks = rng.random((6, 33, 31)) < 0.5
+    masks[1, 9:] = masks[2, :, :20] = masks[3] = False  # in a part of the image only; empty
+    masks[4] = np.arange(31) == 30  # at an edge
+    boxes = boxes_of(masks)
     record = store._pack(np.zeros((33, 31, 3), np.uint8), masks, boxes)
     assert same([store._unpack(record)], [(masks, boxes)])
 

@@ -12,11 +12,14 @@ import copy
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch.nn import functional as F
+
+from lczlib.compute import in_threads
 
 from . import decoder as decoding
 from ._torchvision_ops import ensure, nms
@@ -38,8 +41,8 @@ class MaskSettings:
         max_masks: at most so many are kept, the largest, largest first.
         bf16: in bfloat16 (of nano the decoder only): faster on CPUs with AMX and on GPUs; masks differ by a few pixels,
             and some with a score near a threshold come or go.
-        prompts_per_pass: prompts decoded together; changes speed and memory, not the result. None: 32 on a CPU (twice
-            as many are 2 % faster there and take 150 to 250 MB more with nano), else 64.
+        prompts_per_pass: prompts decoded at a time, on a CPU by all threads together; changes speed and memory, not the
+            result. None: 32 on a CPU (twice as many are 2 % faster there, with 150 to 250 MB more for nano), else 64.
     """
 
     points_per_side: int = 12
@@ -96,12 +99,11 @@ def generate_masks(
         for start in range(0, len(images), step):
             group = images[start : start + step]
             crops = [_crops(image.shape[:2], settings) for image in group]
-            embeddings = iter(_encode(sam, group, [c[0] for c in crops], settings.bf16))
+            embeddings = iter(_encode(sam, group, [boxes for boxes, _ in crops], settings.bf16))
             for image, (boxes, layers) in zip(group, crops):
-                found = [
-                    _crop_masks(sam, next(embeddings), b, k, image.shape[:2], settings) for b, k in zip(boxes, layers)
-                ]
-                out.append(_finish(found, boxes, image.shape[:2], settings))
+                size = image.shape[:2]
+                prompted = [_Crop(sam, settings, size, *crop) for crop in zip(boxes, layers, embeddings)]
+                out.append(_finish(_masks_of(prompted), boxes, size, settings))
     return out
 
 
@@ -159,16 +161,21 @@ def _parts(sam: Sam, bf16: bool) -> tuple[Any, Any]:
 
 
 def _encode(sam: Sam, images: Sequence[np.ndarray], crops: list[list[list[int]]], bf16: bool) -> list[torch.Tensor]:
-    """Embeddings (C, h, w) of all crops of all images, in few passes (ViTs on a CPU: one crop each, for memory)."""
+    """Embeddings (C, h, w) of all crops of all images: on a CPU of each crop alone, elsewhere in one pass."""
     from segment_anything.utils.transforms import ResizeLongestSide
 
     resize = ResizeLongestSide(sam.image_encoder.img_size).apply_image
     patches = [resize(image[y0:y1, x0:x1]) for image, boxes in zip(images, crops) for x0, y0, x1, y1 in boxes]
     tensors = [sam.preprocess(torch.as_tensor(p, device=sam.device).permute(2, 0, 1)) for p in patches]
-    step = 1 if sam.device.type == "cpu" and sam.image_encoder.img_size > 512 else len(tensors)
+    step = 1 if sam.device.type == "cpu" else len(tensors)
     encoder, decoder = _parts(sam, bf16)
     inner, outer = (next(part.parameters()).dtype for part in (encoder, decoder))
-    passes = [encoder(torch.stack(tensors[i : i + step]).to(inner)) for i in range(0, len(tensors), step)]
+    stacks = [torch.stack(tensors[i : i + step]).to(inner) for i in range(0, len(tensors), step)]
+    if sam.image_encoder.img_size > 512:  # a ViT: gigabytes a crop, and it keeps all threads at work by itself
+        passes = [encoder(x) for x in stacks]
+    else:
+        with in_threads(sam.device) as hands:
+            passes = list(hands.map(torch.inference_mode()(encoder.forward), stacks))
     return list(torch.cat(passes).to(outer))
 
 
@@ -185,38 +192,76 @@ def _prompts(sam: Sam, side: int, size: tuple[int, int]) -> tuple[torch.Tensor, 
     return sparse, dense[0]
 
 
-def _crop_masks(
-    sam: Sam, embedding: torch.Tensor, crop: list[int], layer: int, image_size: tuple[int, int], settings: MaskSettings
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Masks of one crop after all its filters: (n, h, w) bool in the crop's frame, boxes (n, 4) XYXY in the image's."""
-    size = (crop[3] - crop[1], crop[2] - crop[0])
-    sparse, dense = _prompts(sam, settings.points_in(layer), size)
+@dataclass(frozen=True)
+class _Crop:
+    """A part of an image to be prompted with a grid of points."""
+
+    sam: Sam
+    settings: MaskSettings
+    image_size: tuple[int, int]
+    box: list[int]  # x0, y0, x1, y1
+    layer: int
+    embedding: torch.Tensor  # (C, h, w)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.box[3] - self.box[1], self.box[2] - self.box[0]
+
+
+Candidates = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # masks (n, h, w), boxes (n, 4) XYXY, scores (n,)
+
+
+def _masks_of(crops: list[_Crop]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Masks of each crop after all its filters: (n, h, w) bool in its frame, boxes (n, 4) XYXY in the image's.
+
+    A crop's prompts are answered some together; on a CPU each thread has some, and fewer the more threads there are.
+    """
+    sam, settings = crops[0].sam, crops[0].settings
+    jobs, ends = [], []
+    with in_threads(sam.device) as hands:
+        most = settings.prompts_per_pass or (32 if sam.device.type == "cpu" else 64)
+        together = max(most // hands.count, min(most, 4))
+        for crop in crops:
+            sparse, dense = _prompts(sam, settings.points_in(crop.layer), crop.size)
+            image = (crop.embedding + dense.to(crop.embedding.dtype))[None]
+            jobs += [(crop, image, prompts) for prompts in sparse.to(image.dtype).split(together)]
+            ends.append(len(jobs))
+        answers = list(hands.map(_answer, *zip(*jobs)))
+    return [_best(answers[start:end], settings) for start, end in pairwise([0, *ends])]
+
+
+@torch.inference_mode()
+def _answer(crop: _Crop, image: torch.Tensor, prompts: torch.Tensor) -> Candidates:
+    """What some prompts of a crop give after the filters by predicted IoU, stability and the crop's edge.
+
+    `image` (1, C, h, w) is its embedding, the dense prompt added; prompts (P, t, C).
+    """
+    sam, settings, corner = crop.sam, crop.settings, torch.tensor(crop.box[:2] * 2)
     decoder = _parts(sam, settings.bf16)[1]
-    image = (embedding + dense.to(embedding.dtype))[None]
-    place = sam.prompt_encoder.get_dense_pe()[0].to(embedding.dtype)
-    masks, boxes, scores = [], [], []
-    together = settings.prompts_per_pass or (32 if sam.device.type == "cpu" else 64)
-    for prompts in sparse.to(embedding.dtype).split(together):
-        tokens, keys = decoding.attend(decoder, image, place, prompts)
-        iou = decoding.predict_iou(decoder, tokens).float()
-        keep = (
-            iou > settings.pred_iou_thresh if settings.pred_iou_thresh > 0 else torch.ones_like(iou, dtype=torch.bool)
-        )
-        if not keep.any():
-            continue
+    place = sam.prompt_encoder.get_dense_pe()[0].to(image.dtype)
+    tokens, keys = decoding.attend(decoder, image, place, prompts)
+    iou = decoding.predict_iou(decoder, tokens).float()
+    keep = iou > settings.pred_iou_thresh if settings.pred_iou_thresh > 0 else torch.ones_like(iou, dtype=torch.bool)
+    masks = [torch.zeros(0, *crop.size, dtype=torch.bool, device=sam.device)]
+    boxes, scores = [torch.zeros(0, 4, dtype=torch.int64)], [torch.zeros(0)]
+    if keep.any():
         logits = decoding.make_masks(decoder, tokens, keys, tuple(image.shape[2:]), keep)
         for small, score in zip(logits.split(CHUNK), iou[keep].split(CHUNK)):
-            full = _full_size(sam, small.float(), size)
+            full = _full_size(sam, small.float(), crop.size)
             found, box, steady = _threshold(full, sam.mask_threshold, settings.stability_score_thresh)
-            inside = ~_near_edge(box + torch.tensor(crop[:2] * 2), crop, image_size)
+            inside = ~_near_edge(box + corner, crop.box, crop.image_size)
             masks.append(found[inside.to(found.device)])
-            boxes.append(box[inside])
+            boxes.append(box[inside] + corner)
             scores.append(score.cpu()[steady][inside])
-    if not masks:
-        return torch.zeros(0, *size, dtype=torch.bool), torch.zeros(0, 4, dtype=torch.int64)
-    box = torch.cat(boxes)
-    best = nms(box.float(), torch.cat(scores), settings.box_nms_thresh)
-    return torch.cat(masks)[best.to(masks[0].device)].cpu(), box[best] + torch.tensor(crop[:2] * 2)
+    return torch.cat(masks), torch.cat(boxes), torch.cat(scores)
+
+
+def _best(parts: list[Candidates], settings: MaskSettings) -> tuple[torch.Tensor, torch.Tensor]:
+    """What NMS leaves of a crop's candidates: masks and boxes."""
+    masks, boxes, scores = (torch.cat(part) for part in zip(*parts))
+    best = nms(boxes.float(), scores, settings.box_nms_thresh)
+    return masks[best.to(masks.device)].cpu(), boxes[best]
 
 
 def _full_size(sam: Sam, logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

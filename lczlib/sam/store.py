@@ -23,7 +23,8 @@ from lczlib.runs import alone, atomic_path, key, write_json
 from .masks import PAPER, Masks, MaskSettings, generate_masks, truth_masks
 
 SHARD, TASK = 64, 16  # images in a file, images in a worker's task
-Record = tuple[str, tuple[int, ...], np.ndarray, bytes]  # digest, shape of the masks, boxes, deflated bits
+LAYOUT = 2  # of a shard; another one belongs to another folder
+Record = tuple[str, tuple[int, ...], np.ndarray, bytes]  # digest, shape of the masks, boxes, deflated bits within them
 
 
 class MaskStore:
@@ -32,6 +33,8 @@ class MaskStore:
     `store[i]` gives (masks (n, H, W) bool, boxes (n, 4) int32 XYWH), largest first. `store.path` is its folder,
     `store.key` names model and settings, `store.ids` are the samples it was opened for.
     """
+
+    boxes_hold = True  # no mask reaches beyond its box
 
     def __init__(self, path: str | Path, digests: dict[int, str] | None = None):
         self.path = Path(path)
@@ -149,7 +152,7 @@ def _folder(data_dir: Path, sam: str, settings: MaskSettings, checkpoint: str | 
     if sam == "truth":
         facts = {"min_area": settings.min_area, "max_masks": settings.max_masks}
     weights = None if sam == "truth" else _digest_of_file(checkpoint_path(sam, checkpoint))
-    params = {"sam": sam, "weights": weights, "settings": facts}
+    params = {"sam": sam, "weights": weights, "settings": facts, "layout": LAYOUT}
     folder = data_dir / "masks" / key(params)
     if not (folder / "settings.json").exists():
         write_json(folder / "settings.json", params)
@@ -239,13 +242,25 @@ def compute(images: np.ndarray, sam: str, settings: MaskSettings, checkpoint: st
 
 def _pack(image: np.ndarray, masks: np.ndarray, boxes: np.ndarray) -> Record:
     digest = hashlib.sha256(np.ascontiguousarray(image)).hexdigest()
-    return digest, masks.shape, boxes.astype(np.int32), zlib.compress(np.packbits(masks).tobytes(), 6)
+    bits = [mask[window].ravel() for mask, window in zip(masks, _windows(boxes))]
+    blob = zlib.compress(np.packbits(np.concatenate([np.zeros(0, bool), *bits])).tobytes(), 6)
+    return digest, masks.shape, boxes.astype(np.int32), blob
 
 
 def _unpack(record: Record) -> Masks:
     _, shape, boxes, blob = record
-    bits = np.frombuffer(zlib.decompress(blob), np.uint8)
-    return np.unpackbits(bits, count=int(np.prod(shape))).view(bool).reshape(shape), boxes.copy()
+    bits = np.unpackbits(np.frombuffer(zlib.decompress(blob), np.uint8)).view(bool)
+    masks, end = np.zeros(shape, bool), 0
+    for mask, window in zip(masks, _windows(boxes)):
+        part = mask[window]
+        start, end = end, end + part.size
+        part[...] = bits[start:end].reshape(part.shape)
+    return masks, boxes.copy()
+
+
+def _windows(boxes: np.ndarray) -> list[tuple[slice, slice]]:
+    """Rows and columns of inclusive boxes; of a mask only what lies there is stored, the rest is empty."""
+    return [np.s_[y : y + h + 1, x : x + w + 1] for x, y, w, h in boxes.tolist()]
 
 
 def _write_shard(path: Path, records: list[Record]) -> None:
