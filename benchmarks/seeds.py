@@ -26,13 +26,9 @@ FIRST = "02"  # the data and the masks of the notebooks before it are the same f
 def run_seed(profile: str, seed: int) -> reproduce.Plan:
     """Execute what is missing for one seed. Seed 0 of the profile as it stands is the committed run itself."""
     plan = reproduce.make_plan(profile, seed=seed or None)
-    for notebook in reproduce.numbered_notebooks():
-        if notebook.stem[:2] >= FIRST:
-            row = reproduce.bring_up_to_date(notebook, plan)
-            print(
-                f"seed {seed}: {notebook.stem} {row['seconds']:.0f} s{'' if row['fresh'] else ' (up to date)'}",
-                flush=True,
-            )
+    notebooks = [path for path in reproduce.numbered_notebooks() if path.stem[:2] >= FIRST]
+    for row in reproduce.bring_all_up_to_date(notebooks, plan, reproduce.jobs_here()):
+        print(f"seed {seed}: {row['notebook']} {row['seconds']:.0f} s", flush=True)
     return plan
 
 

@@ -1,12 +1,22 @@
 """lczlib.sam.train_nano and lczlib.sam.evaluation on rectangles."""
 
 import argparse
+import dataclasses
 
 import numpy as np
 import pytest
 import torch
 
-from lczlib.sam import MaskSettings, evaluation, grouping, models, nano_start, train_nano, truth_masks
+from lczlib.sam import (
+    MaskSettings,
+    evaluation,
+    generate_masks,
+    grouping,
+    models,
+    nano_start,
+    train_nano,
+    truth_masks,
+)
 from lczlib.sam.train_nano import NanoTrainer, Plan
 
 QUICK = {"windows": 2, "judged": 2, "judge_steps": 5}
@@ -253,6 +263,62 @@ def test_grouped_gives_the_regions_that_are_asked_for():
     points = (np.arange(12) * 320 / 12 + 320 / 24).astype(int)
     assert masks[:, points[:, None], points].any((1, 2)).all()
     assert len(next(evaluation.grouped(sam, [image]))[0]) > len(masks)  # the crops' regions too
+
+
+def squares():
+    """Two images of squares on grey, and which pixel belongs to which."""
+    ids = np.zeros((2, 320, 320), np.uint16)
+    for i, at in enumerate(((40, 150), (30, 200))):
+        for k, y in enumerate(at):
+            ids[i, y : y + 80, 60 + 60 * k : 150 + 60 * k] = k + 1
+    return np.array([[90, 90, 90], [200, 60, 40], [30, 120, 220]], np.uint8)[ids], ids
+
+
+def test_candidates_are_the_masks_of_the_generator_before_any_score():
+    sam, (rgb, ids) = models.load_sam("nano"), squares()
+    plain = MaskSettings(points_per_side=4, crop_n_layers=0)
+    tokens, iou, counted = evaluation.candidates(sam, rgb, ids, plain)
+    assert (tokens.shape, iou.shape, counted.shape) == ((32, 64), (32, 3), (32, 3))
+    assert (iou[~counted] == 0).all()
+    predicted = sam.mask_decoder.iou_prediction_head(tokens)[:, 1:]
+    level = float(predicted[counted].median())
+    loose = dataclasses.replace(
+        plain, pred_iou_thresh=level, box_nms_thresh=1.0, min_mask_region_area=0, min_area=1, max_masks=999
+    )
+    met = np.concatenate(
+        [evaluation.overlaps(m, i)[0].max(1) for (m, _), i in zip(generate_masks(sam, rgb, loose), ids)]
+    )
+    expected = iou[counted & (predicted > level)].numpy()
+    assert len(met) == len(expected) > 10
+    np.testing.assert_allclose(np.sort(met), np.sort(expected), atol=0.01)
+
+
+def test_predicted_iou_is_learned_and_nothing_else():
+    sam, scenes = models.load_sam("nano"), squares()
+    before = {name: value.clone() for name, value in sam.state_dict().items()}
+    errors = [
+        train_nano.learn_score(sam, Plan(scored=2, score_steps=steps), scenes, 1, np.random.default_rng(0))
+        for steps in (0, 150)
+    ]
+    assert errors[1] < 0.5 * errors[0]
+    changed = {name for name, value in sam.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {name for name in before if "iou_prediction_head" in name}
+
+
+def test_calibration_keeps_what_it_can_at_the_quality_wanted(monkeypatch):
+    """Of masks whose predicted IoU is their IoU those from 0.6 on have a mean of 0.8."""
+    sam, levels = models.build_sam("nano").requires_grad_(False), np.linspace(0, 1, 1001)
+
+    def keeps(sam, scenes, settings):
+        return [levels[levels > settings.pred_iou_thresh]]
+
+    monkeypatch.setattr(evaluation, "generate_masks", keeps)
+    monkeypatch.setattr(evaluation, "score", lambda found, _: {"mask_iou": float(found[0].mean())})
+    fitted, facts = evaluation.calibrate(sam, [None], [None], wanted=0.8, halvings=12)
+    assert facts["shift"] == pytest.approx(0.88 - 0.6, abs=0.002)
+    bias = [s.mask_decoder.iou_prediction_head.layers[-1].bias for s in (sam, fitted)]
+    assert torch.allclose(bias[1] - bias[0], torch.tensor(facts["shift"]))
+    assert len(facts["trials"]) == 12
 
 
 def test_calibration_changes_scores_not_masks():

@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from .masks import PAPER, Masks, MaskSettings, _crops, boxes_of, generate_masks
+from . import decoder as decoding
+from .masks import (
+    PAPER,
+    Masks,
+    MaskSettings,
+    _Crop,
+    _crops,
+    _encode,
+    _prompted,
+    _usable,
+    boxes_of,
+    generate_masks,
+)
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
@@ -130,41 +142,64 @@ def _region_maps(sam: Sam, crop: np.ndarray) -> Iterator[np.ndarray]:
         yield cv2.resize(level, crop.shape[1::-1], interpolation=cv2.INTER_NEAREST).astype(int)
 
 
-def predicted_iou(sam: Sam, scenes: Sequence[np.ndarray]) -> np.ndarray:
-    """The predicted IoU of every candidate of the grid over whole images, before any threshold."""
-    from . import decoder
-    from .masks import _encode, _prompts
+def candidates(
+    sam: Sam, scenes: Sequence[np.ndarray], instances: Sequence[np.ndarray], settings: MaskSettings = PAPER
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """What the predicted IoU is read from, and what it should say, for all prompts of the grids of scenes.
 
-    out = []
-    with torch.inference_mode():
-        for scene in scenes:
-            height, width = scene.shape[:2]
-            sparse, dense = _prompts(sam, PAPER.points_per_side, (height, width))
-            embedding = _encode(sam, [scene], [[[0, 0, width, height]]], bf16=False)[0]
-            place = sam.prompt_encoder.get_dense_pe()[0]
-            tokens, _ = decoder.attend(sam.mask_decoder, (embedding + dense)[None], place, sparse)
-            out.append(decoder.predict_iou(sam.mask_decoder, tokens).flatten().numpy())
-    return np.concatenate(out)
-
-
-def calibrate(sam: Sam, scenes: Sequence[np.ndarray], instances: Sequence[np.ndarray]) -> tuple[Sam, dict[str, object]]:
-    """Fit the model to the paper's thresholds on scenes it was not trained on.
-
-    Two numbers are chosen by the automatic masks they give and written into the weights: a factor on the mask logits
-    (no mask changes, but stability is measured in logits, whose unit SAM's training set) and a shift of the predicted
-    IoU (so that 0.88 separates what is worth keeping). Chosen is the pair with the largest harmonic
-    mean of `found_largest` and `mask_iou`, both measured with the paper's settings.
+    Returns:
+        tokens (P, C) that the IoU is predicted from; iou (P, 3) of each mask with the instance it meets best; and
+        (P, 3) bool, which of these count: the masks that are steady and end within their crop.
     """
-    trials = []
-    levels = np.quantile(predicted_iou(sam, scenes), (0.3, 0.4, 0.5))
-    for factor in (4.0, 16.0):
-        for level in levels.tolist():
-            trial = with_calibration(sam, factor, 0.0)
-            found = generate_masks(trial, scenes, replace(PAPER, pred_iou_thresh=level))
-            trials.append({"factor": factor, "level": level, **score(found, instances)})
-    best = max(trials, key=lambda t: t["found_largest"] * t["mask_iou"] / (t["found_largest"] + t["mask_iou"]))
-    shift = PAPER.pred_iou_thresh - best["level"]
-    return with_calibration(sam, best["factor"], shift), {"factor": best["factor"], "shift": shift, "trials": trials}
+    tokens, met, counted = [], [], []
+    for image, ids in zip(scenes, instances):
+        boxes, layers = _crops(image.shape[:2], settings)
+        with torch.inference_mode():
+            for box, layer, embedding in zip(boxes, layers, _encode(sam, [image], [boxes], bf16=False)):
+                crop = _Crop(sam, settings, image.shape[:2], box, layer, embedding)
+                own, masks, usable = _every_mask(crop)
+                x0, y0, x1, y1 = box
+                full = np.zeros((len(masks), *image.shape[:2]), bool)
+                full[:, y0:y1, x0:x1] = masks
+                iou = torch.zeros(usable.shape)
+                iou[usable] = torch.from_numpy(overlaps(full, ids)[0].max(1, initial=0)).float()
+                for kept, new in zip((tokens, met, counted), (own, iou, usable)):
+                    kept.append(new)
+    return torch.cat(tokens), torch.cat(met), torch.cat(counted)
+
+
+def _every_mask(crop: _Crop) -> tuple[torch.Tensor, np.ndarray, torch.Tensor]:
+    """IoU tokens (P, C) of a crop's prompts, their masks that are steady and end within it (n, h, w), which (P, 3)."""
+    decoder, (image, prompts) = crop.sam.mask_decoder, _prompted(crop)
+    place = crop.sam.prompt_encoder.get_dense_pe()[0]
+    tokens, masks, usable = [], [], []
+    for part in prompts.split(32):
+        answers, keys = decoding.attend(decoder, image, place, part)
+        every = torch.ones(len(part), 3, dtype=torch.bool)
+        logits = decoding.make_masks(decoder, answers, keys, tuple(image.shape[2:]), every)
+        found, _, which = _usable(crop, logits)
+        tokens.append(answers[:, 0])
+        masks.append(found.numpy())
+        usable.append(which.view(-1, 3))
+    return torch.cat(tokens), np.concatenate(masks), torch.cat(usable)
+
+
+def calibrate(
+    sam: Sam, scenes: Sequence[np.ndarray], instances: Sequence[np.ndarray], wanted: float, halvings: int = 6
+) -> tuple[Sam, dict[str, object]]:
+    """Fit the model to the paper's threshold of the predicted IoU, 0.88, on scenes it was not trained on.
+
+    The threshold belongs to SAM's training. The predicted IoU is shifted so that it keeps as many masks as it can while
+    the mean of their best IoU is `wanted` or more.
+    """
+    trials, low, high = [], 0.2, 0.9
+    for _ in range(halvings):
+        level = (low + high) / 2
+        found = score(generate_masks(sam, scenes, replace(PAPER, pred_iou_thresh=level)), instances)
+        trials.append({"level": level, **found})
+        low, high = (low, level) if found["mask_iou"] >= wanted else (level, high)
+    shift = PAPER.pred_iou_thresh - high
+    return with_calibration(sam, 1.0, shift), {"wanted": wanted, "shift": shift, "trials": trials}
 
 
 @torch.no_grad()

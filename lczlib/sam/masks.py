@@ -179,19 +179,6 @@ def _encode(sam: Sam, images: Sequence[np.ndarray], crops: list[list[list[int]]]
     return list(torch.cat(passes).to(outer))
 
 
-def _prompts(sam: Sam, side: int, size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """A grid of `side` x `side` points over a crop of `size`: sparse (P, 2, C) and dense (C, h, w) embeddings."""
-    from segment_anything.utils.amg import build_point_grid
-    from segment_anything.utils.transforms import ResizeLongestSide
-
-    points = build_point_grid(side) * np.array(size)[None, ::-1]
-    points = ResizeLongestSide(sam.image_encoder.img_size).apply_coords(points, size)
-    coordinates = torch.as_tensor(points, device=sam.device)[:, None]
-    labels = torch.ones(coordinates.shape[:2], dtype=torch.int, device=sam.device)
-    sparse, dense = sam.prompt_encoder(points=(coordinates, labels), boxes=None, masks=None)
-    return sparse, dense[0]
-
-
 @dataclass(frozen=True)
 class _Crop:
     """A part of an image to be prompted with a grid of points."""
@@ -209,6 +196,20 @@ class _Crop:
         return self.box[3] - self.box[1], self.box[2] - self.box[0]
 
 
+def _prompted(crop: _Crop) -> tuple[torch.Tensor, torch.Tensor]:
+    """A crop's embedding with the dense prompt added (1, C, h, w) and the sparse prompts (P, t, C) of its grid."""
+    from segment_anything.utils.amg import build_point_grid
+    from segment_anything.utils.transforms import ResizeLongestSide
+
+    sam = crop.sam
+    points = build_point_grid(crop.settings.points_in(crop.layer)) * np.array(crop.size)[None, ::-1]
+    points = ResizeLongestSide(sam.image_encoder.img_size).apply_coords(points, crop.size)
+    coordinates = torch.as_tensor(points, device=sam.device)[:, None]
+    labels = torch.ones(coordinates.shape[:2], dtype=torch.int, device=sam.device)
+    sparse, dense = sam.prompt_encoder(points=(coordinates, labels), boxes=None, masks=None)
+    return (crop.embedding + dense[:1].to(crop.embedding.dtype)), sparse.to(crop.embedding.dtype)
+
+
 Candidates = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # masks (n, h, w), boxes (n, 4) XYXY, scores (n,)
 
 
@@ -223,9 +224,8 @@ def _masks_of(crops: list[_Crop]) -> list[tuple[torch.Tensor, torch.Tensor]]:
         most = settings.prompts_per_pass or (32 if sam.device.type == "cpu" else 64)
         together = max(most // hands.count, min(most, 4))
         for crop in crops:
-            sparse, dense = _prompts(sam, settings.points_in(crop.layer), crop.size)
-            image = (crop.embedding + dense.to(crop.embedding.dtype))[None]
-            jobs += [(crop, image, prompts) for prompts in sparse.to(image.dtype).split(together)]
+            image, prompts = _prompted(crop)
+            jobs += [(crop, image, part) for part in prompts.split(together)]
             ends.append(len(jobs))
         answers = list(hands.map(_answer, *zip(*jobs)))
     return [_best(answers[start:end], settings) for start, end in pairwise([0, *ends])]
@@ -235,9 +235,10 @@ def _masks_of(crops: list[_Crop]) -> list[tuple[torch.Tensor, torch.Tensor]]:
 def _answer(crop: _Crop, image: torch.Tensor, prompts: torch.Tensor) -> Candidates:
     """What some prompts of a crop give after the filters by predicted IoU, stability and the crop's edge.
 
-    `image` (1, C, h, w) is its embedding, the dense prompt added; prompts (P, t, C).
+    Args:
+        image, prompts: of `_prompted`.
     """
-    sam, settings, corner = crop.sam, crop.settings, torch.tensor(crop.box[:2] * 2)
+    sam, settings = crop.sam, crop.settings
     decoder = _parts(sam, settings.bf16)[1]
     place = sam.prompt_encoder.get_dense_pe()[0].to(image.dtype)
     tokens, keys = decoding.attend(decoder, image, place, prompts)
@@ -248,13 +249,23 @@ def _answer(crop: _Crop, image: torch.Tensor, prompts: torch.Tensor) -> Candidat
     if keep.any():
         logits = decoding.make_masks(decoder, tokens, keys, tuple(image.shape[2:]), keep)
         for small, score in zip(logits.split(CHUNK), iou[keep].split(CHUNK)):
-            full = _full_size(sam, small.float(), crop.size)
-            found, box, steady = _threshold(full, sam.mask_threshold, settings.stability_score_thresh)
-            inside = ~_near_edge(box + corner, crop.box, crop.image_size)
-            masks.append(found[inside.to(found.device)])
-            boxes.append(box[inside] + corner)
-            scores.append(score.cpu()[steady][inside])
+            found, box, which = _usable(crop, small)
+            masks.append(found)
+            boxes.append(box)
+            scores.append(score.cpu()[which])
     return torch.cat(masks), torch.cat(boxes), torch.cat(scores)
+
+
+def _usable(crop: _Crop, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Of mask logits (n, h, w) those that are stable and end within the crop: masks in its frame, boxes (k, 4) XYXY in
+    the image's, which (n,) bool.
+    """
+    full = _full_size(crop.sam, logits.float(), crop.size)
+    masks, boxes, which = _threshold(full, crop.sam.mask_threshold, crop.settings.stability_score_thresh)
+    boxes += torch.tensor(crop.box[:2] * 2)
+    inside = ~_near_edge(boxes, crop.box, crop.image_size)
+    which[which.clone()] = inside
+    return masks[inside.to(masks.device)], boxes[inside], which
 
 
 def _best(parts: list[Candidates], settings: MaskSettings) -> tuple[torch.Tensor, torch.Tensor]:
