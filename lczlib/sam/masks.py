@@ -12,7 +12,7 @@ import copy
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -219,16 +219,17 @@ def _masks_of(crops: list[_Crop]) -> list[tuple[torch.Tensor, torch.Tensor]]:
     A crop's prompts are answered some together; on a CPU each thread has some, and fewer the more threads there are.
     """
     sam, settings = crops[0].sam, crops[0].settings
-    jobs, ends = [], []
+    jobs, parts = [], []
     with in_threads(sam.device) as hands:
         most = settings.prompts_per_pass or (32 if sam.device.type == "cpu" else 64)
         together = max(most // hands.count, min(most, 4))
         for crop in crops:
             image, prompts = _prompted(crop)
-            jobs += [(crop, image, part) for part in prompts.split(together)]
-            ends.append(len(jobs))
-        answers = list(hands.map(_answer, *zip(*jobs)))
-    return [_best(answers[start:end], settings) for start, end in pairwise([0, *ends])]
+            asked = [(crop, image, some) for some in prompts.split(together)]
+            jobs += asked
+            parts.append(len(asked))
+        answers = iter(hands.map(_answer, *zip(*jobs)))
+        return [_best(list(islice(answers, count)), settings) for count in parts]
 
 
 @torch.inference_mode()
