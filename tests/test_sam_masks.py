@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lczlib.sam import MaskSettings, _torchvision_ops, decoder, generate_masks, load_sam, truth_masks
-from lczlib.sam.masks import _mend, boxes_of
+from lczlib.sam.masks import _full_size, _mend, boxes_of
 
 LOOSE = MaskSettings(pred_iou_thresh=0.6, stability_score_thresh=0.6)
 
@@ -84,6 +84,15 @@ def test_threads_and_prompts_at_a_time_change_nothing(nano):
         assert masks.shape == found[0][0].shape
         assert min(iou(a, b) for a, b in zip(masks, found[0][0])) >= 0.99
         assert np.abs(boxes - found[0][1]).max() <= 1
+
+
+@pytest.mark.parametrize("size", [(320, 320), (215, 214), (100, 320), (640, 480)])
+def test_logits_come_to_full_size_as_torch_brings_them(nano, size):
+    logits = 10 * torch.randn(3, 160, 160, generator=torch.Generator().manual_seed(0))
+    full = torch.nn.functional.interpolate(logits[None], (320, 320), mode="bilinear", align_corners=False)
+    height, width = (round(320 * side / max(size)) for side in size)
+    expected = torch.nn.functional.interpolate(full[..., :height, :width], size, mode="bilinear", align_corners=False)
+    assert torch.allclose(_full_size(nano, logits, size), expected[0], atol=1e-3)
 
 
 def test_area_rule_and_order(nano):
