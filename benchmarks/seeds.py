@@ -28,7 +28,8 @@ def run_seed(profile: str, seed: int) -> reproduce.Plan:
     plan = reproduce.make_plan(profile, seed=seed or None)
     notebooks = [path for path in reproduce.numbered_notebooks() if path.stem[:2] >= FIRST]
     for row in reproduce.bring_all_up_to_date(notebooks, plan, reproduce.jobs_here()):
-        print(f"seed {seed}: {row['notebook']} {row['seconds']:.0f} s", flush=True)
+        known = "" if row["fresh"] else " (up to date)"
+        print(f"seed {seed}: {row['notebook']} {row['seconds']:.0f} s{known}", flush=True)
     return plan
 
 

@@ -170,8 +170,7 @@ def candidates(
 
 def _every_mask(crop: _Crop) -> tuple[torch.Tensor, np.ndarray, torch.Tensor]:
     """IoU tokens (P, C) of a crop's prompts, their masks that are steady and end within it (n, h, w), which (P, 3)."""
-    decoder, (image, prompts) = crop.sam.mask_decoder, _prompted(crop)
-    place = crop.sam.prompt_encoder.get_dense_pe()[0]
+    decoder, (image, place, prompts) = crop.sam.mask_decoder, _prompted(crop)
     tokens, masks, usable = [], [], []
     for part in prompts.split(32):
         answers, keys = decoding.attend(decoder, image, place, part)

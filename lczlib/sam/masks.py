@@ -205,8 +205,10 @@ class _Crop:
         return self.box[3] - self.box[1], self.box[2] - self.box[0]
 
 
-def _prompted(crop: _Crop) -> tuple[torch.Tensor, torch.Tensor]:
-    """A crop's embedding with the dense prompt added (1, C, h, w) and the sparse prompts (P, t, C) of its grid."""
+def _prompted(crop: _Crop) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """A crop's embedding with the dense prompt added (1, C, h, w), the positional encoding (C, h, w), and the sparse
+    prompts (P, t, C) of its grid.
+    """
     from segment_anything.utils.amg import build_point_grid
     from segment_anything.utils.transforms import ResizeLongestSide
 
@@ -216,7 +218,8 @@ def _prompted(crop: _Crop) -> tuple[torch.Tensor, torch.Tensor]:
     coordinates = torch.as_tensor(points, device=sam.device)[:, None]
     labels = torch.ones(coordinates.shape[:2], dtype=torch.int, device=sam.device)
     sparse, dense = sam.prompt_encoder(points=(coordinates, labels), boxes=None, masks=None)
-    return (crop.embedding + dense[:1].to(crop.embedding.dtype)), sparse.to(crop.embedding.dtype)
+    place, kind = sam.prompt_encoder.get_dense_pe()[0], crop.embedding.dtype
+    return crop.embedding + dense[:1].to(kind), place.to(kind), sparse.to(kind)
 
 
 Candidates = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # masks (n, h, w), boxes (n, 4) XYXY, scores (n,)
@@ -227,21 +230,20 @@ def _ask(crop: _Crop, hands: Hands) -> Iterator[Candidates]:
     fewer the more threads there are.
     """
     most = crop.settings.prompts_per_pass or (32 if crop.sam.device.type == "cpu" else 64)
-    image, prompts = _prompted(crop)
+    image, place, prompts = _prompted(crop)
     parts = prompts.split(max(most // hands.count, min(most, 4)))
-    return hands.map(_answer, repeat(crop), repeat(image), parts)
+    return hands.map(_answer, repeat(crop), repeat(image), repeat(place), parts)
 
 
 @torch.inference_mode()
-def _answer(crop: _Crop, image: torch.Tensor, prompts: torch.Tensor) -> Candidates:
+def _answer(crop: _Crop, image: torch.Tensor, place: torch.Tensor, prompts: torch.Tensor) -> Candidates:
     """What some prompts of a crop give after the filters by predicted IoU, stability and the crop's edge.
 
     Args:
-        image, prompts: of `_prompted`.
+        image, place, prompts: of `_prompted`; some of the prompts.
     """
     sam, settings = crop.sam, crop.settings
     decoder = _parts(sam, settings.bf16)[1]
-    place = sam.prompt_encoder.get_dense_pe()[0].to(image.dtype)
     tokens, keys = decoding.attend(decoder, image, place, prompts)
     iou = decoding.predict_iou(decoder, tokens).float()
     keep = iou > settings.pred_iou_thresh if settings.pred_iou_thresh > 0 else torch.ones_like(iou, dtype=torch.bool)

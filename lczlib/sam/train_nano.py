@@ -208,7 +208,7 @@ def learn_score(sam: Any, plan: Plan, scenes: Scenes, workers: int, rng: np.rand
     from .evaluation import candidates
 
     first = np.sort(rng.permutation(len(scenes[0]))[: plan.scored])
-    parts = [part for part in np.array_split(first, math.ceil(len(first) / 34)) if len(part)]
+    parts = np.array_split(first, math.ceil(len(first) / 34))
     jobs = [{"sam": sam, "scenes": scenes[0][part], "instances": scenes[1][part]} for part in parts]
     tokens, truth, counted = (torch.cat(kind) for kind in zip(*in_processes(candidates, jobs, workers)))
     head = sam.mask_decoder.iou_prediction_head.requires_grad_(True)
