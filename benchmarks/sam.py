@@ -1,9 +1,10 @@
-"""What instance masks cost, as ratios taken inside one run: `python benchmarks/sam.py OUT.json [--quick]`.
+"""What instance masks cost, as ratios taken inside one run: `python benchmarks/sam.py OUT.json [--quick] [--device D]`.
 
 Variants take turns on the same images, medians are compared: absolute times depend on the machine and on what else it
 does, ratios much less. Reference: segment_anything's SamAutomaticMaskGenerator with the same weights and settings, the
 allocator mended on both sides; and once more in a process where it is not, as its users meet it. vit_b has random
-weights (its time does not depend on them) and thresholds of 0 for the same reason.
+weights (its time does not depend on them) and thresholds of 0 for the same reason. On a GPU (`--device cuda`) only the
+masks are timed, ours of all images together.
 """
 
 from __future__ import annotations
@@ -50,35 +51,71 @@ def generator(sam: torch.nn.Module, settings: MaskSettings) -> Callable[[np.ndar
     return run
 
 
-def turns(
-    variants: dict[str, Callable[[np.ndarray], object]], images: list[np.ndarray], warm: bool = True
-) -> dict[str, float]:
-    """Median seconds an image of each variant, taking turns; with `warm`, one turn before counting."""
+Images = list[np.ndarray]
+
+
+def ways(sam: torch.nn.Module, settings: MaskSettings, half: bool) -> dict[str, Callable[[Images], object]]:
+    """The generator and ours, the latter also in bf16 where `half`, as functions of images."""
+    run, low = generator(sam, settings), replace(settings, bf16=True)
+    made: dict[str, Callable[[Images], object]] = {
+        "generator": lambda images: [run(image) for image in images],
+        "ours": lambda images: generate_masks(sam, images, settings),
+    }
+    return made | ({"ours_bf16": lambda images: generate_masks(sam, images, low)} if half else {})
+
+
+def turns(variants: dict[str, Callable[[Images], object]], groups: list[Images], warm: bool = True) -> dict[str, float]:
+    """Median seconds an image of each variant, taking turns with groups of images; with `warm`, one turn before."""
     seconds: dict[str, list[float]] = {name: [] for name in variants}
-    for number, image in enumerate([images[0], *images] if warm else images):
+    for number, group in enumerate([groups[0], *groups] if warm else groups):
         for name, work in variants.items():
             start = time.perf_counter()
-            work(image)
+            work(group)
             if number or not warm:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append((time.perf_counter() - start) / len(group))
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def masks_of(sam: torch.nn.Module, settings: MaskSettings, images: list[np.ndarray]) -> dict[str, float]:
-    """The generator against ours in fp32 and, where the processor does not merely emulate it, in bf16."""
-    half = replace(settings, bf16=True)
-    variants = {
-        "generator": generator(sam, settings),
-        "ours": lambda image: generate_masks(sam, [image], settings),
-    }
-    if bf16_pays():
-        variants["ours_bf16"] = lambda image: generate_masks(sam, [image], half)
-    seconds = turns(variants, images, warm=len(images) > 1)
+def compared(seconds: dict[str, float]) -> dict[str, float]:
+    """Those seconds, and how many times faster than the generator the others are."""
     ratios = {f"times_faster_{name}": seconds["generator"] / seconds[name] for name in seconds if name != "generator"}
     return {**{f"seconds_{name}": value for name, value in seconds.items()}, **ratios}
 
 
-def untouched(images: list[np.ndarray]) -> float:
+def masks_of(sam: torch.nn.Module, settings: MaskSettings, images: Images) -> dict[str, float]:
+    """The generator against ours in fp32 and, where the processor does not merely emulate it, in bf16."""
+    one_by_one = [[image] for image in images]
+    return compared(turns(ways(sam, settings, bf16_pays()), one_by_one, warm=len(images) > 1))
+
+
+def on_device(device: str, images: Images) -> dict[str, object]:
+    """The generator, image by image, against ours on all images at once: seconds an image, and whether the masks are
+    the same (the share of the generator's that ours meet with IoU 0.99).
+    """
+    result: dict[str, object] = {"device": torch.cuda.get_device_name() if device == "cuda" else device}
+    for name, (sam, settings) in {"nano": (load_sam("nano"), PAPER), "vit_b": random_vit_b()}.items():
+        variants = ways(sam.to(device), settings, bf16_pays(device))
+        result[name] = compared(turns(variants, [images] * 3))
+        alike = [_alike(*both) for both in zip(variants["generator"](images), variants["ours"](images))]
+        result[name] |= {"images": len(images), "masks_alike": sum(map(sum, alike)) / max(sum(map(len, alike)), 1)}
+    return result
+
+
+def random_vit_b() -> tuple[torch.nn.Module, MaskSettings]:
+    """vit_b with random weights, and thresholds that let its masks pass."""
+    torch.manual_seed(0)
+    open_ = replace(PAPER, pred_iou_thresh=0.0, stability_score_thresh=0.0)
+    return build_sam("vit_b").requires_grad_(False), open_
+
+
+def _alike(found: list[dict] | None, ours: tuple[np.ndarray, np.ndarray]) -> list[bool]:
+    """Which of the generator's masks (the largest, as ours are) have one of ours with IoU 0.99."""
+    masks = sorted((one["segmentation"] for one in found or []), key=np.count_nonzero, reverse=True)
+    kept = [mask for mask in masks[: PAPER.max_masks] if mask.sum() >= PAPER.min_area]
+    return [max((mask & one).sum() / (mask | one).sum() for one in ours[0]) >= 0.99 for mask in kept]
+
+
+def untouched(images: Images) -> float:
     """Median seconds an image of the generator (nano) in a process with the allocator as it comes."""
     code = (
         "import sys, time, statistics, numpy as np; from lczlib.sam import MaskSettings, load_sam; "
@@ -106,7 +143,7 @@ def published_features(image: np.ndarray, masks: np.ndarray, boxes: np.ndarray) 
     return x
 
 
-def features(images: list[np.ndarray], found: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
+def features(images: Images, found: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
     """Node features in memory and with files: an npz of image, masks and boxes each, against a store of masks and the
     images in one array, as a data set keeps them. Seconds an image of passes over all images.
     """
@@ -138,10 +175,10 @@ def features(images: list[np.ndarray], found: list[tuple[np.ndarray, np.ndarray]
             "published_files": published_files,
             "ours_files": ours_files,
         }
-        seconds = turns({name: lambda _, work=work: work() for name, work in variants.items()}, list(range(5)))
+        seconds = turns({name: lambda _, work=work: work() for name, work in variants.items()}, [images] * 5)
     return {
         "masks": sum(len(masks) for masks, _ in found) / len(found),
-        **{f"seconds_{name}": value / len(images) for name, value in seconds.items()},
+        **{f"seconds_{name}": value for name, value in seconds.items()},
         "times_faster_in_memory": seconds["published"] / seconds["ours"],
         "times_faster_with_files": seconds["published_files"] / seconds["ours_files"],
     }
@@ -152,9 +189,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--quick", action="store_true", help="few images, no vit_b")
+    parser.add_argument("--device", default="cpu", help="cuda: masks on a GPU, nothing else")
     options = parser.parse_args()
     count = 3 if options.quick else 17
     images = [generate_scene(1 + i % 17, city=6, seed=700_000 + i).rgb for i in range(count)]
+    if options.device != "cpu":
+        result = on_device(options.device, images[:4])
+        print(result)
+        write_json(options.out, {"data": "synthetic", "numbers": result})
+        return
     nano, result = load_sam("nano"), {"threads": torch.get_num_threads(), "images": count, "bf16": bf16_pays()}
     result["cpu_capability"] = torch.backends.cpu.get_cpu_capability()
     result["nano"] = masks_of(nano, PAPER, images)
@@ -164,9 +207,7 @@ def main() -> None:
     result["nano"]["times_faster_than_untouched"] = result["nano"]["seconds_generator_allocator_untouched"] / ours
     result["node_features"] = features(images, generate_masks(nano, images))
     if not options.quick:
-        torch.manual_seed(0)
-        open_ = replace(PAPER, pred_iou_thresh=0.0, stability_score_thresh=0.0)
-        result["vit_b"] = masks_of(build_sam("vit_b").requires_grad_(False), open_, images[:1])
+        result["vit_b"] = masks_of(*random_vit_b(), images[:1])
     print(result)
     write_json(options.out, {"data": "synthetic", "numbers": result})
 

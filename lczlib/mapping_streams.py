@@ -144,7 +144,7 @@ def small_stream(name: str, pairs: int = 816, work_dir: str | Path | None = None
     work_dir = Path(work_dir) if work_dir else cache_dir() / f"small-{pairs}"
     data = open_or_make(work_dir / "data", pairs=pairs, seed=0)
     split = make_split(data.index, "polygon_pool", seed=0)
-    settings = MaskSettings(crop_n_layers=0)
+    settings = MaskSettings(crop_n_layers=0, pred_iou_thresh=0.7)
     inputs = data.s2 if name == "s2" else _synthetic_graphs(data, settings)
     model = "resnet3d11" if name == "s2" else "gcn"
     result = train_stream(name, model, inputs, data.index, split, Recipe.demo(name), 0, work_dir)

@@ -1,11 +1,11 @@
 """lczlib.sam.train_nano and lczlib.sam.evaluation on rectangles."""
 
-import argparse
 import dataclasses
 
 import numpy as np
 import pytest
 import torch
+from scenes import rectangles
 
 from lczlib.sam import (
     MaskSettings,
@@ -19,23 +19,18 @@ from lczlib.sam import (
 )
 from lczlib.sam.train_nano import NanoTrainer, Plan
 
-QUICK = {"windows": 2, "judged": 2, "judge_steps": 5}
-TINY = Plan(**QUICK, prompts=4, window=96, wide_last=0.0, boundaries_first=0.3, save_every=0.0)
-WIDE = Plan(**QUICK, wide_prompts=3, boundaries_first=0, wide_last=1.0)
+TINY = Plan(windows=1, prompts=4, window=96, wide_last=0.0, save_every=0.0)
 
 
-def rectangles(count=3, seed=0):
-    rng = np.random.default_rng(seed)
-    ids = np.zeros((count, 320, 320), np.uint16)
-    for i in range(count):
-        for k in range(1, 12):
-            y, x, h, w = rng.integers((0, 0, 20, 20), (250, 250, 90, 90))
-            ids[i, y : y + h, x : x + w] = k
-    return rng.integers(30, 220, (12, 3)).astype(np.uint8)[ids], ids
+def start():
+    torch.manual_seed(0)
+    sam = models.build_sam("nano")
+    nano_start.look_up(sam)
+    return sam
 
 
 def test_prompt_path_of_training_is_that_of_inference():
-    trainer = NanoTrainer().eval()
+    trainer = NanoTrainer(start()).eval()
     sam = trainer.sam
     window = torch.rand(1, 3, 320, 320) * 255
     points = torch.tensor([[[30.0, 200.0], [160.0, 64.0]]])
@@ -70,62 +65,6 @@ def test_encoder_shapes_of_image_and_window():
     assert part.shape == (2, 64, 20, 12)
 
 
-def test_boundaries_by_hand():
-    ids = torch.zeros(1, 32, 32, dtype=torch.int32)
-    ids[0, 8:24, 8:24] = 5
-    edge = train_nano.boundaries(ids)
-    assert edge.shape == (1, 16, 16)
-    assert edge.sum() == 4 * 8 - 1  # four sides of 8 places, two of which share a corner
-    assert edge[0, 4, 4:12].all()
-    assert not edge[0, 5:12, 5:12].any()
-
-
-def test_same_loss_teaches_who_belongs_together():
-    torch.manual_seed(0)
-    encoder = models.NanoEncoder().train()
-    nano_start.answer_by_boundary(encoder.same)
-    ids = torch.zeros(1, 40, 40, dtype=torch.int32)
-    ids[0, :, 20:] = 1
-    boundary = torch.full((1, 40, 40), -4.0)
-    boundary[0, :, [10, 20, 30]] = 1.0  # three walls alike, of which one parts instances
-    looks = torch.zeros(1, grouping.LOOKS, 40, 40, requires_grad=True)
-    apart = torch.zeros_like(looks)
-    apart[:, 0, :, 20:] = 1
-    before = train_nano.same_loss(encoder, boundary, looks, ids, np.random.default_rng(0))
-    before.backward()
-    assert encoder.same[0].weight.grad.abs().sum() > 0  # and through looks the encoder learns as well
-    assert looks.grad.abs().sum() > 0
-    optimizer = torch.optim.Adam(encoder.same.parameters(), 0.02)
-    for step in range(150):
-        optimizer.zero_grad()
-        train_nano.same_loss(encoder, boundary, apart, ids, np.random.default_rng(step)).backward()
-        optimizer.step()
-    after = train_nano.same_loss(encoder, boundary, apart, ids, np.random.default_rng(0))
-    assert after < 0.1 < before
-
-
-def test_quality_is_learned_and_nothing_else():
-    """On the regions that an encoder as it begins makes of rectangles."""
-    torch.manual_seed(0)
-    trainer, scenes = NanoTrainer(), rectangles()
-    before = {name: value.clone() for name, value in trainer.state_dict().items()}
-    plan = Plan(judged=6, judge_steps=200)
-    reached = train_nano.learn_quality(trainer, plan, scenes, np.random.default_rng(0))
-    unlearned = train_nano.learn_quality(NanoTrainer(), Plan(judged=6, judge_steps=0), scenes, np.random.default_rng(0))
-    assert reached < 0.8 * unlearned
-    changed = [name for name, value in trainer.state_dict().items() if not torch.equal(value, before[name])]
-    assert changed
-    assert all(name.startswith("sam.image_encoder.quality.") for name in changed)
-
-
-def test_what_regions_share_with_instances_by_hand():
-    numbers = np.array([[0, 0, 0], [1, 1, 1]])
-    shared = train_nano._shared(numbers, np.array([[7, 7, 2], [0, 3, 3]]))
-    assert shared.argmax(1).tolist() == [7, 3]
-    assert train_nano._met(shared) == pytest.approx([2 / 3, 2 / 3])
-    assert train_nano._met(train_nano._shared(numbers, np.array([[0, 0, 0], [1, 1, 2]]))) == pytest.approx([0, 2 / 3])
-
-
 def test_prompts_lie_on_what_they_ask_for():
     _, ids = rectangles(1)
     points, boxes, wanted = train_nano.sample_prompts(ids[0].astype(np.int32), Plan(), 64, np.random.default_rng(0))
@@ -152,57 +91,26 @@ def test_loss_falls_for_better_masks_and_teaches_each_its_own():
     assert float(none[0]) == 0  # nothing asked for and nothing to teach: only the predicted IoU counts
 
 
-def test_a_plan_can_be_changed_by_name():
-    def options(*plan, start=None):
-        return argparse.Namespace(plan=list(plan), start=start)
-
-    assert train_nano.plan_of(options()) == Plan()
-    assert train_nano.plan_of(options("rate=3e-4", "windows=2", start="x")).boundaries_first == 0
-    assert train_nano.plan_of(options("rate=3e-4", "windows=2")) == Plan(rate=3e-4, windows=2)
-    for wrong in ("ratee=1", "rate", "scales=1", "windows=many"):
-        with pytest.raises(ValueError):  # noqa: PT011 (of a wrong number the text is Python's)
-            train_nano.plan_of(options(wrong))
-
-
-def test_rate_of_each_part_of_the_training():
-    plan = Plan(boundaries_first=0.5, boundary_rate=2.0, rate=1.0)
-    assert [round(train_nano.rate_at(plan, done), 2) for done in (0, 0.25, 0.5, 0.75)] == [2.02, 1.02, 1.01, 0.51]
-
-
-def test_boundaries_are_left_alone_once_they_are_learned():
-    trainer, plan = NanoTrainer(), Plan(windows=2, prompts=4, window=96)
-    for done, learns in ((0.1, True), (0.7, False)):
-        trainer.zero_grad()
-        loss, _ = train_nano.losses(trainer, plan, rectangles(), done, np.random.default_rng(0))
-        loss.backward()
-        encoder = trainer.sam.image_encoder
-        parts = encoder.boundary.weight, encoder.look.weight, encoder.same[0].weight
-        assert [part.grad is not None for part in parts] == [learns] * 3
-        assert encoder.at_2.training == learns
-        assert (encoder.neck.weight.grad is None) == learns
-
-
-def test_normalisation_settles_while_grouping_is_still_learned():
-    trainer, plan = NanoTrainer(), Plan(windows=2, window=96, boundaries_first=0.8, settled=0.5)
+def test_what_the_encoder_groups_by_is_left_alone():
+    trainer = NanoTrainer(start())
     encoder = trainer.sam.image_encoder
-    for done, moves in ((0.1, True), (0.7, False)):
-        before = encoder.at_2[1].running_mean.clone()
-        loss, facts = train_nano.losses(trainer, plan, rectangles(), done, np.random.default_rng(0))
-        loss.backward()
-        assert facts.keys() == {"boundaries", "same"}
-        assert torch.equal(encoder.at_2[1].running_mean, before) != moves
-        assert encoder.boundary.weight.grad is not None
+    loss, _ = train_nano.losses(trainer, TINY, rectangles(), 0.5, np.random.default_rng(0))
+    loss.backward()
+    assert not encoder.at_2.training
+    assert all(part.weight.grad is None for part in (encoder.boundary, encoder.look, encoder.same[0]))
+    assert encoder.neck.weight.grad is not None
 
 
 def test_wide_windows():
-    loss, facts = train_nano.losses(NanoTrainer(), WIDE, rectangles(), 0.5, np.random.default_rng(0))
+    wide = Plan(wide_prompts=3, wide_last=1.0)
+    loss, facts = train_nano.losses(NanoTrainer(start()), wide, rectangles(), 0.5, np.random.default_rng(0))
     assert np.isfinite(float(loss.detach()))
     assert 0 <= facts["region"] <= 1
 
 
 def test_training_goes_on_where_it_stopped(tmp_path, monkeypatch):
     scenes = rectangles()
-    train_nano.train(scenes, tmp_path / "whole.pt", TINY, None, 4, seed=1)
+    train_nano.train(start(), scenes, tmp_path / "whole.pt", TINY, None, 4, seed=1)
     calls, real = [], train_nano.losses
 
     def stops(*arguments):
@@ -213,13 +121,13 @@ def test_training_goes_on_where_it_stopped(tmp_path, monkeypatch):
 
     monkeypatch.setattr(train_nano, "losses", stops)
     with pytest.raises(KeyboardInterrupt):
-        train_nano.train(scenes, tmp_path / "parts.pt", TINY, None, 4, seed=1)
-    train_nano.train(scenes, tmp_path / "parts.pt", TINY, None, 4, seed=1)
+        train_nano.train(start(), scenes, tmp_path / "parts.pt", TINY, None, 4, seed=1)
+    train_nano.train(start(), scenes, tmp_path / "parts.pt", TINY, None, 4, seed=1)
     assert len(calls) == 5
     whole, parts = (torch.load(tmp_path / f"{n}.pt", weights_only=True) for n in ("whole", "parts"))
     assert whole["step"] == 4
     assert all(torch.equal(whole["model"][k], parts["model"][k]) for k in whole["model"])
-    before = NanoTrainer().state_dict()
+    before = NanoTrainer(start()).state_dict()
     assert any(not torch.equal(before[k], whole["average"][k]) for k in before)
 
 

@@ -1,9 +1,10 @@
 """Segment Anything: models, automatic instance masks for batches of images, and a store that keeps them.
 
-models      load_sam: nano (shipped), vit_b, vit_l, vit_h
-masks       generate_masks, truth_masks, MaskSettings
-store       make_masks, MaskStore: bit-packed, resumable, found again by content
-train_nano  how nano was made
+models         load_sam: nano (shipped), vit_b, vit_l, vit_h
+masks          generate_masks, truth_masks, MaskSettings
+store          make_masks, MaskStore: bit-packed, resumable, found again by content
+train_encoder  how the encoder of nano was made
+train_nano     how its decoder was made
 """
 
 from ._torchvision_ops import ensure

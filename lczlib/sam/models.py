@@ -144,19 +144,19 @@ class NanoEncoder(nn.Module):
     stride = 8  # px a token
     needs_fp32 = True  # boundaries and answers are thresholded
 
-    def __init__(self, img_size: int = 320, dim: int = 64, widths: tuple[int, int, int, int] = (16, 32, 64, 128)):
+    def __init__(self, img_size: int = 320, dim: int = 64, widths: tuple[int, int, int, int] = (24, 48, 96, 192)):
         super().__init__()
         a, b, c, d = widths
         self.img_size = img_size
         self.at_2 = _halve(3, a)
         self.at_4 = nn.Sequential(_halve(a, b), _Residual(b))
-        self.at_8 = nn.Sequential(_halve(b, c), *[_Residual(c) for _ in range(2)])
-        self.at_16 = nn.Sequential(_halve(c, d), *[_Residual(d) for _ in range(3)])
+        self.at_8 = nn.Sequential(_halve(b, c), *[_Residual(c) for _ in range(3)])
+        self.at_16 = nn.Sequential(_halve(c, d), *[_Residual(d) for _ in range(4)])
         self.to_8, self.merge_8 = nn.Conv2d(d, c, 1), _Residual(c)
         self.to_4, self.merge_4 = nn.Conv2d(c, b, 1), _Residual(b)
         self.to_2, self.merge_2 = nn.Conv2d(b, a, 1), _Residual(a)
         self.boundary, self.look = nn.Conv2d(a, 1, 1), nn.Conv2d(3 + a + b, grouping.LOOKS, 1)
-        self.same, self.quality = _small(grouping.QUESTION, 48, 24), _small(grouping.TRAITS, 64, 32)
+        self.same, self.quality = perceptron(grouping.QUESTION, 96, 48), perceptron(grouping.TRAITS, 64, 32)
         self.neck = nn.Conv2d(16 * grouping.CHANNELS, dim, 1)
 
     def see(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -207,7 +207,7 @@ class _Residual(nn.Module):
         return F.relu(x + self.second(F.relu(self.first(x))))
 
 
-def _small(inputs: int, first: int, second: int) -> nn.Sequential:
+def perceptron(inputs: int, first: int, second: int) -> nn.Sequential:
     """A perceptron with one output."""
     return nn.Sequential(nn.Linear(inputs, first), nn.ReLU(), nn.Linear(first, second), nn.ReLU(), nn.Linear(second, 1))
 

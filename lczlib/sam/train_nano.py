@@ -1,27 +1,29 @@
-"""How `nano` was made: SAM's promptable training on synthetic scenes, with true boundaries beside it.
+"""How `nano`'s decoder was made: SAM's promptable training on synthetic scenes, beside an encoder that groups already.
 
-    python -m lczlib.sam.train_nano --work build/nano --out lczlib/sam/nano.safetensors --minutes 45 [--seed 0]
+    python -m lczlib.sam.train_nano --work build/nano --start build/nano/start.safetensors --minutes 20 \
+        --out lczlib/sam/nano.safetensors [--seed 0]
 
-Stopped and called again it goes on from its last checkpoint. It ends by learning alone what IoU the masks of whole
-scenes have (`learn_score`), calibrates the model on scenes it was not trained on and writes the evaluation on cities it
-never saw beside the weights, as JSON: the model card's numbers.
+`--start`: what `train_encoder` wrote; its encoder is left as it is, but for the neck. Stopped and called again it goes
+on from its last checkpoint. It ends by learning alone what IoU the masks of whole scenes have (`learn_score`),
+calibrates the model on scenes it was not trained on and writes the evaluation on cities it never saw beside the
+weights, as JSON: the model card's numbers.
 
 Source: SAM (Kirillov et al. 2023), Sec. 3 and App. A: focal and dice loss 20 : 1 on the best of three masks, predicted
-IoU by mean squared error. This project's: what the encoder groups by, boundaries and which neighbours are one instance,
-is learned first and then left alone, then how well its regions meet instances (`learn_quality`); the decoder's start
-(`nano_start`); besides, two of the masks are taught the encoder's bolder and finer region, since those are what there
-is to be read, and the third is taught the true instance even where another is better.
+IoU by mean squared error. This project's: the decoder's start (`nano_start`); besides, two of the masks are taught the
+encoder's bolder and finer region, since those are what there is to be read, and the third is taught the true instance
+even where another is better.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import json
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +34,11 @@ from torch.nn import functional as F
 
 from ..compute import bf16_pays, prepare_cpu
 from . import decoder as decoding
-from . import grouping
-from .models import NanoEncoder, build_sam, load_sam
-from .nano_start import look_up
+from .learning import Scenes, changed, export, fit, follow, go_on, save, scenes_of
+from .models import NanoEncoder, load_sam
 
 SCORE_WEIGHT = 4.0  # of the loss of the predicted IoU (SAM: 1), by which masks are kept
-WANTED = 0.65  # mean best IoU of the masks kept; at 0.75 they are too few for the graph stream (MODEL_CARD.md)
-JUDGED_LEVELS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)  # of the regions from which their quality is learned
-Scenes = tuple[np.ndarray, np.ndarray]  # RGB (N, 320, 320, 3) uint8, instance ids (N, 320, 320) uint16
+WANTED = 0.75  # mean best IoU of the masks kept
 
 
 @dataclass(frozen=True)
@@ -47,20 +46,15 @@ class Plan:
     """Sizes of a training. `window` px of the network's input are cut from scenes enlarged by `scales`."""
 
     window: int = 160
-    windows: int = 8  # a process and step, of `window` px; for prompts half of them, and one of the whole input
+    windows: int = 4  # a process and step, of `window` px, or one of the whole input
     prompts: int = 24  # a window of `window` px
     wide_prompts: int = 40  # a window of the network's whole input
-    boundary_rate: float = 1.5e-3
     rate: float = 6e-4
-    boundaries_first: float = 0.6  # share of the training in which the encoder learns to group, afterwards the rest
-    settled: float = 0.25  # share at the end of that in which batches are normalised by what was seen so far, as in use
-    wide_last: float = 0.35  # share at the end with windows of 320 px: points must be found among all tokens
+    wide_last: float = 0.85  # share at the end with windows of 320 px: points must be found among all tokens
     scales: tuple[float, float] = (1.0, 1.7)  # the generator sees scenes at 1 (image) and 1.5 (crops)
     balance: float = 1.0  # weight of the cross-entropy beside dice; falls to
     balance_last: float = 0.2
     save_every: float = 120.0  # seconds between checkpoints
-    judged: int = 3000  # windows on which, between the two parts, the quality of regions is learned
-    judge_steps: int = 6000
     factor: float = 4.0  # on the mask logits at the end, their unit for the stability; 1 for weights that have it
     scored: int = 850  # scenes on whose masks, at the end, the predicted IoU is learned
     score_steps: int = 1500
@@ -70,10 +64,10 @@ class Plan:
 class NanoTrainer(nn.Module):
     """The model in training: windows instead of images, prompts of many windows at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, sam: Any) -> None:
         super().__init__()
-        self.sam = build_sam("nano").train()
-        look_up(self.sam)
+        self.sam = sam.train().requires_grad_(True)
+        self.sam.image_encoder.eval()
 
     def see(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Windows (B, 3, S, S) RGB 0..255 -> boundary logits and looks, as `NanoEncoder.see` gives them."""
@@ -132,74 +126,6 @@ def cut(
     return rgb.clip(0, 255).astype(np.uint8), ids
 
 
-def boundaries(ids: Tensor) -> Tensor:
-    """Where an instance ends in windows (B, S, S) of instance ids: (B, S/2, S/2) float, 0 or 1."""
-    edge = torch.zeros_like(ids, dtype=torch.float32)
-    edge[:, :, 1:] = (ids[:, :, 1:] != ids[:, :, :-1]).float()
-    edge[:, 1:] = torch.maximum(edge[:, 1:], (ids[:, 1:] != ids[:, :-1]).float())
-    return F.max_pool2d(edge, 2)
-
-
-def boundary_loss(logits: Tensor, truth: Tensor) -> Tensor:
-    """Cross-entropy in which a boundary counts twice: a gap in it joins two instances."""
-    return F.binary_cross_entropy_with_logits(logits, truth, pos_weight=torch.tensor(2.0))
-
-
-def same_loss(encoder: NanoEncoder, boundary: Tensor, looks: Tensor, ids: Tensor, rng: np.random.Generator) -> Tensor:
-    """Cross-entropy of the answers whether neighbouring regions are of one instance.
-
-    Asked are the regions as the encoder joins them, down to a limit drawn anew for each window; often none is joined.
-
-    Args:
-        boundary, looks: what `NanoEncoder.see` gives. ids: (B, S/2, S/2) instance of each place.
-    """
-    questions, same, weights = [], [], []
-    for chance, seen, own in zip(boundary.detach().sigmoid().numpy(), looks, ids.numpy()):
-        graph = grouping.basins(chance, seen.detach().numpy(), encoder.answer, encoder.judge)
-        limit = rng.uniform(0.2, 1.4)
-        graph.join_alike(1 - grouping.STEP, limit)
-        numbers, areas = torch.from_numpy(graph.numbers).flatten(), torch.from_numpy(graph.areas).float()
-        mean = torch.zeros(len(areas), grouping.LOOKS).index_add_(0, numbers, seen.flatten(1).T) / areas[:, None]
-        pairs, borders = torch.from_numpy(graph.pairs), torch.from_numpy(graph.borders).float()
-        questions.append(grouping.questions(pairs, borders, areas, mean))
-        instance = torch.from_numpy(_shared(graph.numbers, own).argmax(1))
-        same.append(instance[pairs[0]] == instance[pairs[1]])
-        weights.append(areas[pairs].amin(0).clamp(max=400))  # a wrong answer about large regions costs more
-    return _entropy(encoder.answer(torch.cat(questions)), torch.cat(same).float(), torch.cat(weights))
-
-
-def _entropy(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
-    """Weighted mean cross-entropy: logits (n, 1), truth (n,) 0 to 1, weight (n,)."""
-    total = F.binary_cross_entropy_with_logits(logits[:, 0], truth, weight, reduction="sum")
-    return total / weight.sum().clamp(min=1)
-
-
-def learn_quality(trainer: NanoTrainer, plan: Plan, scenes: Scenes, rng: np.random.Generator) -> float:
-    """Teach the encoder how well its regions meet instances, on `plan.judged` windows; the rest of it stays as it is.
-
-    Regions of many levels, each weighted by the root of its area. Returns the cross-entropy reached.
-    """
-    encoder = trainer.sam.image_encoder.eval()
-    traits, met = [], []
-    for _ in range(plan.judged):
-        image, ids = windows_of(scenes, plan, encoder.img_size, 1, rng)
-        with torch.no_grad():
-            boundary, looks = trainer.see(image)
-        graph = grouping.basins(boundary[0].sigmoid().numpy(), looks[0].numpy(), encoder.answer, encoder.judge)
-        for joined in grouping.joinings(graph, JUDGED_LEVELS):
-            traits.append(joined.traits())
-            met.append(_met(_shared(joined.numbers, ids[0, 1::2, 1::2].numpy())))
-    known, truth = torch.cat(traits), torch.from_numpy(np.concatenate(met)).float()
-    weight = known[:, 0].exp().sqrt()  # the first trait is the logarithm of the area
-
-    def loss(rows: Tensor) -> Tensor:
-        return _entropy(encoder.judge(known[rows]), truth[rows], weight[rows])
-
-    _fit(encoder.quality, loss, len(truth), plan.judge_steps, rng, rate=2e-3, decay=0.01)
-    with torch.no_grad():
-        return float(loss(torch.arange(len(truth))))
-
-
 def learn_score(sam: Any, plan: Plan, scenes: Scenes, workers: int, rng: np.random.Generator) -> float:
     """Teach the model, in place, the IoU of the masks it gives on `plan.scored` scenes, all else as it is; only masks
     that stability and the edges of crops leave count. Returns the mean squared error reached.
@@ -219,43 +145,9 @@ def learn_score(sam: Any, plan: Plan, scenes: Scenes, workers: int, rng: np.rand
         error = (head(tokens[rows])[:, 1:] - truth[rows]) ** 2 * counted[rows]
         return error.sum() / counted[rows].sum().clamp(min=1)
 
-    _fit(head, loss, len(truth), plan.score_steps, rng, rate=3e-3, decay=1.0)
+    fit(head, loss, len(truth), plan.score_steps, rng, rate=3e-3, decay=1.0)
     with torch.no_grad():
         return float(loss(torch.arange(len(truth))))
-
-
-def _fit(
-    network: nn.Module,
-    loss: Callable[[Tensor], Tensor],
-    count: int,
-    steps: int,
-    rng: np.random.Generator,
-    rate: float,
-    decay: float,
-    batch: int = 4096,
-) -> None:
-    """Train a small network on `count` rows kept in memory: `loss` of the numbers of some of them."""
-    optimizer = torch.optim.AdamW(network.parameters(), rate, weight_decay=decay)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))
-    for _ in range(steps):
-        reached = loss(torch.from_numpy(rng.integers(0, count, batch)))
-        optimizer.zero_grad()
-        reached.backward()
-        optimizer.step()
-        schedule.step()
-
-
-def _shared(numbers: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Places that regions share with instances: numbers (h, w) from 0, ids (h, w) -> (regions, ids from 0)."""
-    width = int(ids.max()) + 1
-    flat = numbers.astype(np.int64).ravel() * width + ids.ravel()
-    return np.bincount(flat, minlength=(int(numbers.max()) + 1) * width).reshape(-1, width)
-
-
-def _met(shared: np.ndarray) -> np.ndarray:
-    """IoU (n,) of each region with the instance it meets best, from `_shared`; 0 is no instance."""
-    every = shared.sum(1, keepdims=True) + shared.sum(0) - shared
-    return (shared[:, 1:] / every[:, 1:]).max(1, initial=0)
 
 
 def sample_prompts(
@@ -343,18 +235,9 @@ def losses(
 ) -> tuple[Tensor, dict[str, float]]:
     """The loss of one step at `done` (0..1) of the training, and numbers for the log."""
     encoder = trainer.sam.image_encoder
-    groups = done < plan.boundaries_first
-    encoder.train(groups and along(plan, done) < 1 - plan.settled)
-    if groups:
-        images, ids = windows_of(scenes, plan, plan.window, plan.windows, rng)
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16_pays()):
-            boundary, looks = trainer.see(images)
-            edges = boundary_loss(boundary, boundaries(ids))
-        same = same_loss(encoder, boundary, looks, ids[:, 1::2, 1::2], rng)
-        return edges + same, {"boundaries": float(edges.detach()), "same": float(same.detach())}
     wide = done >= 1 - plan.wide_last
     size = encoder.img_size if wide else plan.window
-    images, ids = windows_of(scenes, plan, size, 1 if wide else plan.windows // 2, rng)
+    images, ids = windows_of(scenes, plan, size, 1 if wide else plan.windows, rng)
     room = (encoder.img_size - size) // encoder.stride + 1
     corner = (int(rng.integers(room)), int(rng.integers(room)))
     sampled = [sample_prompts(window, plan, plan.wide_prompts if wide else plan.prompts, rng) for window in ids.numpy()]
@@ -368,23 +251,12 @@ def losses(
     x, y = (points[:, :, 0].long() // 2).flatten(0, 1).T
     asked = numbers[window, :, y, x]  # (n, 2) the bolder and the finer region under the point
     regions = (numbers[window] == asked[:, :, None, None]) & ~boxes.flatten()[:, None, None, None]
-    balance = float(np.interp(along(plan, done), (0, 0.8), (plan.balance, plan.balance_last)))
+    balance = float(np.interp(done, (0, 0.8), (plan.balance, plan.balance_last)))
     return prompt_loss(logits, predicted, ids[window][:, 1::2, 1::2], wanted.flatten(), regions, balance)
 
 
-def along(plan: Plan, done: float) -> float:
-    """How far (0..1) the part of the training is, boundaries or prompts, that `done` (0..1) of the whole lies in."""
-    first = plan.boundaries_first
-    return done / first if done < first else (done - first) / (1 - first)
-
-
-def rate_at(plan: Plan, done: float) -> float:
-    """The rate of learning: each part of the training goes down half a cosine."""
-    highest = plan.boundary_rate if done < plan.boundaries_first else plan.rate
-    return highest * (0.51 + 0.5 * math.cos(math.pi * along(plan, done)))
-
-
 def train(
+    sam: Any,
     scenes: Scenes,
     state_path: Path,
     plan: Plan,
@@ -392,53 +264,43 @@ def train(
     steps: int | None,
     seed: int,
     rank: int = 0,
-    start: Path | None = None,
 ) -> None:
-    """Train, or go on from `state_path` (written every two minutes); ends after `minutes` of training or `steps`.
+    """Train `sam`, or go on from `state_path` (written every two minutes); ends after `minutes` of training or `steps`.
 
-    `start`: weights of an earlier training to begin with, as `load_sam` reads them.
     Where torch.distributed is initialised its processes share each step: own windows each, gradients averaged.
     """
     torch.manual_seed(seed)
-    trainer, state = NanoTrainer(), {"step": 0, "spent": 0.0, "history": [], "judged": False}
-    if start:
-        trainer.sam.load_state_dict(load_sam("nano", start).state_dict())
+    trainer = NanoTrainer(sam)
     average = copy.deepcopy(trainer)
     optimizer = torch.optim.AdamW(trainer.parameters(), plan.rate, weight_decay=0.02, betas=(0.9, 0.98))
     parts = {"model": trainer, "average": average, "optimizer": optimizer}
-    if state_path.exists():
-        state = torch.load(state_path, weights_only=True)
-        for name, part in parts.items():
-            part.load_state_dict(state.pop(name))
+    state = {"step": 0, "spent": 0.0, "history": []} | go_on(state_path, parts)
     step, history, saved = state["step"], state["history"], time.monotonic()
     clock = saved - state["spent"]
+
+    def keep() -> None:
+        if rank == 0:
+            save(state_path, parts, {"step": step, "spent": time.monotonic() - clock, "history": history[-2000:]})
+
     while (done := _agree(step / steps if steps else (time.monotonic() - clock) / 60 / (minutes or 1))) < 1:
-        if done >= plan.boundaries_first and not state["judged"]:
-            trainer.load_state_dict(average.state_dict())
-            reached = learn_quality(trainer, plan, scenes, np.random.default_rng((seed, step)))
-            average.load_state_dict(trainer.state_dict())
-            state["judged"] = True
-            if rank == 0:
-                print(f"step {step} {time.monotonic() - clock:.0f} s quality of regions: {reached:.4f}", flush=True)
         for group in optimizer.param_groups:
-            group["lr"] = rate_at(plan, done) * min(1, (step + 1) / 100)
+            group["lr"] = plan.rate * (0.51 + 0.5 * math.cos(math.pi * done)) * min(1, (step + 1) / 100)
         loss, facts = losses(trainer, plan, scenes, done, np.random.default_rng((seed, step, rank)))
         optimizer.zero_grad()
         loss.backward()
         _share(trainer)
         nn.utils.clip_grad_norm_(trainer.parameters(), 1.0)
         optimizer.step()
-        _follow(average, trainer, min(0.998, step / (step + 20)))
+        follow(average, trainer, min(0.998, step / (step + 20)))
         history.append(facts)
         step += 1
         if step % 50 == 0 and rank == 0:
-            recent = {k: round(float(np.mean([h[k] for h in history[-50:] if k in h])), 4) for k in facts}
+            recent = {k: round(float(np.mean([h[k] for h in history[-50:]])), 4) for k in facts}
             print(f"step {step} done {done:.3f} {time.monotonic() - clock:.0f} s {recent}", flush=True)
-        if time.monotonic() - saved > plan.save_every and rank == 0:
+        if time.monotonic() - saved > plan.save_every:
             saved = time.monotonic()
-            _save(state_path, parts, {**state, "step": step, "spent": saved - clock})
-    if rank == 0:
-        _save(state_path, parts, {**state, "step": step, "spent": time.monotonic() - clock})
+            keep()
+    keep()
 
 
 def _agree(done: float) -> float:
@@ -461,75 +323,15 @@ def _share(trainer: nn.Module) -> None:
         p.grad = part.view_as(p)
 
 
-def plan_of(options: argparse.Namespace) -> Plan:
-    """The plan of a training; one that starts from weights keeps their boundaries. ValueError: no such part of it."""
-    given = dict(item.split("=", 1) for item in options.plan if "=" in item)
-    kinds = {field.name: type(field.default) for field in fields(Plan) if isinstance(field.default, (int, float))}
-    if len(given) < len(options.plan) or not given.keys() <= kinds.keys():
-        raise ValueError(f"--plan {' '.join(options.plan)}: give NAME=NUMBER, names from {', '.join(kinds)}")
-    plan = Plan(boundaries_first=0, wide_last=0.85) if options.start else Plan()
-    return replace(plan, **{name: kinds[name](value) for name, value in given.items()})
-
-
-def _work(rank: int, world: int, options: argparse.Namespace) -> None:
+def _work(rank: int, world: int, options: argparse.Namespace, plan: Plan) -> None:
     """One training process; alone it uses every core, beside others one thread."""
     prepare_cpu(1 if world > 1 else None)
     if world > 1:
         meeting = f"file://{(options.work / f'meeting-{os.getppid()}').resolve()}"
         torch.distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=world)
     scenes = scenes_of(options.work / "train", options.count, range(6), options.seed)
-    state = options.work / "state.pt"
-    train(scenes, state, plan_of(options), options.minutes, options.steps, options.seed, rank, options.start)
-
-
-@torch.no_grad()
-def _follow(average: nn.Module, model: nn.Module, decay: float) -> None:
-    for kept, new in zip(average.state_dict().values(), model.state_dict().values()):
-        kept.lerp_(new, 1 - decay) if kept.is_floating_point() else kept.copy_(new)
-
-
-def _save(path: Path, parts: dict[str, Any], state: dict[str, Any]) -> None:
-    from lczlib.runs import atomic_path
-
-    weights = {name: part.state_dict() for name, part in parts.items()}
-    with atomic_path(path) as temporary:
-        torch.save({**state, **weights, "history": state["history"][-2000:]}, temporary)
-
-
-def scenes_of(path: Path, count: int, cities: Sequence[int], seed: int, workers: int = 2) -> Scenes:
-    """`count` scenes of these cities, zones in turn, seeds from `seed` on; made once and kept beside `path`."""
-    from multiprocessing import get_context
-
-    from lczlib.runs import atomic_path
-
-    files = path.with_suffix(".rgb.npy"), path.with_suffix(".ids.npy")
-    if not all(file.exists() for file in files):
-        jobs = [(1 + i % 17, cities[i // 17 % len(cities)], seed + i) for i in range(count)]
-        with get_context("spawn").Pool(workers) as pool:
-            made = pool.starmap(_scene, jobs, chunksize=8)
-        for file, stack in zip(files, zip(*made)):
-            with atomic_path(file) as temporary, temporary.open("wb") as stream:
-                np.save(stream, np.stack(stack))
-    return tuple(np.load(file, mmap_mode="r") for file in files)
-
-
-def _scene(label: int, city: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    from lczlib.synthetic import generate_scene
-
-    scene = generate_scene(label, city, seed)
-    return scene.rgb, scene.instances
-
-
-def export(sam: Any, path: Path) -> None:
-    """Write the weights as half-precision safetensors (the loader brings them back to single precision)."""
-    from safetensors.torch import save_file
-
-    from lczlib.runs import atomic_path
-
-    with atomic_path(path) as temporary:
-        save_file(
-            {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in sam.state_dict().items()}, temporary
-        )
+    sam, state = load_sam("nano", options.start), options.work / "state.pt"
+    train(sam, scenes, state, plan, options.minutes, options.steps, options.seed, rank)
 
 
 def finish(sam: Any, work: Path, out: Path, plan: Plan, facts: dict[str, Any], test: int = 200) -> dict[str, Any]:
@@ -565,6 +367,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Command line; see the module's text."""
     parser = argparse.ArgumentParser(prog="python -m lczlib.sam.train_nano", description="Train and evaluate nano.")
     parser.add_argument("--work", type=Path, default=Path("build/nano"), help="folder for scenes and checkpoints")
+    parser.add_argument("--start", type=Path, default=Path("build/nano/start.safetensors"), help="where to begin")
     parser.add_argument("--out", type=Path, default=Path("build/nano/nano.safetensors"), help="weights to write")
     parser.add_argument("--minutes", type=float, help="training time; or give --steps")
     parser.add_argument("--steps", type=int, help="training steps: reproducible, unlike minutes")
@@ -572,24 +375,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--test", type=int, default=200, help="test scenes")
     parser.add_argument("--workers", type=int, default=2, help="training processes")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--start", type=Path, help="weights to begin with instead of random ones")
     parser.add_argument("--plan", nargs="*", default=[], metavar="NAME=VALUE", help="changes to `Plan`, rate=3e-4 say")
     options = parser.parse_args(arguments)
     try:
-        plan = plan_of(options)
-    except ValueError as fault:
+        plan = changed(Plan(), options.plan)
+        sam = load_sam("nano", options.start)
+    except (FileNotFoundError, ValueError) as fault:
         parser.error(str(fault))
     if not (options.minutes or options.steps):
         parser.error("give --minutes or --steps")
-    scenes_of(options.work / "train", options.count, range(6), options.seed)
+    scenes_of(options.work / "train", options.count, range(6), options.seed, options.workers)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    torch.multiprocessing.spawn(_work, (options.workers, options), nprocs=options.workers)
+    torch.multiprocessing.spawn(_work, (options.workers, options, plan), nprocs=options.workers)
     prepare_cpu()
-    state = torch.load(options.work / "state.pt", weights_only=True)
-    trainer = NanoTrainer()
-    trainer.load_state_dict(state["average"])
+    trainer = NanoTrainer(sam)
+    state = go_on(options.work / "state.pt", {"average": trainer})
     facts = {"steps": state["step"], "minutes": state["spent"] / 60, "scenes": options.count, "seed": options.seed}
     facts["processes"] = options.workers
+    if (about := options.start.with_suffix(".json")).exists():
+        facts["encoder"] = json.loads(about.read_text())
     print(finish(trainer.sam.eval(), options.work, options.out, plan, facts, options.test)["test"])
 
 
