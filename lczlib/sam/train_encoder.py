@@ -367,7 +367,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("build/nano/start.safetensors"), help="weights to write")
     parser.add_argument("--minutes", type=float, help="training time; or give --steps")
     parser.add_argument("--steps", type=int, help="training steps: reproducible, unlike minutes")
-    parser.add_argument("--count", type=int, default=6120, help="training scenes")
+    parser.add_argument("--count", type=int, default=6120, help="training scenes, where `--work` holds none yet")
     parser.add_argument("--workers", type=int, default=max(cpu_count() - 1, 1), help="processes that part windows")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--seed", type=int, default=0)
@@ -382,7 +382,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     prepare_cpu()
     scenes = scenes_of(options.work / "train", options.count, range(6), options.seed, cpu_count())
     if options.device != "cpu":
-        scenes = tuple(torch.from_numpy(one).to(options.device) for one in (scenes[0][:], scenes[1].astype(np.int32)))
+        scenes = tuple(
+            torch.from_numpy(one).to(options.device) for one in (np.array(scenes[0]), scenes[1].astype(np.int32))
+        )
     torch.manual_seed(options.seed)
     sam = build_sam("nano")
     look_up(sam)
@@ -392,7 +394,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sam, scenes, plan, state, options.minutes, options.steps, options.seed, workers=options.workers
     )
     export(sam, options.out)
-    about = {"scenes": options.count, "seed": options.seed, "device": options.device}
+    about = {"scenes": len(scenes[0]), "seed": options.seed, "device": options.device}
     write_json(options.out.with_suffix(".json"), {**facts, **about, **vars(plan)})
     print(facts)
 

@@ -1,12 +1,11 @@
 """How `nano`'s decoder was made: SAM's promptable training on synthetic scenes, beside an encoder that groups already.
 
-    python -m lczlib.sam.train_nano --work build/nano --start build/nano/start.safetensors --minutes 20 \
-        --out lczlib/sam/nano.safetensors [--seed 0]
+    python -m lczlib.sam.train_nano --work build/nano --out build/nano/nano.safetensors --minutes 20 [--seed 0]
 
-`--start`: what `train_encoder` wrote; its encoder is left as it is, but for the neck. Stopped and called again it goes
-on from its last checkpoint. It ends by learning alone what IoU the masks of whole scenes have (`learn_score`),
-calibrates the model on scenes it was not trained on and writes the evaluation on cities it never saw beside the
-weights, as JSON: the model card's numbers.
+It begins with what `train_encoder` wrote (`--start`), or has the encoder trained first; that is left as it is then, but
+for the neck. Stopped and called again it goes on from its last checkpoint. It ends by learning alone what IoU the masks
+of whole scenes have (`learn_score`), calibrates the model on scenes it was not trained on and writes the evaluation on
+cities it never saw beside the weights, as JSON: the model card's numbers.
 
 Source: SAM (Kirillov et al. 2023), Sec. 3 and App. A: focal and dice loss 20 : 1 on the best of three masks, predicted
 IoU by mean squared error. This project's: the decoder's start (`nano_start`); besides, two of the masks are taught the
@@ -34,6 +33,7 @@ from torch.nn import functional as F
 
 from ..compute import bf16_pays, prepare_cpu
 from . import decoder as decoding
+from . import train_encoder
 from .learning import Scenes, changed, export, fit, follow, go_on, save, scenes_of
 from .models import NanoEncoder, load_sam
 
@@ -363,34 +363,49 @@ def finish(sam: Any, work: Path, out: Path, plan: Plan, facts: dict[str, Any], t
     return report
 
 
+def _started(options: argparse.Namespace) -> Path:
+    """The encoder to begin with, trained unless it is there."""
+    start = options.work / "start.safetensors"
+    if not start.exists():
+        own = {"work": options.work, "out": start, "count": options.count, "seed": options.seed}
+        own |= {"steps": options.encoder_steps, "device": options.device}
+        train_encoder.main([word for name, value in own.items() for word in (f"--{name}", str(value))])
+    return start
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line; see the module's text."""
     parser = argparse.ArgumentParser(prog="python -m lczlib.sam.train_nano", description="Train and evaluate nano.")
     parser.add_argument("--work", type=Path, default=Path("build/nano"), help="folder for scenes and checkpoints")
-    parser.add_argument("--start", type=Path, default=Path("build/nano/start.safetensors"), help="where to begin")
+    parser.add_argument(
+        "--start", type=Path, help="weights of train_encoder; default: WORK/start.safetensors, made there"
+    )
+    parser.add_argument("--encoder-steps", type=int, default=3489, help="steps of train_encoder where it has to be run")
+    parser.add_argument("--device", default="cpu", help="of train_encoder: cpu or cuda")
     parser.add_argument("--out", type=Path, default=Path("build/nano/nano.safetensors"), help="weights to write")
     parser.add_argument("--minutes", type=float, help="training time; or give --steps")
     parser.add_argument("--steps", type=int, help="training steps: reproducible, unlike minutes")
-    parser.add_argument("--count", type=int, default=3060, help="training scenes")
+    parser.add_argument("--count", type=int, default=6120, help="training scenes, where `--work` holds none yet")
     parser.add_argument("--test", type=int, default=200, help="test scenes")
     parser.add_argument("--workers", type=int, default=2, help="training processes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--plan", nargs="*", default=[], metavar="NAME=VALUE", help="changes to `Plan`, rate=3e-4 say")
     options = parser.parse_args(arguments)
+    if not (options.minutes or options.steps):
+        parser.error("give --minutes or --steps")
     try:
         plan = changed(Plan(), options.plan)
+        options.start = options.start or _started(options)
         sam = load_sam("nano", options.start)
     except (FileNotFoundError, ValueError) as fault:
         parser.error(str(fault))
-    if not (options.minutes or options.steps):
-        parser.error("give --minutes or --steps")
-    scenes_of(options.work / "train", options.count, range(6), options.seed, options.workers)
+    scenes = scenes_of(options.work / "train", options.count, range(6), options.seed, options.workers)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     torch.multiprocessing.spawn(_work, (options.workers, options, plan), nprocs=options.workers)
     prepare_cpu()
     trainer = NanoTrainer(sam)
     state = go_on(options.work / "state.pt", {"average": trainer})
-    facts = {"steps": state["step"], "minutes": state["spent"] / 60, "scenes": options.count, "seed": options.seed}
+    facts = {"steps": state["step"], "minutes": state["spent"] / 60, "scenes": len(scenes[0]), "seed": options.seed}
     facts["processes"] = options.workers
     if (about := options.start.with_suffix(".json")).exists():
         facts["encoder"] = json.loads(about.read_text())
