@@ -112,7 +112,7 @@ def _alike(found: list[dict] | None, ours: tuple[np.ndarray, np.ndarray]) -> lis
     """Which of the generator's masks (the largest, as ours are) have one of ours with IoU 0.99."""
     masks = sorted((one["segmentation"] for one in found or []), key=np.count_nonzero, reverse=True)
     kept = [mask for mask in masks[: PAPER.max_masks] if mask.sum() >= PAPER.min_area]
-    return [max((mask & one).sum() / (mask | one).sum() for one in ours[0]) >= 0.99 for mask in kept]
+    return [max(((mask & one).sum() / (mask | one).sum() for one in ours[0]), default=0) >= 0.99 for mask in kept]
 
 
 def untouched(images: Images) -> float:

@@ -166,7 +166,11 @@ def test_encoder_training_goes_on_where_it_stopped(tmp_path):
     train_encoder.learn_to_group(fresh(), scenes, TINY, path, steps=2)
     facts = train_encoder.learn_to_group(fresh(), scenes, TINY, path, steps=3)
     assert facts["steps"] == 3
-    assert torch.load(path, weights_only=True)["step"] == 3
+    assert facts["boundaries"] > 0.3
+    again = train_encoder.learn_to_group(fresh(), scenes, TINY, path, steps=3)
+    assert again["boundaries"] == facts["boundaries"]  # nothing left to do
+    with pytest.raises(ValueError, match="of another training"):
+        train_encoder.learn_to_group(fresh(), scenes, TINY, path, steps=3, seed=1)
 
 
 def test_same_seed_same_encoder(tmp_path):
@@ -188,9 +192,9 @@ def test_a_plan_can_be_changed_by_name():
 def test_scenes_are_made_once(tmp_path):
     rgb, ids = learning.scenes_of(tmp_path / "few", 2, (3,), seed=7, workers=1)
     assert (rgb.shape, rgb.dtype, ids.shape) == ((2, 320, 320, 3), np.uint8, (2, 320, 320))
-    before = (tmp_path / "few.rgb.npy").stat().st_mtime_ns
+    before = (tmp_path / "few-2-7.rgb.npy").stat().st_mtime_ns
     learning.scenes_of(tmp_path / "few", 2, (3,), seed=7, workers=1)
-    assert (tmp_path / "few.rgb.npy").stat().st_mtime_ns == before
+    assert (tmp_path / "few-2-7.rgb.npy").stat().st_mtime_ns == before
     with pytest.raises(SystemExit):
         train_encoder.main(["--work", str(tmp_path), "--plan", "windoes=3", "--steps", "1"])
 

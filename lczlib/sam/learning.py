@@ -22,7 +22,7 @@ def scenes_of(path: Path, count: int, cities: Sequence[int], seed: int, workers:
     """`count` scenes of these cities, zones in turn, seeds from `seed` on; made once and kept beside `path`."""
     from lczlib.runs import atomic_path
 
-    files = path.with_suffix(".rgb.npy"), path.with_suffix(".ids.npy")
+    files = [path.with_name(f"{path.name}-{count}-{seed}.{kind}.npy") for kind in ("rgb", "ids")]
     if not all(file.exists() for file in files):
         parts = np.array_split(np.arange(count), -(-count // 17))
         jobs = [{"numbers": part.tolist(), "cities": tuple(cities), "seed": seed} for part in parts]
@@ -84,18 +84,24 @@ def follow(average: nn.Module, model: nn.Module, decay: float) -> None:
 
 
 def save(path: Path, parts: dict[str, Any], state: dict[str, Any]) -> None:
-    """Write a checkpoint: the weights of `parts`, and `state`."""
+    """Write a checkpoint: the weights of `parts`, and `state`, of which `of` says which training it is."""
     from lczlib.runs import atomic_path
 
     with atomic_path(path) as temporary:
         torch.save({**state, **{name: one.state_dict() for name, one in parts.items()}}, temporary)
 
 
-def go_on(path: Path, parts: dict[str, Any], device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Load the weights of `parts` from a checkpoint of `save`; returns its `state`, empty where there is none."""
+def go_on(path: Path, parts: dict[str, Any], of: str) -> dict[str, Any]:
+    """Load the weights of `parts` from a checkpoint of `save`; returns its `state`, empty where there is none.
+
+    Raises:
+        ValueError: the checkpoint is not `of` this training.
+    """
     if not path.exists():
         return {}
-    state = torch.load(path, weights_only=True, map_location=device)
+    state = torch.load(path, weights_only=True, map_location="cpu")  # what is loaded into goes its own way from there
+    if state["of"] != of:
+        raise ValueError(f"{path}: of another training ({state['of']}); delete it or give another --work")
     for name, one in parts.items():
         one.load_state_dict(state.pop(name))
     return state

@@ -130,7 +130,7 @@ def boundary_loss(logits: Tensor, truth: Tensor) -> Tensor:
 
 
 def part(boundary: np.ndarray, looks: np.ndarray, ids: np.ndarray, same: nn.Module, limit: float) -> Parted:
-    """Part a window as the encoder would, joining down to the certainty `limit`; above 0.9 nothing is joined.
+    """Part a window as the encoder would, joining down to the certainty `limit`; from 1 on nothing is joined.
 
     Args:
         boundary: chances (h, w) float32. looks: (LOOKS, h, w) float32. ids: (h, w), the instance of each place.
@@ -293,14 +293,19 @@ def learn_to_group(
     trained = [p for name, p in encoder.named_parameters() if not name.startswith(("quality", "neck"))]
     optimizer = torch.optim.AdamW(trained, plan.rate, weight_decay=0.02, betas=(0.9, 0.98))
     parts = {"encoder": encoder, "average": average, "optimizer": optimizer}
-    state = go_on(state_path, parts, sam.device)
-    step, saved = state.get("step", 0), time.monotonic()
-    clock, history = saved - state.get("spent", 0.0), torch.zeros(50, 2, device=sam.device)
+    of = f"{plan}, seed {seed}, {len(scenes[0])} scenes"
+    state = {"step": 0, "spent": 0.0, "history": torch.zeros(50, 2)} | go_on(state_path, parts, of)
+    step, history, saved = state["step"], state["history"].to(sam.device), time.monotonic()
+    clock = saved - state["spent"]
 
     def passed() -> float:
         return step / steps if steps else (time.monotonic() - clock) / 60 / (minutes or 1)
 
+    def keep() -> None:
+        save(state_path, parts, {"of": of, "step": step, "spent": time.monotonic() - clock, "history": history.cpu()})
+
     with Processes(workers) as processes:
+        encoder.train(passed() < 1 - plan.settled)
         coming = _prepare(sam, scenes, plan, processes, passed(), np.random.default_rng((seed, step)))
         while (done := passed()) < 1:
             encoder.train(done < 1 - plan.settled)
@@ -321,9 +326,9 @@ def learn_to_group(
                 print(f"step {step} done {done:.3f} {spent:.0f} s boundaries {edges:.4f} same {same:.4f}", flush=True)
             if time.monotonic() - saved > plan.save_every:
                 saved = time.monotonic()
-                save(state_path, parts, {"step": step, "spent": saved - clock})
+                keep()
         spent = time.monotonic() - clock
-        save(state_path, parts, {"step": step, "spent": spent})
+        keep()
         encoder.load_state_dict(average.state_dict())
         encoder.eval()
         quality = learn_quality(sam, scenes, plan, processes, np.random.default_rng((seed, step)))
@@ -366,7 +371,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--work", type=Path, default=Path("build/nano"), help="folder for scenes and checkpoints")
     parser.add_argument("--out", type=Path, default=Path("build/nano/start.safetensors"), help="weights to write")
     parser.add_argument("--minutes", type=float, help="training time; or give --steps")
-    parser.add_argument("--steps", type=int, help="training steps: reproducible, unlike minutes")
+    parser.add_argument("--steps", type=int, help="training steps: repeatable on a CPU, uninterrupted")
     parser.add_argument("--count", type=int, default=6120, help="training scenes, where `--work` holds none yet")
     parser.add_argument("--workers", type=int, default=max(cpu_count() - 1, 1), help="processes that part windows")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
@@ -381,7 +386,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("give --minutes or --steps")
     prepare_cpu()
     scenes = scenes_of(options.work / "train", options.count, range(6), options.seed, cpu_count())
-    if options.device != "cpu":
+    if options.device == "cpu":
+        prepare_cpu(max(cpu_count() - options.workers, 1))
+    else:
         scenes = tuple(
             torch.from_numpy(one).to(options.device) for one in (np.array(scenes[0]), scenes[1].astype(np.int32))
         )
@@ -390,9 +397,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     look_up(sam)
     sam = sam.to(options.device)
     state = options.work / "encoder.pt"
-    facts = learn_to_group(
-        sam, scenes, plan, state, options.minutes, options.steps, options.seed, workers=options.workers
-    )
+    try:
+        facts = learn_to_group(
+            sam, scenes, plan, state, options.minutes, options.steps, options.seed, workers=options.workers
+        )
+    except ValueError as fault:
+        parser.error(str(fault))
     export(sam, options.out)
     about = {"scenes": len(scenes[0]), "seed": options.seed, "device": options.device}
     write_json(options.out.with_suffix(".json"), {**facts, **about, **vars(plan)})

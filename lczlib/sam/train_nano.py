@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import hashlib
 import json
 import math
 import os
@@ -264,23 +265,26 @@ def train(
     steps: int | None,
     seed: int,
     rank: int = 0,
+    of: str = "",
 ) -> None:
     """Train `sam`, or go on from `state_path` (written every two minutes); ends after `minutes` of training or `steps`.
 
-    Where torch.distributed is initialised its processes share each step: own windows each, gradients averaged.
+    `of`: which training it is; a checkpoint of another raises ValueError. Where torch.distributed is initialised its
+    processes share each step: own windows each, gradients averaged.
     """
     torch.manual_seed(seed)
     trainer = NanoTrainer(sam)
     average = copy.deepcopy(trainer)
     optimizer = torch.optim.AdamW(trainer.parameters(), plan.rate, weight_decay=0.02, betas=(0.9, 0.98))
     parts = {"model": trainer, "average": average, "optimizer": optimizer}
-    state = {"step": 0, "spent": 0.0, "history": []} | go_on(state_path, parts)
+    state = {"step": 0, "spent": 0.0, "history": []} | go_on(state_path, parts, of)
     step, history, saved = state["step"], state["history"], time.monotonic()
     clock = saved - state["spent"]
 
     def keep() -> None:
         if rank == 0:
-            save(state_path, parts, {"step": step, "spent": time.monotonic() - clock, "history": history[-2000:]})
+            spent = time.monotonic() - clock
+            save(state_path, parts, {"of": of, "step": step, "spent": spent, "history": history[-2000:]})
 
     while (done := _agree(step / steps if steps else (time.monotonic() - clock) / 60 / (minutes or 1))) < 1:
         for group in optimizer.param_groups:
@@ -323,7 +327,7 @@ def _share(trainer: nn.Module) -> None:
         p.grad = part.view_as(p)
 
 
-def _work(rank: int, world: int, options: argparse.Namespace, plan: Plan) -> None:
+def _work(rank: int, world: int, options: argparse.Namespace, plan: Plan, of: str) -> None:
     """One training process; alone it uses every core, beside others one thread."""
     prepare_cpu(1 if world > 1 else None)
     if world > 1:
@@ -331,7 +335,7 @@ def _work(rank: int, world: int, options: argparse.Namespace, plan: Plan) -> Non
         torch.distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=world)
     scenes = scenes_of(options.work / "train", options.count, range(6), options.seed)
     sam, state = load_sam("nano", options.start), options.work / "state.pt"
-    train(sam, scenes, state, plan, options.minutes, options.steps, options.seed, rank)
+    train(sam, scenes, state, plan, options.minutes, options.steps, options.seed, rank, of)
 
 
 def finish(sam: Any, work: Path, out: Path, plan: Plan, facts: dict[str, Any], test: int = 200) -> dict[str, Any]:
@@ -369,7 +373,8 @@ def _started(options: argparse.Namespace) -> Path:
     if not start.exists():
         own = {"work": options.work, "out": start, "count": options.count, "seed": options.seed}
         own |= {"steps": options.encoder_steps, "device": options.device}
-        train_encoder.main([word for name, value in own.items() for word in (f"--{name}", str(value))])
+        words = [word for name, value in own.items() for word in (f"--{name}", str(value))]
+        train_encoder.main([*words, "--plan", *options.encoder_plan])
     return start
 
 
@@ -381,10 +386,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--start", type=Path, help="weights of train_encoder; default: WORK/start.safetensors, made there"
     )
     parser.add_argument("--encoder-steps", type=int, default=3489, help="steps of train_encoder where it has to be run")
-    parser.add_argument("--device", default="cpu", help="of train_encoder: cpu or cuda")
+    parser.add_argument("--encoder-plan", nargs="*", default=[], metavar="NAME=VALUE", help="its --plan")
+    parser.add_argument("--device", default="cpu", help="its device: cpu or cuda")
     parser.add_argument("--out", type=Path, default=Path("build/nano/nano.safetensors"), help="weights to write")
     parser.add_argument("--minutes", type=float, help="training time; or give --steps")
-    parser.add_argument("--steps", type=int, help="training steps: reproducible, unlike minutes")
+    parser.add_argument("--steps", type=int, help="training steps: repeatable on a CPU, uninterrupted")
     parser.add_argument("--count", type=int, default=6120, help="training scenes, where `--work` holds none yet")
     parser.add_argument("--test", type=int, default=200, help="test scenes")
     parser.add_argument("--workers", type=int, default=2, help="training processes")
@@ -393,22 +399,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if not (options.minutes or options.steps):
         parser.error("give --minutes or --steps")
+    options.start, state_path = options.start or _started(options), options.work / "state.pt"
     try:
         plan = changed(Plan(), options.plan)
-        options.start = options.start or _started(options)
         sam = load_sam("nano", options.start)
+        digest = hashlib.sha256(options.start.read_bytes()).hexdigest()[:12]
+        of = f"{plan}, seed {options.seed}, {options.count} scenes, from {digest}"
+        go_on(state_path, {}, of)
     except (FileNotFoundError, ValueError) as fault:
         parser.error(str(fault))
-    scenes = scenes_of(options.work / "train", options.count, range(6), options.seed, options.workers)
+    scenes_of(options.work / "train", options.count, range(6), options.seed, options.workers)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    torch.multiprocessing.spawn(_work, (options.workers, options, plan), nprocs=options.workers)
+    torch.multiprocessing.spawn(_work, (options.workers, options, plan, of), nprocs=options.workers)
     prepare_cpu()
     trainer = NanoTrainer(sam)
-    state = go_on(options.work / "state.pt", {"average": trainer})
-    facts = {"steps": state["step"], "minutes": state["spent"] / 60, "scenes": len(scenes[0]), "seed": options.seed}
+    state = go_on(state_path, {"average": trainer}, of)
+    facts = {"steps": state["step"], "minutes": state["spent"] / 60, "scenes": options.count, "seed": options.seed}
     facts["processes"] = options.workers
     if (about := options.start.with_suffix(".json")).exists():
-        facts["encoder"] = json.loads(about.read_text())
+        known = json.loads(about.read_text())  # of train_encoder, or of an earlier nano
+        facts["encoder"] = known["training"]["encoder"] if "training" in known else known
     print(finish(trainer.sam.eval(), options.work, options.out, plan, facts, options.test)["test"])
 
 
