@@ -1,4 +1,4 @@
-"""Are our masks those of SamAutomaticMaskGenerator? `python benchmarks/sam_equality.py OUT.json [--scenes 50 --vit 3]`.
+"""Are our masks those of SamAutomaticMaskGenerator? `python benchmarks/sam_equality.py OUT.json [--device D]`.
 
 nano with the paper's settings on new scenes; vit_b with seeded random weights, no thresholds and no box NMS, so that
 hundreds of (meaningless) masks an image pass through every step. fp32 on both sides. `--vit 0` keeps the numbers of
@@ -62,14 +62,15 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--scenes", type=int, default=50)
     parser.add_argument("--vit", type=int, default=3)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     options = parser.parse_args()
     images = [generate_scene(1 + i % 17, city=7, seed=800_000 + i).rgb for i in range(options.scenes)]
     result = read_json(options.out)["numbers"] if options.out.exists() else {}
-    result |= {"nano": {"scenes": len(images)} | compare(load_sam("nano"), images, MaskSettings())}
+    result |= {"nano": {"scenes": len(images)} | compare(load_sam("nano").to(options.device), images, MaskSettings())}
     if options.vit:
         torch.manual_seed(0)
         every = {"pred_iou_thresh": 0.0, "stability_score_thresh": 0.0, "box_nms_thresh": 1.0, "crop_nms_thresh": 1.0}
-        sam = build_sam("vit_b").requires_grad_(False)
+        sam = build_sam("vit_b").requires_grad_(False).to(options.device)
         result["vit_b"] = {"scenes": options.vit} | compare(
             sam, images[: options.vit], replace(MaskSettings(), **every)
         )

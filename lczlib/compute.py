@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, LARGEST = -1, -3, 2**31 - 1  # malloc.h of glibc
 
-__all__ = ["Hands", "bf16_pays", "cpu_count", "end_with_parent", "in_processes", "in_threads", "keep_freed_memory",
-           "kernels", "pick_device", "prepare_cpu", "seed_everything"]  # fmt: skip
+__all__ = ["Hands", "begin_worker", "bf16_pays", "cpu_count", "end_with_parent", "in_processes", "in_threads",
+           "keep_freed_memory", "kernels", "pick_device", "prepare_cpu", "seed_everything"]  # fmt: skip
 
 
 def cpu_count() -> int:
@@ -155,6 +155,17 @@ def end_with_parent() -> None:
     """
     parent = multiprocessing.parent_process()
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+
+
+def begin_worker() -> None:
+    """First thing to call in a process that works beside others: it ends with its parent and keeps to one thread, in
+    OpenCV too, which else takes every core for every image.
+    """
+    import cv2
+
+    end_with_parent()
+    prepare_cpu(threads=1)
+    cv2.setNumThreads(1)
 
 
 def pick_device(name: str | None = None) -> torch.device:

@@ -1,6 +1,9 @@
-"""Scenes of coloured rectangles with their instance ids: something for nano to learn from in seconds."""
+"""Scenes of coloured rectangles with their instance ids, and a nano at its start: something to learn in seconds."""
 
 import numpy as np
+import torch
+
+from lczlib.sam import models, nano_start
 
 
 def rectangles(count=3, seed=0):
@@ -12,3 +15,11 @@ def rectangles(count=3, seed=0):
             y, x, h, w = rng.integers((0, 0, 20, 20), (250, 250, 90, 90))
             ids[i, y : y + h, x : x + w] = k
     return rng.integers(30, 220, (12, 3)).astype(np.uint8)[ids], ids
+
+
+def start(size=320):
+    """nano as it begins, for images of that size."""
+    torch.manual_seed(0)
+    sam = models.build_nano(size)
+    nano_start.look_up(sam)
+    return sam

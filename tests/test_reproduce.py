@@ -139,9 +139,8 @@ def test_stopped_or_killed_it_leaves_nothing_at_work(project, sent, code):
     tell += "f'{os.getpid()} {os.getppid()}'); time.sleep(600)"
     _notebook(project / "notebooks" / "00_first.ipynb", DRAW, tell)
     call = f"import sys, pathlib; from lczlib import reproduce; reproduce.ROOT = pathlib.Path({str(project)!r})"
-    call = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); " + call
-    )  # ignored if we run by "&"
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "  # "&" has it ignored
+    call = heard + call
     running = subprocess.Popen([sys.executable, "-c", call + "; sys.exit(reproduce.main([]))"], start_new_session=True)
     note = project / "build" / "demo" / "at_work"
     assert within(60, lambda: note.exists() and len(note.read_text().split()) == 2)

@@ -5,25 +5,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from scenes import rectangles
+from scenes import rectangles, start
 
-from lczlib.sam import grouping, learning, models, nano_start, train_encoder
+from lczlib.sam import grouping, learning, train_encoder
 from lczlib.sam.train_encoder import GroupingPlan, Processes
 
 TINY = GroupingPlan(windows=2, asked=1, alone=0.3, judged=2, judge_steps=5, save_every=0.0)
 
 
 def fresh():
-    torch.manual_seed(0)
-    sam = models.build_nano(size=96)
-    nano_start.look_up(sam)
-    return sam
+    return start(size=96)
 
 
 def test_windows_that_show_whole_scenes_show_them_turned_and_flipped_only():
     rgb, ids = rectangles(2)
-    plan = GroupingPlan(whole=1.0)
-    _, seen = train_encoder.draw((rgb, ids), plan, 12, 320, np.random.default_rng(0))
+    _, seen = learning.draw((rgb, ids), 12, 320, np.random.default_rng(0), largest=1.7, whole=1.0)
     views = [np.rot90(one[:, ::-1] if flip else one, k) for one in ids for flip in (0, 1) for k in range(4)]
     found = [next(i for i, view in enumerate(views) if np.array_equal(view, window)) for window in seen.numpy()]
     assert len(set(found)) > 4
@@ -32,15 +28,16 @@ def test_windows_that_show_whole_scenes_show_them_turned_and_flipped_only():
 def test_windows_are_parts_of_scenes_with_ids_where_the_colours_are():
     colours = np.arange(12, dtype=np.uint8)
     _, ids = rectangles(2)
-    still = replace(GroupingPlan(whole=0.0), largest=1.5)
-    views = train_encoder._views(still, 50, 320, np.random.default_rng(0))
+    views = learning._views(50, 320, 320, np.random.default_rng(0), largest=1.5, whole=0.0)
     part, middle = views[:, :, :2].abs().sum(2), views[:, :, 2]
     assert torch.equal(part[:, 0], part[:, 1])
     assert (part[:, 0] > 1 / 1.52).all()
     assert (part[:, 0] <= 1).all()
     assert (middle.abs() + part <= 1 + 1e-6).all()  # within the scene
     assert len({tuple(view.sign().flatten().tolist()) for view in views[:, :, :2]}) == 8
-    rgb, seen = train_encoder.draw((np.stack([colours[ids] * 20] * 3, 3), ids), still, 4, 160, np.random.default_rng(1))
+    rgb, seen = learning.draw(
+        (np.stack([colours[ids] * 20] * 3, 3), ids), 4, 160, np.random.default_rng(1), largest=1.5
+    )
     same = np.corrcoef(rgb.mean(1).flatten(), seen.flatten())[0, 1]
     assert rgb.shape == (4, 3, 160, 160)
     assert same > 0.8
@@ -48,12 +45,12 @@ def test_windows_are_parts_of_scenes_with_ids_where_the_colours_are():
 
 def test_seen_otherwise_but_within_range():
     grey = torch.full((40, 3, 16, 16), 120.0)
-    seen = train_encoder._as_seen(grey, np.random.default_rng(0))
+    seen = learning._as_seen(grey, np.random.default_rng(0))
     assert seen.shape == grey.shape
     assert 0 <= float(seen.min()) < float(seen.max()) <= 255
     even = seen.flatten(2).std(2).mean(1) < 0.01  # without noise it stays even: a blur keeps the mean
     assert 20 < int(even.sum()) < 36
-    again = train_encoder._as_seen(grey, np.random.default_rng(0))
+    again = learning._as_seen(grey, np.random.default_rng(0))
     assert torch.equal(seen, again)
 
 

@@ -5,15 +5,15 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from scenes import rectangles
+from scenes import rectangles, start
 
 from lczlib.sam import (
     MaskSettings,
     evaluation,
     generate_masks,
     grouping,
+    learning,
     models,
-    nano_start,
     train_nano,
     truth_masks,
 )
@@ -22,20 +22,13 @@ from lczlib.sam.train_nano import NanoTrainer, Plan
 TINY = Plan(windows=1, prompts=4, window=96, wide_last=0.0, save_every=0.0)
 
 
-def start():
-    torch.manual_seed(0)
-    sam = models.build_sam("nano")
-    nano_start.look_up(sam)
-    return sam
-
-
 def test_prompt_path_of_training_is_that_of_inference():
     trainer = NanoTrainer(start()).eval()
     sam = trainer.sam
     window = torch.rand(1, 3, 320, 320) * 255
     points = torch.tensor([[[30.0, 200.0], [160.0, 64.0]]])
     with torch.no_grad():
-        embedding, _ = sam.image_encoder.embed(*trainer.see(window))
+        embedding, _ = sam.image_encoder.embed(*learning.see(sam, window))
         logits, iou = trainer.prompt(embedding, points[:, :, None].repeat(1, 1, 2, 1), torch.zeros(1, 2).bool(), (0, 0))
         sparse, dense = sam.prompt_encoder((points[0][:, None], torch.ones(2, 1)), None, None)
         expected, scores = sam.mask_decoder(

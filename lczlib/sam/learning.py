@@ -1,4 +1,4 @@
-"""What both trainings of `nano` share: scenes, plans changed by name, checkpoints, small networks."""
+"""What both trainings of `nano` share: scenes, windows of them, plans changed by name, checkpoints, small networks."""
 
 from __future__ import annotations
 
@@ -38,6 +38,63 @@ def _scenes(numbers: list[int], cities: tuple[int, ...], seed: int) -> tuple[np.
 
     scenes = [generate_scene(1 + i % 17, cities[i // 17 % len(cities)], seed + i) for i in numbers]
     return np.stack([scene.rgb for scene in scenes]), np.stack([scene.instances for scene in scenes])
+
+
+def draw(
+    scenes: Scenes, count: int, size: int, rng: np.random.Generator, largest: float, whole: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Augmented windows, on the device of the scenes: RGB (count, 3, size, size) float 0..255, ids (count, size, size).
+
+    Parts of scenes enlarged up to `largest` times, a share `whole` of them not, turned and flipped, brighter or darker,
+    some noisy, some blurred.
+    """
+    which = rng.integers(0, len(scenes[0]), count)
+    rgb, ids = (one[which] if isinstance(one, Tensor) else torch.from_numpy(one[which]) for one in scenes)
+    grid = F.affine_grid(
+        _views(count, size, rgb.shape[1], rng, largest, whole).to(rgb.device), [count, 1, size, size], False
+    )
+    rgb = F.grid_sample(rgb.permute(0, 3, 1, 2).float(), grid, "bilinear", "border", False)
+    ids = F.grid_sample(ids[:, None].float(), grid, "nearest", "border", False)[:, 0].int()
+    return _as_seen(rgb, rng), ids
+
+
+def _views(count: int, size: int, side: int, rng: np.random.Generator, largest: float, whole: float) -> Tensor:
+    """Which square of a scene (side px) a window (size px) shows, and how turned: affine matrices (count, 2, 3)."""
+    part = np.floor(size / np.exp(rng.uniform(0, np.log(largest), count)))
+    part[rng.random(count) < whole] = size
+    part = part.clip(max=side)
+    corner = np.floor(rng.random((count, 2)) * (side - part[:, None] + 1))  # x, y
+    turns = np.array([[[1, 0], [0, 1]], [[0, -1], [1, 0]], [[-1, 0], [0, -1]], [[0, 1], [-1, 0]]], float)
+    turned = turns[rng.integers(4, size=count)] * np.array([rng.choice([-1, 1], count), np.ones(count)]).T[:, None]
+    middle = (2 * corner + part[:, None]) / side - 1
+    return torch.from_numpy(np.concatenate([turned * (part / side)[:, None, None], middle[:, :, None]], 2)).float()
+
+
+def _as_seen(rgb: Tensor, rng: np.random.Generator) -> Tensor:
+    """Other light, other cameras: windows (B, 3, S, S) 0..255 -> the same."""
+    count, device = len(rgb), rgb.device
+
+    def each(values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values).float().to(device).view(count, -1, 1, 1)
+
+    gain = np.exp(rng.normal(0, 0.12, (count, 1)) + rng.normal(0, 0.05, (count, 3)))
+    shift = rng.normal(0, 8, (count, 1)) + rng.normal(0, 4, (count, 3))
+    noise = rng.uniform(1, 6, count) * (rng.random(count) < 0.3)
+    sigma = np.where(rng.random(count) < 0.2, rng.uniform(0.3, 1.0, count), 1e-3)
+    rgb = (rgb - 110) * each(gain) + 110 + each(shift)
+    generator = torch.Generator(device).manual_seed(int(rng.integers(2**62)))
+    rgb = rgb + torch.randn(rgb.shape, generator=generator, device=device) * each(noise)
+    kernel = np.exp(-0.5 * (np.arange(-2, 3) / sigma[:, None]) ** 2)
+    kernel = each(kernel / kernel.sum(1, keepdims=True))  # (B, 5, 1, 1)
+    for axis in (2, 3):
+        padded = F.pad(rgb, (0, 0, 2, 2) if axis == 2 else (2, 2, 0, 0), mode="replicate")
+        rgb = sum(padded.narrow(axis, i, rgb.shape[axis]) * kernel[:, i : i + 1] for i in range(5))
+    return rgb.clamp(0, 255)
+
+
+def see(sam: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Windows (B, 3, S, S) RGB 0..255 -> boundary logits and looks, as `NanoEncoder.see` gives them."""
+    return sam.image_encoder.see((images - sam.pixel_mean) / sam.pixel_std)
 
 
 def changed(plan: Plan, items: Sequence[str]) -> Plan:

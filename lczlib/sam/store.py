@@ -173,7 +173,9 @@ def _spread(
     elif workers == 1:
         yield from (compute(stack, *job) for stack in stacks)
     else:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin) as pool:
+        from lczlib.compute import begin_worker
+
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=begin_worker) as pool:
             yield from (done.result() for done in as_completed([pool.submit(compute, s, *job) for s in stacks]))
 
 
@@ -202,21 +204,10 @@ def _spread_dask(
             yield future.result()
 
 
-def _begin() -> None:
-    from lczlib.compute import end_with_parent
-
-    end_with_parent()
-    _one_thread()
-
-
-def _one_thread() -> None:
+def _compute_alone(images: np.ndarray, *job: Any) -> list[Record]:
     from lczlib.compute import prepare_cpu
 
     prepare_cpu(threads=1)
-
-
-def _compute_alone(images: np.ndarray, *job: Any) -> list[Record]:
-    _one_thread()
     return compute(images, *job)
 
 

@@ -29,10 +29,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lczlib.compute import bf16_pays, cpu_count, end_with_parent, prepare_cpu
+from lczlib.compute import begin_worker, bf16_pays, cpu_count, prepare_cpu
 
 from . import grouping
-from .learning import Scenes, changed, entropy, export, fit, follow, go_on, save, scenes_of
+from .learning import Scenes, changed, draw, entropy, export, fit, follow, go_on, save, scenes_of, see
 from .models import build_sam, perceptron
 from .nano_start import look_up
 
@@ -68,52 +68,6 @@ class Parted:
     borders: np.ndarray  # (5, k) float32, see `grouping`
     same: np.ndarray  # (k,) float32, 1 where both are mostly of one instance
     weights: np.ndarray  # (k,) float32: a wrong answer about large regions costs more
-
-
-def draw(scenes: Scenes, plan: GroupingPlan, count: int, size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Augmented windows, on the device of the scenes: RGB (count, 3, size, size) float 0..255, ids (count, size, size).
-
-    Parts of scenes enlarged to `size`, turned and flipped, brighter or darker, some noisy, some blurred.
-    """
-    which = rng.integers(0, len(scenes[0]), count)
-    rgb, ids = (one[which] if isinstance(one, Tensor) else torch.from_numpy(one[which]) for one in scenes)
-    grid = F.affine_grid(_views(plan, count, rgb.shape[1], rng).to(rgb.device), [count, 1, size, size], False)
-    rgb = F.grid_sample(rgb.permute(0, 3, 1, 2).float(), grid, "bilinear", "border", False)
-    ids = F.grid_sample(ids[:, None].float(), grid, "nearest", "border", False)[:, 0].int()
-    return _as_seen(rgb, rng), ids
-
-
-def _views(plan: GroupingPlan, count: int, side: int, rng: np.random.Generator) -> Tensor:
-    """Which square of a scene (side px) a window shows, and how turned: affine matrices (count, 2, 3)."""
-    part = np.floor(side / np.exp(rng.uniform(0, np.log(plan.largest), count)))
-    part[rng.random(count) < plan.whole] = side
-    corner = np.floor(rng.random((count, 2)) * (side - part[:, None] + 1))  # x, y
-    turns = np.array([[[1, 0], [0, 1]], [[0, -1], [1, 0]], [[-1, 0], [0, -1]], [[0, 1], [-1, 0]]], float)
-    turned = turns[rng.integers(4, size=count)] * np.array([rng.choice([-1, 1], count), np.ones(count)]).T[:, None]
-    middle = (2 * corner + part[:, None]) / side - 1
-    return torch.from_numpy(np.concatenate([turned * (part / side)[:, None, None], middle[:, :, None]], 2)).float()
-
-
-def _as_seen(rgb: Tensor, rng: np.random.Generator) -> Tensor:
-    """Other light, other cameras: windows (B, 3, S, S) 0..255 -> the same."""
-    count, device = len(rgb), rgb.device
-
-    def each(values: np.ndarray) -> Tensor:
-        return torch.from_numpy(values).float().to(device).view(count, -1, 1, 1)
-
-    gain = np.exp(rng.normal(0, 0.12, (count, 1)) + rng.normal(0, 0.05, (count, 3)))
-    shift = rng.normal(0, 8, (count, 1)) + rng.normal(0, 4, (count, 3))
-    noise = rng.uniform(1, 6, count) * (rng.random(count) < 0.3)
-    sigma = np.where(rng.random(count) < 0.2, rng.uniform(0.3, 1.0, count), 1e-3)
-    rgb = (rgb - 110) * each(gain) + 110 + each(shift)
-    generator = torch.Generator(device).manual_seed(int(rng.integers(2**62)))
-    rgb = rgb + torch.randn(rgb.shape, generator=generator, device=device) * each(noise)
-    kernel = np.exp(-0.5 * (np.arange(-2, 3) / sigma[:, None]) ** 2)
-    kernel = each(kernel / kernel.sum(1, keepdims=True))  # (B, 5, 1, 1)
-    for axis in (2, 3):
-        padded = F.pad(rgb, (0, 0, 2, 2) if axis == 2 else (2, 2, 0, 0), mode="replicate")
-        rgb = sum(padded.narrow(axis, i, rgb.shape[axis]) * kernel[:, i : i + 1] for i in range(5))
-    return rgb.clamp(0, 255)
 
 
 def boundaries(ids: Tensor) -> Tensor:
@@ -184,7 +138,7 @@ class Processes:
     def __init__(self, workers: int):
         self.pool = None
         if workers:
-            self.pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_enter)
+            self.pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=begin_worker)
 
     def __enter__(self) -> Processes:
         return self
@@ -196,14 +150,6 @@ class Processes:
     def begin(self, function: Callable, *arguments: Any) -> Callable[[], Any]:
         """Have it done; the answer of this gives the result."""
         return self.pool.submit(function, *arguments).result if self.pool else lambda: function(*arguments)
-
-
-def _enter() -> None:
-    end_with_parent()
-    import cv2
-
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
 
 
 def _weights(network: nn.Module) -> list[np.ndarray]:
@@ -235,7 +181,7 @@ def _judge(boundary: np.ndarray, looks: np.ndarray, ids: np.ndarray, same: list[
 
 def _look(sam: Sam, images: Tensor) -> tuple[Tensor, Tensor]:
     with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16_pays(images.device)):
-        return sam.image_encoder.see((images - sam.pixel_mean) / sam.pixel_std)
+        return see(sam, images)
 
 
 def _to_part(sam: Sam, images: Tensor, ids: Tensor) -> Iterator[tuple[np.ndarray, ...]]:
@@ -253,7 +199,7 @@ def _prepare(
     sam: Sam, scenes: Scenes, plan: GroupingPlan, processes: Processes, done: float, rng: np.random.Generator
 ) -> Coming:
     """The windows of a step, and their parting begun."""
-    images, ids = draw(scenes, plan, plan.windows, sam.image_encoder.img_size, rng)
+    images, ids = draw(scenes, plan.windows, sam.image_encoder.img_size, rng, plan.largest, plan.whole)
     if done < plan.alone:
         return images, ids, []
     same, limits = _weights(sam.image_encoder.same), rng.uniform(0.2, 1.4, plan.asked)
@@ -346,7 +292,8 @@ def learn_quality(
     encoder, asked, judged = sam.image_encoder, [], []
     same = _weights(encoder.same)
     for start in range(0, plan.judged, plan.windows):
-        windows = draw(scenes, plan, min(plan.windows, plan.judged - start), encoder.img_size, rng)
+        count = min(plan.windows, plan.judged - start)
+        windows = draw(scenes, count, encoder.img_size, rng, plan.largest, plan.whole)
         begun = [processes.begin(_judge, *one, same) for one in _to_part(sam, *windows)]
         judged += [one() for one in asked]  # of the windows before: a few are on their way, never all
         asked = begun
@@ -372,7 +319,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("build/nano/start.safetensors"), help="weights to write")
     parser.add_argument("--minutes", type=float, help="training time; or give --steps")
     parser.add_argument("--steps", type=int, help="training steps: repeatable on a CPU, uninterrupted")
-    parser.add_argument("--count", type=int, default=6120, help="training scenes, where `--work` holds none yet")
+    parser.add_argument("--count", type=int, default=6120, help="training scenes")
     parser.add_argument("--workers", type=int, default=max(cpu_count() - 1, 1), help="processes that part windows")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--seed", type=int, default=0)
@@ -384,11 +331,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(str(fault))
     if not (options.minutes or options.steps):
         parser.error("give --minutes or --steps")
-    prepare_cpu()
+    prepare_cpu(max(cpu_count() - options.workers, 1) if options.device == "cpu" else None)
     scenes = scenes_of(options.work / "train", options.count, range(6), options.seed, cpu_count())
-    if options.device == "cpu":
-        prepare_cpu(max(cpu_count() - options.workers, 1))
-    else:
+    if options.device != "cpu":
         scenes = tuple(
             torch.from_numpy(one).to(options.device) for one in (np.array(scenes[0]), scenes[1].astype(np.int32))
         )

@@ -35,7 +35,7 @@ from torch.nn import functional as F
 from ..compute import bf16_pays, prepare_cpu
 from . import decoder as decoding
 from . import train_encoder
-from .learning import Scenes, changed, export, fit, follow, go_on, save, scenes_of
+from .learning import Scenes, changed, draw, export, fit, follow, go_on, save, scenes_of, see
 from .models import NanoEncoder, load_sam
 
 SCORE_WEIGHT = 4.0  # of the loss of the predicted IoU (SAM: 1), by which masks are kept
@@ -44,7 +44,7 @@ WANTED = 0.75  # mean best IoU of the masks kept
 
 @dataclass(frozen=True)
 class Plan:
-    """Sizes of a training. `window` px of the network's input are cut from scenes enlarged by `scales`."""
+    """Sizes of a training. `window` px of the network's input are cut from scenes."""
 
     window: int = 160
     windows: int = 4  # a process and step, of `window` px, or one of the whole input
@@ -52,7 +52,7 @@ class Plan:
     wide_prompts: int = 40  # a window of the network's whole input
     rate: float = 6e-4
     wide_last: float = 0.85  # share at the end with windows of 320 px: points must be found among all tokens
-    scales: tuple[float, float] = (1.0, 1.7)  # the generator sees scenes at 1 (image) and 1.5 (crops)
+    largest: float = 1.7  # most that a scene is enlarged; the generator sees scenes at 1 (image) and 1.5 (crops)
     balance: float = 1.0  # weight of the cross-entropy beside dice; falls to
     balance_last: float = 0.2
     save_every: float = 120.0  # seconds between checkpoints
@@ -69,10 +69,6 @@ class NanoTrainer(nn.Module):
         super().__init__()
         self.sam = sam.train().requires_grad_(True)
         self.sam.image_encoder.eval()
-
-    def see(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Windows (B, 3, S, S) RGB 0..255 -> boundary logits and looks, as `NanoEncoder.see` gives them."""
-        return self.sam.image_encoder.see((images - self.sam.pixel_mean) / self.sam.pixel_std)
 
     def prompt(
         self, embedding: Tensor, prompts: Tensor, boxes: Tensor, corner: tuple[int, int]
@@ -102,29 +98,6 @@ class NanoTrainer(nn.Module):
         every = torch.ones(len(tokens), 3, dtype=torch.bool)
         logits = decoding.make_masks(self.sam.mask_decoder, tokens, keys, tuple(image.shape[2:]), every)
         return logits.unflatten(0, (-1, 3)), decoding.predict_iou(self.sam.mask_decoder, tokens)
-
-
-def cut(
-    scene: tuple[np.ndarray, np.ndarray], plan: Plan, size: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """One augmented window of a scene: RGB (size, size, 3) uint8 and instance ids (size, size) int32."""
-    import cv2
-
-    rgb, ids = scene
-    side = min(int(size / np.exp(rng.uniform(*np.log(plan.scales)))), len(rgb))
-    y, x = rng.integers(0, len(rgb) - side + 1, 2)
-    rgb, ids = rgb[y : y + side, x : x + side], ids[y : y + side, x : x + side]
-    turn, flip = rng.integers(4), rng.random() < 0.5
-    rgb, ids = (np.rot90(a[:, ::-1] if flip else a, turn) for a in (rgb, ids))
-    rgb = cv2.resize(np.ascontiguousarray(rgb), (size, size), interpolation=cv2.INTER_LINEAR)
-    ids = cv2.resize(np.ascontiguousarray(ids).astype(np.int32), (size, size), interpolation=cv2.INTER_NEAREST)
-    gain, shift = np.exp(rng.normal(0, 0.12) + rng.normal(0, 0.05, 3)), rng.normal(0, 8) + rng.normal(0, 4, 3)
-    rgb = (rgb.astype(np.float32) - 110) * gain + 110 + shift
-    if rng.random() < 0.3:
-        rgb += rng.normal(0, rng.uniform(1, 6), rgb.shape)
-    if rng.random() < 0.2:
-        rgb = cv2.GaussianBlur(rgb, (0, 0), rng.uniform(0.3, 1.0))
-    return rgb.clip(0, 255).astype(np.uint8), ids
 
 
 def learn_score(sam: Any, plan: Plan, scenes: Scenes, workers: int, rng: np.random.Generator) -> float:
@@ -224,13 +197,6 @@ def prompt_loss(
     return loss + SCORE_WEIGHT * score, facts
 
 
-def windows_of(scenes: Scenes, plan: Plan, size: int, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Windows (count, 3, S, S) float RGB 0..255 and their instance ids (count, S, S)."""
-    windows = [cut((scenes[0][i], scenes[1][i]), plan, size, rng) for i in rng.integers(0, len(scenes[0]), count)]
-    images = torch.from_numpy(np.stack([rgb for rgb, _ in windows])).permute(0, 3, 1, 2).float()
-    return images, torch.from_numpy(np.stack([ids for _, ids in windows]))
-
-
 def losses(
     trainer: NanoTrainer, plan: Plan, scenes: Scenes, done: float, rng: np.random.Generator
 ) -> tuple[Tensor, dict[str, float]]:
@@ -238,14 +204,14 @@ def losses(
     encoder = trainer.sam.image_encoder
     wide = done >= 1 - plan.wide_last
     size = encoder.img_size if wide else plan.window
-    images, ids = windows_of(scenes, plan, size, 1 if wide else plan.windows, rng)
+    images, ids = draw(scenes, 1 if wide else plan.windows, size, rng, plan.largest)
     room = (encoder.img_size - size) // encoder.stride + 1
     corner = (int(rng.integers(room)), int(rng.integers(room)))
     sampled = [sample_prompts(window, plan, plan.wide_prompts if wide else plan.prompts, rng) for window in ids.numpy()]
     points, boxes, wanted = (torch.from_numpy(np.stack(part)) for part in zip(*sampled))
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16_pays()):
         with torch.no_grad():
-            seen = trainer.see(images)
+            seen = see(trainer.sam, images)
         embedding, numbers = encoder.embed(*seen)
         logits, predicted = trainer.prompt(embedding, points, boxes, corner)
     window = torch.arange(len(ids)).repeat_interleave(points.shape[1])
@@ -391,7 +357,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("build/nano/nano.safetensors"), help="weights to write")
     parser.add_argument("--minutes", type=float, help="training time; or give --steps")
     parser.add_argument("--steps", type=int, help="training steps: repeatable on a CPU, uninterrupted")
-    parser.add_argument("--count", type=int, default=6120, help="training scenes, where `--work` holds none yet")
+    parser.add_argument("--count", type=int, default=6120, help="training scenes")
     parser.add_argument("--test", type=int, default=200, help="test scenes")
     parser.add_argument("--workers", type=int, default=2, help="training processes")
     parser.add_argument("--seed", type=int, default=0)
@@ -399,9 +365,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if not (options.minutes or options.steps):
         parser.error("give --minutes or --steps")
-    options.start, state_path = options.start or _started(options), options.work / "state.pt"
     try:
         plan = changed(Plan(), options.plan)
+    except ValueError as fault:
+        parser.error(str(fault))
+    options.start, state_path = options.start or _started(options), options.work / "state.pt"
+    try:
         sam = load_sam("nano", options.start)
         digest = hashlib.sha256(options.start.read_bytes()).hexdigest()[:12]
         of = f"{plan}, seed {options.seed}, {options.count} scenes, from {digest}"
