@@ -180,9 +180,10 @@ def pick_device(name: str | None = None) -> torch.device:
 
 
 def bf16_pays(device: torch.device | str = "cpu") -> bool:
-    """Whether bfloat16 is faster than float32 there: GPUs that have it, CPUs with AMX tiles or AVX512-BF16.
+    """Whether bfloat16 is computed as such there: GPUs that have it, CPUs with AMX tiles or AVX512-BF16.
 
-    Elsewhere (AVX2, say) it is emulated and several times slower, so recipes choose float32 there.
+    With AMX it is several times faster than float32, with AVX512-BF16 alone about as fast (it saves memory). Elsewhere
+    (AVX2, say) it is emulated and several times slower, so recipes choose float32 there.
     """
     import torch
 
