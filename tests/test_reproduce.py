@@ -201,6 +201,13 @@ def test_another_seed_has_a_folder_of_its_own(project):
     assert json.loads((folder / "figures" / "04_second.json").read_text())["numbers"]["oa"] == 0.8
 
 
+def test_masks_of_an_official_sam_are_kept_by_the_papers_threshold():
+    common = {sam: reproduce.make_plan("demo", sam=sam).sizes["common"] for sam in (None, "nano", "vit_b", "vit_h")}
+    levels = {sam: values["pred_iou_thresh"] for sam, values in common.items()}
+    assert levels[None] == levels["nano"] < levels["vit_b"] == levels["vit_h"] == 0.88
+    assert common["vit_b"]["points_per_side"] == common["nano"]["points_per_side"]
+
+
 def test_numbers_that_appear_or_vanish_differ():
     old = {"figure": "x", "numbers": {"a": 1.0, "b": ["u"]}, "tolerance": {"abs": 0.1}}
     assert report.differences({"numbers": {"a": 1.05, "b": ["u"]}}, old) == []
