@@ -8,7 +8,7 @@ import torch
 from scenes import rectangles, start
 
 from lczlib.sam import grouping, learning, train_encoder
-from lczlib.sam.train_encoder import GroupingPlan, Processes
+from lczlib.sam.train_encoder import GroupingPlan, Processes, weights_of
 
 TINY = GroupingPlan(windows=2, asked=1, alone=0.3, judged=2, judge_steps=5, save_every=0.0)
 
@@ -76,7 +76,7 @@ def three_walls():
 def test_parted_windows_know_who_belongs_together():
     boundary, ids = three_walls()
     looks = np.zeros((grouping.LOOKS, 40, 40), np.float32)
-    parted = train_encoder.part(boundary, looks, ids, fresh().image_encoder.same, limit=1.0)
+    parted = train_encoder.part(boundary, looks, ids, weights_of(fresh().image_encoder.same), limit=1.0)
     middles = [parted.numbers[20, x] for x in (5, 15, 25, 35)]
     assert len(set(middles)) == 4
     pairs = {frozenset(pair): same for pair, same in zip(parted.pairs.T.tolist(), parted.same.tolist())}
@@ -87,7 +87,7 @@ def test_parted_windows_know_who_belongs_together():
 def test_same_loss_teaches_who_belongs_together():
     encoder, (boundary, ids) = fresh().image_encoder, three_walls()
     looks = torch.zeros(2, grouping.LOOKS, 40, 40)
-    parted = train_encoder.part(boundary, looks[0].numpy(), ids, encoder.same, limit=1.0)
+    parted = train_encoder.part(boundary, looks[0].numpy(), ids, weights_of(encoder.same), limit=1.0)
     alike = looks.clone().requires_grad_(True)
     before = train_encoder.same_loss(encoder.same, alike, [parted] * 2)
     before.backward()
@@ -108,11 +108,11 @@ def test_same_loss_teaches_who_belongs_together():
 def test_processes_part_as_one_does_here():
     encoder, (boundary, ids) = fresh().image_encoder, three_walls()
     looks = np.random.default_rng(0).normal(size=(grouping.LOOKS, 40, 40)).astype(np.float16)
-    job = boundary.astype(np.float16), looks, ids, train_encoder._weights(encoder.same), 0.5
+    job = boundary.astype(np.float16), looks, ids, weights_of(encoder.same), 0.5
     with Processes(1) as processes:
-        there = processes.begin(train_encoder._part, *job)()
+        there = processes.begin(train_encoder.part, *job)()
     with Processes(0) as processes:
-        here = processes.begin(train_encoder._part, *job)()
+        here = processes.begin(train_encoder.part, *job)()
     assert all(np.array_equal(getattr(there, name), getattr(here, name)) for name in vars(here))
 
 

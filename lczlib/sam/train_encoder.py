@@ -83,14 +83,14 @@ def boundary_loss(logits: Tensor, truth: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, truth, pos_weight=torch.tensor(2.0, device=logits.device))
 
 
-def part(boundary: np.ndarray, looks: np.ndarray, ids: np.ndarray, same: nn.Module, limit: float) -> Parted:
+def part(boundary: np.ndarray, looks: np.ndarray, ids: np.ndarray, same: list[np.ndarray], limit: float) -> Parted:
     """Part a window as the encoder would, joining down to the certainty `limit`; from 1 on nothing is joined.
 
     Args:
-        boundary: chances (h, w) float32. looks: (LOOKS, h, w) float32. ids: (h, w), the instance of each place.
-        same: the network that answers.
+        boundary: chances (h, w). looks: (LOOKS, h, w). ids: (h, w), the instance of each place.
+        same: `weights_of` the network that answers.
     """
-    graph = grouping.basins(boundary, looks, same, same)
+    graph = _basins(boundary, looks, same)
     graph.join_alike(1 - grouping.STEP, limit)
     instance = shared(graph.numbers, ids).argmax(1)
     areas, (i, j) = graph.areas.astype(np.float32), graph.pairs
@@ -152,7 +152,7 @@ class Processes:
         return self.pool.submit(function, *arguments).result if self.pool else lambda: function(*arguments)
 
 
-def _weights(network: nn.Module) -> list[np.ndarray]:
+def weights_of(network: nn.Module) -> list[np.ndarray]:
     """A perceptron as plain arrays; tensors would travel between processes as shared memory, a file each."""
     return [p.detach().cpu().numpy().copy() for p in network.parameters()]
 
@@ -164,18 +164,15 @@ def _network(weights: list[np.ndarray]) -> nn.Module:
     return network.requires_grad_(False)
 
 
-def _part(boundary: np.ndarray, looks: np.ndarray, ids: np.ndarray, same: list[np.ndarray], limit: float) -> Parted:
-    return part(boundary.astype(np.float32), looks.astype(np.float32), ids, _network(same), limit)
+def _basins(boundary: np.ndarray, looks: np.ndarray, same: list[np.ndarray]) -> grouping.Graph:
+    answer = _network(same)
+    return grouping.basins(boundary.astype(np.float32), looks.astype(np.float32), answer, answer)
 
 
 def _judge(boundary: np.ndarray, looks: np.ndarray, ids: np.ndarray, same: list[np.ndarray]) -> tuple[np.ndarray, ...]:
     """Traits (n, TRAITS) of the regions of a window at many levels, and their IoU (n,) with instances."""
-    answer = _network(same)
-    graph = grouping.basins(boundary.astype(np.float32), looks.astype(np.float32), answer, answer)
-    known = [
-        (joined.traits().numpy(), met(shared(joined.numbers, ids)))
-        for joined in grouping.joinings(graph, JUDGED_LEVELS)
-    ]
+    levels = grouping.joinings(_basins(boundary, looks, same), JUDGED_LEVELS)
+    known = [(joined.traits().numpy(), met(shared(joined.numbers, ids))) for joined in levels]
     return tuple(np.concatenate(kind) for kind in zip(*known))
 
 
@@ -185,7 +182,7 @@ def _look(sam: Sam, images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _to_part(sam: Sam, images: Tensor, ids: Tensor) -> Iterator[tuple[np.ndarray, ...]]:
-    """Boundary and looks of windows as half-precision arrays, and the ids of their places: what `_part` needs."""
+    """Boundary and looks of windows as half-precision arrays, and the ids of their places: what `part` needs."""
     with torch.no_grad():
         boundary, looks = _look(sam, images)
     maps = boundary.sigmoid().half().cpu().numpy(), looks.half().cpu().numpy(), ids[:, 1::2, 1::2].cpu().numpy()
@@ -202,9 +199,9 @@ def _prepare(
     images, ids = draw(scenes, plan.windows, sam.image_encoder.img_size, rng, plan.largest, plan.whole)
     if done < plan.alone:
         return images, ids, []
-    same, limits = _weights(sam.image_encoder.same), rng.uniform(0.2, 1.4, plan.asked)
+    same, limits = weights_of(sam.image_encoder.same), rng.uniform(0.2, 1.4, plan.asked)
     seen = _to_part(sam, images[: plan.asked], ids[: plan.asked])
-    return images, ids, [processes.begin(_part, *one, same, limit) for one, limit in zip(seen, limits)]
+    return images, ids, [processes.begin(part, *one, same, limit) for one, limit in zip(seen, limits)]
 
 
 def _losses(sam: Sam, coming: Coming) -> tuple[Tensor, Tensor]:
@@ -290,7 +287,7 @@ def learn_quality(
     Regions of many levels, each weighted by the root of its area. Returns the cross-entropy reached.
     """
     encoder, asked, judged = sam.image_encoder, [], []
-    same = _weights(encoder.same)
+    same = weights_of(encoder.same)
     for start in range(0, plan.judged, plan.windows):
         count = min(plan.windows, plan.judged - start)
         windows = draw(scenes, count, encoder.img_size, rng, plan.largest, plan.whole)
