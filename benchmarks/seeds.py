@@ -47,7 +47,7 @@ def tested(plan: reproduce.Plan, seed: int) -> dict[str, object]:
     (vs, ts), (vg, tg) = ((p.select(split="validation"), p.select(split="test")) for p in (s2, ge))
     alpha = fusion.best_alpha(vs.p, vg.p, vs.labels)
     said = {"s2": ts.predicted, "ge": tg.predicted, "fused": fusion.predicted(fusion.fuse(ts.p, tg.p, alpha))}
-    return {"labels": ts.labels, "polygons": ts.frame["polygon"].to_numpy(str), "said": said, "alpha": alpha}
+    return {"labels": ts.labels, "polygons": ts.groups, "said": said, "alpha": alpha}
 
 
 def crossed(plan: reproduce.Plan, seed: int) -> dict[str, object]:

@@ -52,6 +52,14 @@ class Predictions:
         """Most probable labels (B,), 1..17."""
         return self.p.argmax(axis=1) + 1
 
+    @property
+    def groups(self) -> np.ndarray:
+        """What intervals draw from (B,) str: the polygon of each pair; a pair of unknown polygon is a group of its own,
+        which makes intervals too narrow where such pairs do come from one polygon.
+        """
+        city, polygon, one = (self.frame[name].astype(str) for name in ("city", "polygon", "id"))
+        return (city + "/" + polygon).where(polygon != "", one).to_numpy(str)
+
     def select(self, **where: object) -> Predictions:
         """The rows where every named column equals its value: `select(split="test", city="synthetic-3")`."""
         keep = np.ones(len(self), dtype=bool)

@@ -24,10 +24,7 @@ def write_report(build: Path, profile: str, rows: list[dict]) -> Path:
     """`build/<profile>/index.html`: every figure with its numbers, and links to the executed notebooks."""
     numbers = {path.stem: runs.read_json(path) for path in sorted((build / "figures").glob("*.json"))}
     kinds = sorted({str(entry["data"]) for entry in numbers.values()})
-    table = "".join(
-        f"<tr><td><a href='executed/{name}.html'>{name}</a></td><td>{seconds:.1f}</td></tr>"
-        for name, seconds in ((row["notebook"], row["seconds"]) for row in rows)
-    )
+    table = "".join(map(_row, rows))
     body = "".join(_section(entry) for entry in numbers.values())
     page = f"""<!doctype html><meta charset="utf-8"><title>lczlib, {profile}</title><style>{_STYLE}</style>
 <h1>DF4LCZ, profile {profile}</h1><p class="note">Origin of the data: <b>{html.escape(", ".join(kinds))}</b>.
@@ -36,6 +33,13 @@ Figures of synthetic data say so in the picture.</p>
     with runs.atomic_path(build / "index.html") as temporary:
         temporary.write_text(page, encoding="utf-8")
     return build / "index.html"
+
+
+def _row(row: dict) -> str:
+    name = row["notebook"]
+    if "skipped" in row:
+        return f"<tr><td>{name}</td><td>skipped: {html.escape(row['skipped'])}</td></tr>"
+    return f"<tr><td><a href='executed/{name}.html'>{name}</a></td><td>{row['seconds']:.1f}</td></tr>"
 
 
 def _section(entry: dict) -> str:

@@ -147,6 +147,21 @@ def _package_digest(root: Path) -> str:
     return hashlib.sha256("".join(_digest(path) for path in sources).encode()).hexdigest()
 
 
+def hindrance(notebook: Path, plan: Plan) -> str:
+    """What a notebook needs and the data given do not have; "" where it can be run."""
+    if "data_dir" not in plan.given:
+        return ""
+    from lczlib.data import open_pairs
+
+    number, pairs = notebook.stem[:2], open_pairs(str(plan.given["data_dir"]))
+    if number == "01" and not pairs.has_rgb:
+        return "masks need RGB patches (google_img_320); the shipped graphs serve elsewhere"
+    cities = set(pairs.cities)
+    if number == "06" and ("" in cities or len(cities) < 3):
+        return "transfer needs three named cities at least, in index.csv"
+    return ""
+
+
 def figure_files(plan: Plan, notebook: Path) -> list[Path]:
     """Files that the notebook left among the figures of this plan."""
     return sorted(p for p in plan.figures.glob(f"{notebook.stem[:2]}_*") if p.suffix in _SUFFIXES)
@@ -244,7 +259,10 @@ def bring_all_up_to_date(notebooks: list[Path], plan: Plan, jobs: int) -> Iterat
         unfinished = {path.stem[:2] for path in (*waiting, *running.values())}
         ready = [p for p in waiting if not fault and unfinished.isdisjoint(NEEDS.get(p.stem[:2], ()))]
         for path in ready:
-            if row := kept_row(path, plan):  # no process for what is there
+            if lacking := hindrance(path, plan):
+                waiting.remove(path)
+                yield {"notebook": path.stem, "seconds": 0.0, "figures": [], "skipped": lacking}
+            elif row := kept_row(path, plan):  # no process for what is there
                 waiting.remove(path)
                 yield row
             elif len(running) < jobs:
@@ -353,7 +371,7 @@ def run(plan: Plan, jobs: int, only: str | None = None, check: bool = False) -> 
     rows, start = [], time.perf_counter()
     for row in bring_all_up_to_date(numbered_notebooks(only), plan, jobs):
         rows.append(row)
-        print(f"{row['notebook']}: " + (f"{row['seconds']:.0f} s" if row["fresh"] else "up to date"), flush=True)
+        print(f"{row['notebook']}: {_outcome(row)}", flush=True)
     rows.sort(key=lambda row: row["notebook"])
     page = write_report(plan.build, plan.profile, rows)
     _print_table(rows)
@@ -366,6 +384,12 @@ def run(plan: Plan, jobs: int, only: str | None = None, check: bool = False) -> 
     elif plan.is_committed_one:
         publish(plan)
     return rows
+
+
+def _outcome(row: dict) -> str:
+    if "skipped" in row:
+        return f"skipped: {row['skipped']}"
+    return f"{row['seconds']:.0f} s" if row["fresh"] else "up to date"
 
 
 def _other_kernels(plan: Plan) -> str:

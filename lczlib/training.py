@@ -30,7 +30,7 @@ from tqdm.auto import tqdm
 
 from lczlib.compute import in_processes, pick_device, prepare_cpu, seed_everything
 from lczlib.data import Pairs, open_pairs
-from lczlib.data.splits import Split, make_split
+from lczlib.data.splits import Split, split_pairs
 from lczlib.graphs import CENTRE, COLOUR, GraphSet, build_graphs
 from lczlib.inference import Inputs, Source, load_model, make_model, predict, reestimate_batch_norm, take
 from lczlib.predictions import Predictions
@@ -421,7 +421,7 @@ def main(arguments: list[str] | None = None) -> None:
     pairs = open_pairs(given.data_dir)
     changes = {field: json.loads(value) for field, _, value in (text.partition("=") for text in given.set)}
     inputs = pairs.s2 if given.stream == "s2" else _graphs(pairs, given.sam)
-    split = make_split(pairs.index, given.split, given.seed)
+    split = split_pairs(pairs, given.split, given.seed)
     recipe = Recipe.published(given.stream, **changes)
     name = {"s2": "resnet3d11", "ge": "gcn"}[given.stream]
     result = train_stream(given.stream, name, inputs, pairs.index, split, recipe, given.seed, given.work)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lczlib.data import check, make_split, open_pairs, read_published_split
+from lczlib.data import check, make_split, open_pairs, read_published_split, split_pairs
 from lczlib.data.layout import read_rgb, rgb_path, s2_path, write_index, write_pair
 from lczlib.data.splits import crossed_splits
 
@@ -232,6 +232,26 @@ def test_published_splits_are_read(tmp_path, protocol):
     assert split.train.tolist() == [0, 1, 2, 3, 4]
     assert split.validation.tolist() == [5, 6]
     assert split.test.tolist() == [7, 8]
+
+
+def test_pairs_without_polygons_are_split_as_published_or_by_sample(data_dir):
+    pairs = open_pairs(data_dir)
+    same = split_pairs(pairs, "polygon_pool", seed=1), make_split(pairs.index, "polygon_pool", seed=1)
+    assert same[0].test.tolist() == same[1].test.tolist()
+    (data_dir / "index.csv").unlink()
+    pairs = open_pairs(data_dir)
+    with pytest.warns(UserWarning, match=r"names no polygons.*sample_pool"):
+        assert split_pairs(pairs, "polygon_pool").strategy == "sample_pool"
+    path = data_dir / "patches_split" / "partition_polygons_1125.npz"
+    path.parent.mkdir()
+    path.write_bytes(pickle.dumps({"train": [0, 1, 7], "validation": [2], "test": [3, 4]}))
+    split = split_pairs(pairs, "polygon_pool", seed=5)
+    assert split.strategy == "partition_polygons_1125"
+    assert (split.train.tolist(), split.test.tolist()) == ([0, 1], [3, 4])  # no pair 7 here
+    assert split_pairs(pairs, "sample_pool").strategy == "sample_pool"
+    assert split_pairs(pairs.subset([0, 3]), "polygon_pool").test.tolist() == [3]
+    with pytest.raises(ValueError, match="names no city"):
+        split_pairs(pairs, "city")
 
 
 class _Evil:

@@ -47,3 +47,8 @@ def test_what_is_no_probability_is_refused():
 
 def test_select_keeps_matching_rows():
     assert make([1, 2, 18]).select(label=2).frame["id"].tolist() == [1, 18]
+
+
+def test_intervals_draw_polygons_of_a_city_or_pairs_where_none_is_known():
+    frame = make([1, 2, 3, 4]).frame.assign(city=["x", "x", "y", "y"], polygon=["a", "a", "a", ""])
+    assert Predictions(frame, make([1, 2, 3, 4]).p).groups.tolist() == ["x/a", "x/a", "y/a", "4"]

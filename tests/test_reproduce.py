@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -9,12 +10,15 @@ import sys
 from pathlib import Path
 
 import nbformat
+import numpy as np
+import pandas as pd
 import psutil
 import pytest
 import yaml
 from processes import ended, within
 
 from lczlib import report, reproduce
+from lczlib.data import layout, open_pairs
 
 ROOT = Path(__file__).parents[1]
 DRAW = """
@@ -208,6 +212,26 @@ def test_masks_of_an_official_sam_are_kept_by_the_papers_threshold():
     assert common["vit_b"]["points_per_side"] == common["nano"]["points_per_side"]
 
 
+@pytest.mark.parametrize("rgb", [True, False])
+@pytest.mark.parametrize("cities", [3, 1])
+def test_what_the_data_do_not_allow_is_skipped_and_the_rest_runs(project, capsys, rgb, cities):
+    data = project / "data"
+    image = np.zeros((320, 320, 3), np.uint8) if rgb else None
+    for i in range(3):
+        layout.write_pair(data, i, np.full((32, 32, 10), 0.1), image, 2)
+    names = [str(i % cities) for i in range(3)]
+    layout.write_index(data, pd.DataFrame({"id": range(3), "label": 2, "city": names, "polygon": ""}))
+    for number in ("01", "06"):
+        _notebook(project / "notebooks" / f"{number}_more.ipynb", DRAW)
+    assert reproduce.main(["--data", str(data)]) == 0
+    said = capsys.readouterr().out
+    assert ("01_more: skipped: masks need RGB patches" in said) == (not rgb)
+    assert ("06_more: skipped: transfer needs three named cities" in said) == (cities < 3)
+    assert re.search(r"04_second: \d+ s", said)
+    page = next(project.glob("build/demo-*/index.html")).read_text()
+    assert page.count("skipped: ") == (not rgb) + (cities < 3)
+
+
 def test_numbers_that_appear_or_vanish_differ():
     old = {"figure": "x", "numbers": {"a": 1.0, "b": ["u"]}, "tolerance": {"abs": 0.1}}
     assert report.differences({"numbers": {"a": 1.05, "b": ["u"]}}, old) == []
@@ -332,3 +356,23 @@ def test_every_notebook_runs_through_run_all(tmp_path):
     assert (folder / "index.html").exists()
     again = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=True)
     assert again.stdout.count("up to date") == len([p for p in NOTEBOOKS if p.stem[:2].isdigit()])
+    data = _published_without_rgb(folder / "data", tmp_path / "published")
+    command += ["--data", str(data)]
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    skipped = [line.split(":")[0] for line in done.stdout.splitlines() if ": skipped: " in line]
+    assert sorted(skipped) == ["01_sam_instances", "06_transfer_tests"]
+    (figures,) = project.glob("build/smoke-*/figures")
+    assert {json.loads(path.read_text())["data"] for path in figures.glob("0[2345]_*.json")} == {"LCZC-GES2"}
+
+
+def _published_without_rgb(synthetic: Path, target: Path, labels: tuple[int, ...] = (2, 5, 6, 8, 11, 14, 17)) -> Path:
+    """Pairs of some zones in the published layout as its repository comes: no index, no RGB, graphs of 1 to 5 nodes."""
+    pairs = open_pairs(synthetic)
+    (target / "gg_nodes_refine").mkdir(parents=True)
+    for i, label, s2 in zip(pairs.ids, pairs.labels, pairs.s2):
+        if label in labels:
+            layout.write_pair(target, i, s2, None, label)
+            x = np.random.default_rng(i).random((1 + i % 5, 5))
+            np.savez(target / "gg_nodes_refine" / f"graph_{i}.npz", x=x, a=np.zeros((len(x), len(x))))
+    return target

@@ -2,7 +2,7 @@
 
 from lczlib.data.layout import BANDS, Fault, check, read_index, write_index, write_pair
 from lczlib.data.pairs import Pairs, open_pairs, pack
-from lczlib.data.splits import STRATEGIES, Split, make_split, read_published_split
+from lczlib.data.splits import STRATEGIES, Split, make_split, read_published_split, split_pairs
 
 __all__ = [
     "BANDS",
@@ -16,6 +16,7 @@ __all__ = [
     "pack",
     "read_index",
     "read_published_split",
+    "split_pairs",
     "write_index",
     "write_pair",
 ]

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import io
 import pickle
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from lczlib.data import layout
+
+if TYPE_CHECKING:
+    from lczlib.data.pairs import Pairs
+
 STRATEGIES = ("sample_pool", "polygon_pool", "city")
+PUBLISHED = {"sample_pool": "partition_random.npz", "polygon_pool": "partition_polygons_1125.npz"}
 SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}  # the published random split: 13,355 / 1,920 / the rest
 
 
@@ -59,6 +67,36 @@ def make_split(index: pd.DataFrame, strategy: str, seed: int = 0, test_city: str
         return _city_split(index, rng, test_city)
     groups = index["id"].astype(str) if strategy == "sample_pool" else index["city"] + "\n" + index["polygon"]
     return Split(**_deal(index, groups, SHARES, rng), strategy=strategy)
+
+
+def split_pairs(pairs: Pairs, strategy: str, seed: int = 0) -> Split:
+    """`make_split` of a data set, or what there is instead where its index names no polygons.
+
+    Args:
+        pairs: all of a set, or some. strategy, seed: of `make_split`.
+
+    Returns:
+        LCZC-GES2: the published split of that strategy, whatever the seed. Else, where polygons are unknown,
+        `sample_pool`, with a warning: it reports too much. `strategy` of what is returned says which it is.
+
+    Raises:
+        ValueError: of `make_split` and `read_published_split`.
+    """
+    path = pairs.data_dir / layout.SPLIT_FOLDER / PUBLISHED.get(strategy, "")
+    if (pairs.index["polygon"] != "").all() or strategy == "city":
+        return make_split(pairs.index, strategy, seed)
+    if path.is_file():
+        split = read_published_split(path)
+        parts = {part: np.intersect1d(getattr(split, part), pairs.ids) for part in SHARES}
+        return Split(**parts, strategy=split.strategy)
+    if strategy == "polygon_pool":
+        warnings.warn(
+            f"{pairs.data_dir}: its index names no polygons and no {path.name} is there: split by sample_pool, which"
+            " reports more than a new polygon would get",
+            stacklevel=2,
+        )
+        strategy = "sample_pool"
+    return make_split(pairs.index, strategy, seed)
 
 
 def crossed_splits(index: pd.DataFrame, seed: int = 0) -> dict[str, Split]:
@@ -175,7 +213,7 @@ def read_published_split(path: str | Path) -> Split:
     """
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"{path}: no such split file; use --strategy sample_pool or fetch LCZC-GES2")
+        raise FileNotFoundError(f"{path}: no such split file; use sample_pool or fetch LCZC-GES2")
     try:
         content = _ArraysOnly(io.BytesIO(path.read_bytes())).load()
         parts = {part: np.asarray(content[part]) for part in SHARES}
