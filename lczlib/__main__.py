@@ -38,11 +38,9 @@ def _masks(args: argparse.Namespace) -> None:
 
 def _graphs(args: argparse.Namespace) -> None:
     from lczlib.data import open_pairs
-    from lczlib.graphs import build_graphs
-    from lczlib.sam.store import make_masks
+    from lczlib.graphs import graphs_of
 
-    pairs = open_pairs(args.data)
-    graphs = build_graphs(pairs, make_masks(args.data, sam=args.sam, workers=args.workers))
+    graphs = graphs_of(open_pairs(args.data), args.sam, workers=args.workers)
     print(f"{args.data}: {len(graphs.ids)} graphs, {graphs.nodes.mean():.1f} nodes each on average")
 
 
@@ -56,6 +54,20 @@ def _fetch(args: argparse.Namespace) -> None:
 
     known = CHECKPOINTS[args.what.removeprefix("sam-").replace("-", "_")]
     print(fetch_file(known.url, (args.to or cache_dir()) / known.file, known.sha256))
+
+
+def _train(args: argparse.Namespace) -> None:
+    from lczlib.data import open_pairs, split_pairs
+    from lczlib.graphs import graphs_of
+    from lczlib.recipe import Recipe, changes
+    from lczlib.training import train_stream
+
+    recipe, pairs = Recipe.of(args.recipe, args.stream, **changes(args.set)), open_pairs(args.data)
+    split = split_pairs(pairs, args.split, args.seed)
+    inputs = pairs.s2 if args.stream == "s2" else graphs_of(pairs, args.sam)
+    model = {"s2": "resnet3d11", "ge": "gcn"}[args.stream]
+    result = train_stream(args.stream, model, inputs, pairs.index, split, recipe, args.seed, args.work)
+    print(f"best validation accuracy {result.history['val_accuracy'].max():.4f}; run: {result.run.path}")
 
 
 def _patches(args: argparse.Namespace) -> None:
@@ -72,7 +84,7 @@ def _map(args: argparse.Namespace) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     from lczlib import mapping
-    from lczlib.data import patches
+    from lczlib.data import STRATEGIES, patches
 
     parser = argparse.ArgumentParser(prog="python -m lczlib", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -100,6 +112,16 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--workers", type=int, default=1, help="processes")
     masks.add_argument("--limit", type=int, help="only the first N pairs")
     masks.add_argument("--dask", metavar="ADDRESS", help="spread the images over an existing Dask scheduler")
+
+    train = add("train", _train, "Train one stream on a data set (resumable); prints the folder of the run, for `map`.")
+    train.add_argument("data", type=Path, metavar="DATA")
+    train.add_argument("--stream", choices=("s2", "ge"), required=True, help="Sentinel-2 patches, or graphs of RGB")
+    train.add_argument("--recipe", choices=("published", "demo"), default="published", help="demo: for a laptop")
+    train.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE", help="departures from the recipe")
+    train.add_argument("--split", choices=STRATEGIES, default="polygon_pool")
+    train.add_argument("--sam", default="nano", help="whose instance masks make the graphs of stream ge")
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--work", type=Path, default=Path("build/trained"), help="folder of runs (build/trained)")
 
     fetch = add("fetch", _fetch, "Download the published data or a SAM checkpoint, checked by SHA-256 (resumable).")
     fetch.add_argument("what", choices=("lczc-ges2", "sam-vit-b", "sam-vit-l", "sam-vit-h"))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch_geometric.data import Batch
 
     from lczlib.data import Pairs
+    from lczlib.sam import MaskSettings
 
 FEATURES = ("red", "green", "blue", "x", "y")  # the paper's five
 EXTRA_FEATURES = ("area", "elongation", "texture")  # an addition of ours, never a default
@@ -32,7 +33,7 @@ WHOLE = (slice(None), slice(None))
 EDGES = ("complete", "nearest", "distance")
 
 __all__ = ["CENTRE", "COLOUR", "EXTRA_FEATURES", "FEATURES", "GraphSet", "adjacency", "build_graphs", "extra_features",
-           "node_features", "read_published_graphs", "to_batch"]  # fmt: skip
+           "graphs_of", "node_features", "read_published_graphs", "to_batch"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -151,6 +152,23 @@ def _checked(image: np.ndarray, masks: np.ndarray, boxes: np.ndarray) -> tuple[n
     if boxes.size != 4 * len(masks):
         raise ValueError(f"boxes: expected ({len(masks)}, 4) x, y, width, height, got {boxes.shape}")
     return np.ascontiguousarray(masks, dtype=bool).view(np.uint8), boxes.reshape(-1, 4)
+
+
+def graphs_of(pairs: Pairs, sam: str = "nano", settings: MaskSettings | None = None, workers: int = 1) -> GraphSet:
+    """Graphs of all pairs of a data set: of instance masks, made where they are missing, or those the published set
+    ships where there are no RGB patches.
+
+    Args:
+        sam, settings, workers: of `make_masks`; settings None: the paper's.
+
+    Raises:
+        FileNotFoundError, ValueError: of `make_masks` and `read_published_graphs`.
+    """
+    if not pairs.has_rgb:
+        return read_published_graphs(pairs.data_dir, pairs.ids)
+    from lczlib.sam import MaskSettings, make_masks
+
+    return build_graphs(pairs, make_masks(pairs.data_dir, sam, settings or MaskSettings(), pairs.ids, workers))
 
 
 def build_graphs(pairs: Pairs, store: Mapping, extra: bool = False, most: int = MOST_NODES) -> GraphSet:

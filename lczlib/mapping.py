@@ -223,6 +223,12 @@ def command(args: argparse.Namespace) -> None:
 
     if args.s2 or args.rgb or not args.compare:
         options = {name: getattr(args, name) for name in ("alpha", "step", "bands", "offset", "units", "rgb_bands")}
+        if not args.runs:
+            if mapping_output.made_by_runs(args.out):
+                raise ValueError(
+                    f"{args.out}: a map of trained runs is there; give --run, another --out, or --compare alone"
+                )
+            print("warning: no --run: small streams trained on the synthetic world serve, which know no real city")
         for warning in open_job(args.s2, args.rgb, None, None, **options)[1]:  # before any training
             print(f"warning: {warning}")
         streams, trained_on = mapping_streams.open_streams(

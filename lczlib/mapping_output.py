@@ -93,6 +93,15 @@ def write_map(out: Path, job: Job, parts: Parts, tags: dict[str, object]) -> pd.
     return areas
 
 
+def made_by_runs(path: str | Path) -> bool:
+    """Whether a map is there that streams trained by the user made, not the small synthetic ones."""
+    if not Path(path).exists():
+        return False
+    with rasterio.open(path) as file:
+        tags = file.tags()
+    return tags.get("software", "").startswith("lczlib") and tags.get("trained_on", "") != "synthetic"
+
+
 def _profile(grid: Job | WarpedVRT) -> dict[str, object]:
     tiling = {"tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "deflate", "bigtiff": "if_safer"}
     place = {name: getattr(grid, name) for name in ("width", "height", "crs", "transform")}

@@ -14,7 +14,6 @@ import numpy as np
 from lczlib.runs import read_json
 
 if TYPE_CHECKING:
-    from lczlib.data import Pairs
     from lczlib.graphs import GraphSet
     from lczlib.sam import MaskSettings
 
@@ -135,7 +134,9 @@ def small_stream(name: str, pairs: int = 816, work_dir: str | Path | None = None
 
     It shows that everything works; it knows no real city. Train on one's own pairs for a map to rely on.
     """
+    from lczlib.compute import cpu_count
     from lczlib.data import make_split
+    from lczlib.graphs import graphs_of
     from lczlib.sam import MaskSettings
     from lczlib.sam.models import cache_dir
     from lczlib.synthetic import open_or_make
@@ -145,15 +146,7 @@ def small_stream(name: str, pairs: int = 816, work_dir: str | Path | None = None
     data = open_or_make(work_dir / "data", pairs=pairs, seed=0)
     split = make_split(data.index, "polygon_pool", seed=0)
     settings = MaskSettings(crop_n_layers=0, pred_iou_thresh=0.7)
-    inputs = data.s2 if name == "s2" else _synthetic_graphs(data, settings)
+    inputs = data.s2 if name == "s2" else graphs_of(data, "nano", settings, min(cpu_count(), 8))
     model = "resnet3d11" if name == "s2" else "gcn"
     result = train_stream(name, model, inputs, data.index, split, Recipe.demo(name), 0, work_dir)
     return RunStream(result.run.path.resolve(), settings=settings)
-
-
-def _synthetic_graphs(data: Pairs, settings: MaskSettings) -> GraphSet:
-    from lczlib.compute import cpu_count
-    from lczlib.graphs import build_graphs
-    from lczlib.sam.store import make_masks
-
-    return build_graphs(data, make_masks(data.data_dir, settings=settings, workers=min(cpu_count(), 8)))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
 
 from lczlib.compute import bf16_pays, pick_device
 
-__all__ = ["MEANING", "Recipe"]
+__all__ = ["MEANING", "Recipe", "changes"]
 
 MEANING = {  # what a departure means, for the tables of the notebooks
     "epochs": "epochs at most",
@@ -99,6 +101,28 @@ class Recipe:
             for name in MEANING
             if here[name] != paper[name]
         }
+
+
+def changes(items: Sequence[str]) -> dict[str, object]:
+    """Fields of a recipe as written on a command line, "NAME=VALUE" each: `width=16 augment=false precision=bf16`.
+
+    Raises:
+        ValueError: it has no such field, or the value is of another type.
+    """
+    kinds = {field.name: type(getattr(_PUBLISHED["s2"], field.name)) for field in fields(Recipe)[1:]}
+    made: dict[str, object] = {}
+    for item in items:
+        name, _, text = item.partition("=")
+        kind = kinds.get(name)
+        try:
+            value = text if kind is str else json.loads(text)
+        except ValueError:
+            value = None
+        if kind is None or not isinstance(value, (int, float) if kind is float else kind):
+            known = ", ".join(f"{name} ({kind.__name__})" for name, kind in kinds.items())
+            raise ValueError(f"--set {item}: give NAME=VALUE, one of {known}")
+        made[name] = value
+    return made
 
 
 _PUBLISHED = {

@@ -2,14 +2,12 @@
 
 Every random draw of an epoch (order, flips, angles, dropout) comes from (seed, epoch) alone. So a training that was
 killed after any epoch continues from its checkpoint exactly as if it had never stopped, and several processes draw
-the same order and share each batch. On several GPUs: `torchrun --nproc_per_node 4 -m lczlib.training DATA --stream s2`.
+the same order and share each batch. On several GPUs: `torchrun --nproc_per_node 4 -m lczlib train DATA --stream s2`.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -29,9 +27,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from tqdm.auto import tqdm
 
 from lczlib.compute import in_processes, pick_device, prepare_cpu, seed_everything
-from lczlib.data import Pairs, open_pairs
-from lczlib.data.splits import Split, split_pairs
-from lczlib.graphs import CENTRE, COLOUR, GraphSet, build_graphs
+from lczlib.data.splits import Split
+from lczlib.graphs import CENTRE, COLOUR, GraphSet
 from lczlib.inference import Inputs, Source, load_model, make_model, predict, reestimate_batch_norm, take
 from lczlib.predictions import Predictions
 from lczlib.recipe import Recipe
@@ -397,36 +394,3 @@ def _processes(name: str | None) -> Iterator[tuple[int, int, torch.device]]:
     finally:
         if joins:
             dist.destroy_process_group()
-
-
-def _graphs(pairs: Pairs, sam: str) -> GraphSet:
-    from lczlib.sam.store import make_masks
-
-    return build_graphs(pairs, make_masks(pairs.data_dir, sam))
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Train one stream of a data set (for torchrun): the notebooks find the run by its key."""
-    parser = argparse.ArgumentParser(prog="python -m lczlib.training", description=main.__doc__)
-    parser.add_argument("data_dir")
-    parser.add_argument("--stream", choices=("s2", "ge"), required=True)
-    parser.add_argument("--work", default="build/paper", help="folder of runs (work_dir of the notebooks)")
-    parser.add_argument("--split", default="polygon_pool", help="sample_pool, polygon_pool or city")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--sam", default="vit_h", help="whose masks make the graphs of stream ge")
-    parser.add_argument(
-        "--set", nargs="*", default=[], metavar="FIELD=VALUE", help="departures from the published recipe"
-    )
-    given = parser.parse_args(arguments)
-    pairs = open_pairs(given.data_dir)
-    changes = {field: json.loads(value) for field, _, value in (text.partition("=") for text in given.set)}
-    inputs = pairs.s2 if given.stream == "s2" else _graphs(pairs, given.sam)
-    split = split_pairs(pairs, given.split, given.seed)
-    recipe = Recipe.published(given.stream, **changes)
-    name = {"s2": "resnet3d11", "ge": "gcn"}[given.stream]
-    result = train_stream(given.stream, name, inputs, pairs.index, split, recipe, given.seed, given.work)
-    print(f"{result.run.path}: best validation accuracy {result.history['val_accuracy'].max():.4f}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,9 @@
 """The command line, as a user meets it: exit codes and messages."""
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -60,7 +62,24 @@ def test_bad_input_is_one_line_and_exit_1(tmp_path, monkeypatch, capsys, argumen
     assert "Traceback" not in error
 
 
-@pytest.mark.parametrize("command", ["synth", "check", "masks", "graphs", "fetch", "patches", "map"])
+@pytest.mark.parametrize("stream", ["s2", "ge"])
+def test_a_stream_is_trained_and_its_run_named(data_dir, tmp_path, stream, capsys):
+    asked = ["train", str(data_dir), "--stream", stream, "--sam", "truth", "--split", "sample_pool", "--recipe", "demo"]
+    asked += ["--work", str(tmp_path), "--set", "epochs=1", "width=2", "learning_rate=1e-3", "precision=fp32"]
+    assert main(asked) == 0
+    run = Path(capsys.readouterr().out.split("run: ")[1].strip())
+    assert (run / "model.safetensors").exists()
+    recipe = json.loads((run / "run.json").read_text())["params"]["recipe"]
+    assert (recipe["width"], recipe["learning_rate"], recipe["precision"]) == (2, 1e-3, "fp32")
+
+
+@pytest.mark.parametrize("change", ["epoch=3", "width", "width=wide", "augment=1", "epochs=0"])
+def test_a_wrong_field_of_a_recipe_is_one_line(data_dir, change, capsys):
+    assert main(["train", str(data_dir), "--stream", "s2", "--set", change]) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["synth", "check", "masks", "graphs", "train", "fetch", "patches", "map"])
 def test_every_command_has_help(command, capsys):
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])

@@ -280,6 +280,9 @@ def test_a_trained_run_maps_a_scene_from_the_command_line(tmp_path, run, capsys)
     assert "km2" in capsys.readouterr().out
     assert main(["map", "--out", str(tmp_path / "m.tif"), "--compare", str(tmp_path / "m_101-107.tif")]) == 0
     assert "oa 1.000" in capsys.readouterr().out
+    assert main(["map", "--s2", str(s2), "--out", str(tmp_path / "m.tif")]) == 1  # nor is it lost to the small streams
+    assert "m.tif: a map of trained runs is there; give --run" in capsys.readouterr().err
+    np.testing.assert_array_equal(read(tmp_path / "m.tif", 3), probability)
 
 
 def test_runs_that_do_not_serve_are_refused(tmp_path, run):
