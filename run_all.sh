@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Regenerates every figure; `./run_all.sh --test` runs the tests instead, `./run_all.sh --help` lists the options.
-# On a fresh machine with Python 3.11 it makes .venv from requirements.txt first; inside an active conda or virtual
-# environment it uses that.
+# On a fresh machine with Python 3.11 it makes .venv from requirements.txt first; inside an active virtual or conda
+# environment (other than conda's base) it uses that.
 set -euo pipefail
 cd "$(dirname "$0")"
 
-if [[ -n "${VIRTUAL_ENV:-}" || -n "${CONDA_PREFIX:-}" ]]; then
+if [[ -n "${VIRTUAL_ENV:-}" || (-n "${CONDA_PREFIX:-}" && "${CONDA_DEFAULT_ENV:-}" != base) ]]; then
     python=python
 else
     python=.venv/bin/python

@@ -156,8 +156,9 @@ def _git(folder: Path, *arguments: str) -> str:
 def fill_readme(readme: Path, figures: Path) -> None:
     """Set every number of the README from the numbers files.
 
-    A number stands between two comments, `<!-- 04_alpha.best.oa:.3f -->0.812<!-- -->`: stem, dotted name, format. A
-    stem with a folder (`benchmarks/seeds`) lies beside the README, others among the figures.
+    A number stands between two comments, `<!-- 04_alpha.best.oa:.3f -->0.812<!-- -->`: stem, dotted name, format (`.1p`
+    for a difference of shares in points). A stem with a folder (`benchmarks/seeds`) lies beside the README, others
+    among the figures.
 
     Raises:
         ValueError: the README names a number that no file holds.
@@ -175,4 +176,6 @@ def _filled(match: re.Match, figures: Path) -> str:
     numbers = dict(leaves(runs.read_json(path)["numbers"])) if path.exists() else {}
     if name not in numbers:
         raise ValueError(f"README.md: no number {name!r} in {path.name}; correct the name or run the notebook")
-    return f"<!-- {match['key']}:{match['format']} -->{format(numbers[name], match['format'])}<!-- -->"
+    value, kind = numbers[name], match["format"]
+    shown = format(100 * value, kind[:-1] + "f") if kind.endswith("p") else format(value, kind)
+    return f"<!-- {match['key']}:{kind} -->{shown}<!-- -->"

@@ -87,7 +87,7 @@ def alpha_details(
     fig.colorbar(im, ax=axes[0], shrink=0.8, pad=0.02)
     for ax, lines, title in ((axes[1], cities, "per city, test"), (axes[2], regret, "below the best, per split")):
         for i, (name, y) in enumerate(lines.items()):
-            ax.plot(alphas, y, lw=1, color=plt.cm.viridis(i / max(len(lines) - 0.4, 1)), label=name)
+            ax.plot(alphas, y, lw=1, color=plt.cm.tab10(i % 10), label=name)
         ax.axvline(0.6, color="#777777", lw=0.8, ls=":")
         ax.set(xlabel=r"$\alpha$", title=title, xticks=[0, 0.5, 1])
         percent(ax)

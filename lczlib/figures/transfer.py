@@ -30,7 +30,7 @@ def transfer(rows: Mapping[str, Mapping[str, tuple]], cities: Sequence[str]) -> 
                           capsize=2, elinewidth=1)  # fmt: skip
         left.annotate("", (k + 0.17, r["out"].value), (k - 0.17, r["in"].value),
                       arrowprops={"arrowstyle": "-", "color": color, "lw": 0.6, "shrinkA": 4})  # fmt: skip
-        left.text(k, min(r["in"].low, r["out"].low) - 0.015, f"{-100 * r['drop'].value:+.1f}", ha="center", va="top",
+        left.text(k, min(r["in"].low, r["out"].low) - 0.015, f"{100 * r['drop'].value:+.1f}", ha="center", va="top",
                   fontsize=7, color=color)  # fmt: skip
         x = np.arange(len(cities)) + 0.24 * (k - 1)
         right.vlines(x, r["out_city"], r["in_city"], color=color, lw=1)

@@ -16,6 +16,12 @@ from lczlib.compute import in_processes
 
 Scenes = tuple[Any, Any]  # RGB (N, S, S, 3) uint8 and instance ids (N, S, S), 0 = none; arrays or, on a GPU, tensors
 Plan = TypeVar("Plan")
+TRAINING_SEEDS = 10_000_000  # seeds of scenes to train on begin here, above those of every data set
+
+
+def training_scenes(work: Path, count: int, seed: int, workers: int = 2) -> Scenes:
+    """Scenes to train on, of the first six cities; no pair of a data set is among them."""
+    return scenes_of(work / "train", count, range(6), TRAINING_SEEDS + seed, workers)
 
 
 def scenes_of(path: Path, count: int, cities: Sequence[int], seed: int, workers: int = 2) -> Scenes:

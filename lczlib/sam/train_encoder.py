@@ -32,7 +32,7 @@ from torch.nn import functional as F
 from lczlib.compute import begin_worker, bf16_pays, cpu_count, prepare_cpu
 
 from . import grouping
-from .learning import Scenes, changed, draw, entropy, export, fit, follow, go_on, save, scenes_of, see
+from .learning import Scenes, changed, draw, entropy, export, fit, follow, go_on, save, see, training_scenes
 from .models import build_sam, perceptron
 from .nano_start import look_up
 
@@ -329,7 +329,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not (options.minutes or options.steps):
         parser.error("give --minutes or --steps")
     prepare_cpu(max(cpu_count() - options.workers, 1) if options.device == "cpu" else None)
-    scenes = scenes_of(options.work / "train", options.count, range(6), options.seed, cpu_count())
+    scenes = training_scenes(options.work, options.count, options.seed, cpu_count())
     if options.device != "cpu":
         scenes = tuple(
             torch.from_numpy(one).to(options.device) for one in (np.array(scenes[0]), scenes[1].astype(np.int32))

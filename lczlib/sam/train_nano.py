@@ -35,7 +35,7 @@ from torch.nn import functional as F
 from ..compute import bf16_pays, prepare_cpu
 from . import decoder as decoding
 from . import train_encoder
-from .learning import Scenes, changed, draw, export, fit, follow, go_on, save, scenes_of, see
+from .learning import Scenes, changed, draw, export, fit, follow, go_on, save, scenes_of, see, training_scenes
 from .models import NanoEncoder, load_sam
 
 SCORE_WEIGHT = 4.0  # of the loss of the predicted IoU (SAM: 1), by which masks are kept
@@ -299,7 +299,7 @@ def _work(rank: int, world: int, options: argparse.Namespace, plan: Plan, of: st
     if world > 1:
         meeting = f"file://{(options.work / f'meeting-{os.getppid()}').resolve()}"
         torch.distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=world)
-    scenes = scenes_of(options.work / "train", options.count, range(6), options.seed)
+    scenes = training_scenes(options.work, options.count, options.seed)
     sam, state = load_sam("nano", options.start), options.work / "state.pt"
     train(sam, scenes, state, plan, options.minutes, options.steps, options.seed, rank, of)
 
@@ -313,7 +313,7 @@ def finish(sam: Any, work: Path, out: Path, plan: Plan, facts: dict[str, Any], t
     from .evaluation import calibrate, grouped, reachable, score, with_calibration
     from .masks import generate_masks
 
-    scenes = scenes_of(work / "train", facts["scenes"], range(6), facts["seed"])
+    scenes = training_scenes(work, facts["scenes"], facts["seed"])
     sam = with_calibration(sam, plan.factor, 0.0)
     rng = np.random.default_rng(facts["seed"])
     error = learn_score(sam, plan, scenes, facts["processes"], rng)
@@ -377,7 +377,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         go_on(state_path, {}, of)
     except (FileNotFoundError, ValueError) as fault:
         parser.error(str(fault))
-    scenes_of(options.work / "train", options.count, range(6), options.seed, options.workers)
+    training_scenes(options.work, options.count, options.seed, options.workers)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     torch.multiprocessing.spawn(_work, (options.workers, options, plan, of), nprocs=options.workers)
     prepare_cpu()
