@@ -269,6 +269,36 @@ def test_a_number_the_readme_names_must_exist(tmp_path):
         report.fill_readme(tmp_path / "README.md", tmp_path)
 
 
+def test_a_difference_of_shares_is_written_in_points(tmp_path):
+    (tmp_path / "04_alpha.json").write_text('{"numbers": {"gain": [0.0271, -0.018]}}')
+    (tmp_path / "README.md").write_text(
+        "<!-- 04_alpha.gain.0:+.1p -->?<!-- --> (<!-- 04_alpha.gain.1:.0p -->?<!-- -->)"
+    )
+    report.fill_readme(tmp_path / "README.md", tmp_path)
+    assert re.sub("<!--.*?-->", "", (tmp_path / "README.md").read_text()) == "+2.7 (-2)"
+
+
+@pytest.mark.parametrize(("active", "used"), [
+    ({}, "own"), ({"CONDA_PREFIX": "/c", "CONDA_DEFAULT_ENV": "base"}, "own"),
+    ({"CONDA_PREFIX": "/c", "CONDA_DEFAULT_ENV": "lczlib"}, "active"), ({"VIRTUAL_ENV": "/v"}, "active"),
+])  # fmt: skip
+def test_an_active_environment_is_used_but_never_that_of_conda_itself(tmp_path, active, used):
+    shutil.copy2(ROOT / "run_all.sh", tmp_path)
+    for name in ("requirements.txt", "pyproject.toml"):
+        (tmp_path / name).touch()
+    lock = subprocess.run(
+        ["cksum", "requirements.txt", "pyproject.toml"], cwd=tmp_path, capture_output=True, check=True
+    )
+    for folder, says in ((tmp_path / ".venv" / "bin", "own"), (tmp_path / "bin", "active")):
+        folder.mkdir(parents=True)
+        (folder / "python").write_text(f"#!/bin/sh\necho {says}\n")
+        (folder / "python").chmod(0o755)
+    (tmp_path / ".venv" / "lock").write_bytes(lock.stdout)
+    environment = {"PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"} | active
+    done = subprocess.run(["./run_all.sh"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) == {used}
+
+
 def test_the_readme_says_what_the_committed_numbers_say(tmp_path):
     shutil.copy(ROOT / "README.md", tmp_path / "README.md")
     report.fill_readme(tmp_path / "README.md", ROOT / "figures")

@@ -138,7 +138,7 @@ def _reader(pairs: Any, sam: str) -> Callable[[int], np.ndarray]:
     if sam == "truth":
         return lambda i: np.ascontiguousarray(layout.read_truth(layout.truth_path(pairs.data_dir, int(i)))["instances"])
     if not pairs.has_rgb:
-        raise FileNotFoundError(f"{pairs.data_dir}: no google_img_320 patches; masks need them (see README, data)")
+        raise FileNotFoundError(f"{pairs.data_dir}: no google_img_320 patches; masks need them (README, Your own data)")
     rows = {int(i): row for row, i in enumerate(pairs.ids)}
     rgb = pairs.rgb
     return lambda i: np.ascontiguousarray(rgb[rows[int(i)]])
