@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -85,9 +86,10 @@ def alpha_details(
     axes[0].set(xlabel=r"$\alpha$", title="per zone: F1 against $\\alpha=0.5$")
     axes[0].spines[:].set_visible(False)
     fig.colorbar(im, ax=axes[0], shrink=0.8, pad=0.02)
-    for ax, lines, title in ((axes[1], cities, "per city, test"), (axes[2], regret, "below the best, per split")):
-        for i, (name, y) in enumerate(lines.items()):
-            ax.plot(alphas, y, lw=1, color=plt.cm.tab10(i % 10), label=name)
+    panels = ((cities, "per city, test", plt.cm.Dark2.colors), (regret, "below the best, per split", (GREY, ACCENT)))
+    for ax, (lines, title, colors) in zip(axes[1:], panels):
+        for (name, y), color in zip(lines.items(), cycle(colors)):
+            ax.plot(alphas, y, lw=1, color=color, label=name)
         ax.axvline(0.6, color="#777777", lw=0.8, ls=":")
         ax.set(xlabel=r"$\alpha$", title=title, xticks=[0, 0.5, 1])
         percent(ax)
