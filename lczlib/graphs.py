@@ -30,6 +30,7 @@ EXTRA_FEATURES = ("area", "elongation", "texture")  # an addition of ours, never
 COLOUR, CENTRE = slice(0, 3), slice(3, 5)  # columns of the mean colour and of the box centre
 MOST_NODES = 50
 WHOLE = (slice(None), slice(None))
+NO_GRAPHS = "neither RGB patches (google_img_320) nor shipped graphs (gg_nodes_refine); cut pairs with --rgb"
 EDGES = ("complete", "nearest", "distance")
 
 __all__ = ["CENTRE", "COLOUR", "EXTRA_FEATURES", "FEATURES", "GraphSet", "adjacency", "build_graphs", "extra_features",
@@ -164,6 +165,8 @@ def graphs_of(pairs: Pairs, sam: str = "nano", settings: MaskSettings | None = N
     Raises:
         FileNotFoundError, ValueError: of `make_masks` and `read_published_graphs`.
     """
+    if not pairs.has_graphs:
+        raise FileNotFoundError(f"{pairs.data_dir}: {NO_GRAPHS}")
     if not pairs.has_rgb:
         return read_published_graphs(pairs.data_dir, pairs.ids)
     from lczlib.sam import MaskSettings, make_masks

@@ -152,8 +152,11 @@ def hindrance(notebook: Path, plan: Plan) -> str:
     if "data_dir" not in plan.given:
         return ""
     from lczlib.data import open_pairs
+    from lczlib.graphs import NO_GRAPHS
 
     number, pairs = notebook.stem[:2], open_pairs(str(plan.given["data_dir"]))
+    if number not in ("00", "02") and not pairs.has_graphs:
+        return NO_GRAPHS
     if number == "01" and not pairs.has_rgb:
         return "masks need RGB patches (google_img_320); the shipped graphs serve elsewhere"
     cities = set(pairs.cities)

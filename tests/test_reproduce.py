@@ -219,6 +219,8 @@ def test_what_the_data_do_not_allow_is_skipped_and_the_rest_runs(project, capsys
     image = np.zeros((320, 320, 3), np.uint8) if rgb else None
     for i in range(3):
         layout.write_pair(data, i, np.full((32, 32, 10), 0.1), image, 2)
+    if not rgb:
+        (data / "gg_nodes_refine").mkdir()
     names = [str(i % cities) for i in range(3)]
     layout.write_index(data, pd.DataFrame({"id": range(3), "label": 2, "city": names, "polygon": ""}))
     for number in ("01", "06"):
@@ -230,6 +232,15 @@ def test_what_the_data_do_not_allow_is_skipped_and_the_rest_runs(project, capsys
     assert re.search(r"04_second: \d+ s", said)
     page = next(project.glob("build/demo-*/index.html")).read_text()
     assert page.count("skipped: ") == (not rgb) + (cities < 3)
+
+
+def test_of_sentinel_2_alone_there_are_the_data_and_one_stream(project, capsys):
+    data = project / "data"
+    layout.write_pair(data, 0, np.full((32, 32, 10), 0.1), None, 2)
+    assert reproduce.main(["--data", str(data)]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"00_first: \d+ s", said)
+    assert "04_second: skipped: neither RGB patches (google_img_320) nor shipped graphs" in said
 
 
 def test_numbers_that_appear_or_vanish_differ():

@@ -107,6 +107,11 @@ class Pairs:
         """Whether the high-resolution patches are there (the published set keeps them apart)."""
         return (self.data_dir / layout.RGB_FOLDER).exists()
 
+    @property
+    def has_graphs(self) -> bool:
+        """Whether the graph stream can be used: of these patches, or by graphs shipped with the set."""
+        return self.has_rgb or (self.data_dir / layout.GRAPH_FOLDER).exists()
+
     @cached_property
     def s2(self) -> np.ndarray:
         """(N, 32, 32, 10) float32 reflectance; memory-mapped when this is the whole set."""
