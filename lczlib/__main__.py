@@ -7,6 +7,8 @@ import os
 import sys
 from pathlib import Path
 
+SAMS = ("nano", "truth", "vit_b", "vit_l", "vit_h")
+
 
 def _synth(args: argparse.Namespace) -> None:
     from lczlib.synthetic import make_dataset
@@ -108,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     graphs = add("graphs", _graphs, "Make node features and graphs from the instance masks.")
     for command in (masks, graphs):
         command.add_argument("data", type=Path, metavar="DATA")
-        command.add_argument("--sam", default="nano", choices=("nano", "truth", "vit_b", "vit_l", "vit_h"))
+        command.add_argument("--sam", default="nano", choices=SAMS)
         command.add_argument("--workers", type=int, default=1, help="processes")
     masks.add_argument("--limit", type=int, help="only the first N pairs")
     masks.add_argument("--dask", metavar="ADDRESS", help="spread the images over an existing Dask scheduler")
@@ -119,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--recipe", choices=("published", "demo"), default="published", help="demo: for a laptop")
     train.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE", help="departures from the recipe")
     train.add_argument("--split", choices=STRATEGIES, default="polygon_pool")
-    train.add_argument("--sam", default="nano", help="whose instance masks make the graphs of stream ge")
+    train.add_argument("--sam", default="nano", choices=SAMS, help="whose instance masks make the graphs of stream ge")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--work", type=Path, default=Path("build/trained"), help="folder of runs (build/trained)")
 

@@ -62,7 +62,7 @@ class Recipe:
                 raise ValueError(f"{name}: {getattr(self, name)!r} is not one of {', '.join(allowed)}")
         if self.light and self.stream != "ge":
             raise ValueError(f"light: {self.light} is for graphs; leave it 0 in stream {self.stream}")
-        for name in ("epochs", "batch_size", "learning_rate", "width"):
+        for name in ("epochs", "batch_size", "learning_rate", "patience", "width"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name}: {getattr(self, name)} must be above 0")
 
@@ -118,7 +118,8 @@ def changes(items: Sequence[str]) -> dict[str, object]:
             value = text if kind is str else json.loads(text)
         except ValueError:
             value = None
-        if kind is None or not isinstance(value, (int, float) if kind is float else kind):
+        allowed = {float: (int, float)}.get(kind, (kind,))
+        if kind is None or type(value) not in allowed:
             known = ", ".join(f"{name} ({kind.__name__})" for name, kind in kinds.items())
             raise ValueError(f"--set {item}: give NAME=VALUE, one of {known}")
         made[name] = value

@@ -88,14 +88,14 @@ def make_plan(profile: str, data: str | None = None, sam: str | None = None, see
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
         raise ValueError(f"unknown profile {profile!r}; expected one of {known}")
     given: dict[str, object] = {}
+    sizes = yaml.safe_load(path.read_text())
     if data is not None:
         from lczlib.data.layout import read_index
 
-        read_index(data)
+        sizes["common"]["n_pairs"] = len(read_index(data))  # a synthetic set given is not enlarged
         given["data_dir"] = str(Path(data).resolve())
     given |= {name: value for name, value in (("sam", sam), ("seed", seed)) if value is not None}
     name = profile if not given else f"{profile}-{runs.key(given)}"
-    sizes = yaml.safe_load(path.read_text())
     if sam is not None and sam.startswith("vit"):  # a profile's lower threshold is for the IoU that nano predicts
         from lczlib.sam import MaskSettings
 
@@ -131,11 +131,18 @@ def declared_parameters(notebook: Path) -> set[str]:
 def state_of(notebook: Path, plan: Plan) -> str:
     """Key of everything the outcome of a notebook depends on."""
     parameters = plan.parameters(notebook)
-    data_dir = plan.notebooks / str(parameters.get("data_dir", ""))
-    data = [_digest(data_dir / name) for name in ("index.csv", "dataset.json")] if "data_dir" in plan.given else []
+    data = _digests_of(Path(str(plan.given["data_dir"]))) if "data_dir" in plan.given else []
     needed = [path for need in NEEDS.get(notebook.stem[:2], ()) for path in plan.notebooks.glob(f"{need}_*.ipynb")]
     before = [state_of(path, plan) for path in needed]
     return runs.key([_digest(notebook), parameters, data, _package_digest(plan.root), before])
+
+
+def _digests_of(data_dir: Path) -> list[str]:
+    from lczlib.data import layout
+
+    folders = (layout.S2_FOLDER, layout.RGB_FOLDER, layout.TRUTH_FOLDER, layout.GRAPH_FOLDER, layout.SPLIT_FOLDER)
+    files = [_digest(data_dir / name) for name in ("index.csv", "dataset.json")]
+    return files + [layout.listing(data_dir / name) for name in folders]
 
 
 def _digest(path: Path) -> str:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lczlib.data import check, make_split, open_pairs, read_published_split, split_pairs
-from lczlib.data.layout import read_rgb, rgb_path, s2_path, write_index, write_pair
+from lczlib.data.layout import read_rgb, rgb_path, s2_path, truth_path, write_index, write_npz, write_pair
 from lczlib.data.splits import crossed_splits
 
 
@@ -78,6 +78,23 @@ def test_google_patches_of_another_size_are_resized(tmp_path):
 
 def test_a_sound_set_has_no_fault(data_dir):
     assert check(data_dir) == []
+
+
+def test_truth_and_patches_without_an_index_are_checked_too(data_dir):
+    truth = {"cover": np.zeros((320, 320)), "height": np.zeros((320, 320)), "instances": np.ones((320, 320), int)}
+    truth |= dict.fromkeys(("bsf", "isf", "psf", "svf", "mean_height", "zone", "seed"), 0.0)
+    for i in range(5):
+        write_npz(truth_path(data_dir, i), **truth | ({"cover": np.zeros((3, 3))} if i == 3 else {}))
+    assert [fault.path.name for fault in check(data_dir)] == ["truth_3.npz"]
+    truth_path(data_dir, 0).unlink()
+    truth_path(data_dir, 1).write_bytes(b"PK broken")
+    assert [fault.path.name for fault in check(data_dir)] == ["truth_0.npz", "truth_1.npz", "truth_3.npz"]
+    (data_dir / "index.csv").unlink()
+    for i in (2, 4):
+        s2_path(data_dir, i).write_bytes(b"PK broken")
+    faults = [fault.path.name for fault in check(data_dir)]
+    assert {"sen2_image_2.npz", "sen2_image_4.npz"} <= set(faults)
+    assert "index.csv" not in faults
 
 
 def _break(data_dir: Path, how: str) -> str:

@@ -73,7 +73,9 @@ def test_a_stream_is_trained_and_its_run_named(data_dir, tmp_path, stream, capsy
     assert (recipe["width"], recipe["learning_rate"], recipe["precision"]) == (2, 1e-3, "fp32")
 
 
-@pytest.mark.parametrize("change", ["epoch=3", "width", "width=wide", "augment=1", "epochs=0"])
+@pytest.mark.parametrize(
+    "change", ["epoch=3", "width", "width=wide", "augment=1", "epochs=0", "epochs=true", "patience=0"]
+)
 def test_a_wrong_field_of_a_recipe_is_one_line(data_dir, change, capsys):
     assert main(["train", str(data_dir), "--stream", "s2", "--set", change]) == 1
     assert len(capsys.readouterr().err.splitlines()) == 1

@@ -1,6 +1,7 @@
 """Pairs cut from GeoTIFFs: every flavour of file gives the same pair; what cannot be cut is refused or counted."""
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -252,6 +253,9 @@ def test_another_city_is_added_only_when_asked(tmp_path, image, areas):
     _, pairs = cut(tmp_path, s2, areas, city="there", append=True)
     assert pairs.ids.tolist() == [0, 1, 2, 3]
     assert pairs.cities.tolist() == ["here", "here", "there", "there"]
+    shutil.copytree(tmp_path / "out" / "sen2_img_patches", tmp_path / "out" / "google_img_320")
+    with pytest.raises(ValueError, match="its pairs have RGB patches; append pairs of one kind"):
+        cut(tmp_path, s2, areas, city="elsewhere", append=True)
 
 
 def far_away(folder, s2):

@@ -86,6 +86,9 @@ def test_city_column_wins_and_the_class_column_can_be_named(tmp_path):
     frame.to_file(tmp_path / "a.gpkg")
     read, _ = read_polygons(tmp_path / "a.gpkg", column="typ", city="ignored")
     assert read["polygon"].tolist() == ["a/LCZ-D/01", "b/LCZ-D/01"]
+    frame.assign(city=["a", None]).to_file(tmp_path / "b.gpkg")
+    read, _ = read_polygons(tmp_path / "b.gpkg", column="typ", city="given")
+    assert read["polygon"].tolist() == ["a/LCZ-D/01", "given/LCZ-D/01"]
 
 
 def test_the_column_and_layer_that_hold_zones_are_found(tmp_path):

@@ -234,6 +234,18 @@ def test_what_the_data_do_not_allow_is_skipped_and_the_rest_runs(project, capsys
     assert page.count("skipped: ") == (not rgb) + (cities < 3)
 
 
+def test_other_files_in_the_data_folder_are_other_data(project, capsys):
+    data = project / "data"
+    for i in range(2):
+        layout.write_pair(data, i, np.full((32, 32, 10), 0.1), np.zeros((320, 320, 3), np.uint8), 2)
+    assert reproduce.main(["--data", str(data)]) == 0
+    assert reproduce.main(["--data", str(data)]) == 0
+    assert "04_second: up to date" in capsys.readouterr().out
+    layout.write_pair(data, 0, np.full((32, 32, 10), 0.1), np.ones((320, 320, 3), np.uint8), 2)
+    assert reproduce.main(["--data", str(data)]) == 0
+    assert "up to date" not in capsys.readouterr().out
+
+
 def test_of_sentinel_2_alone_there_are_the_data_and_one_stream(project, capsys):
     data = project / "data"
     layout.write_pair(data, 0, np.full((32, 32, 10), 0.1), None, 2)

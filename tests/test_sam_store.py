@@ -46,7 +46,7 @@ def same(a, b):
 
 def test_truth_store_holds_the_true_instances(data_dir):
     masks_of = make_masks(data_dir, "truth", progress=False)
-    instances = layout.read_truth(layout.truth_path(data_dir, 3))["instances"]
+    instances = layout.read_truth(layout.truth_path(data_dir, 3), ("instances",))["instances"]
     masks, boxes = masks_of[3]
     assert masks.any(0).sum() == (instances > 0).sum()
     assert all(len(np.unique(instances[mask])) == 1 for mask in masks)
@@ -109,6 +109,26 @@ def test_stopped_in_the_middle_goes_on(data_dir, monkeypatch):
     again = make_masks(data_dir, "truth", progress=False)
     assert len(calls) == 4
     assert same(list(again), whole)
+
+
+def test_a_deleted_shard_is_made_again_and_no_other_is_touched(data_dir, monkeypatch):
+    monkeypatch.setattr(store, "TASK", 2)
+    monkeypatch.setattr(store, "SHARD", 2)
+    whole = make_masks(data_dir, "truth", progress=False)
+    assert len(list(whole.path.glob("shard_*.npz"))) == 3
+    (whole.path / "shard_00000.npz").unlink()
+    assert same(list(make_masks(data_dir, "truth", progress=False)), list(whole))
+    monkeypatch.setattr(store, "compute", None)
+    assert same(list(make_masks(data_dir, "truth", progress=False)), list(whole))
+
+
+def test_images_are_read_as_they_are_needed(one_thread):
+    read = []
+    stacks = (read.append(i) or np.full((1, 64, 64), i + 1, np.uint16) for i in range(20))
+    made = store._spread(stacks, ("truth", QUICK, None), workers=2, dask=None)
+    next(made)
+    assert len(read) <= 6
+    assert len(list(made)) == 19
 
 
 def test_damaged_shard_is_named(data_dir):

@@ -47,6 +47,8 @@ def test_open_or_make_leaves_other_data_alone(tmp_path):
     assert (tmp_path / "data" / "index.csv").stat().st_mtime_ns == before
     with pytest.raises(ValueError, match="choose another folder"):
         make_dataset(tmp_path / "data", pairs=3, seed=1, progress=False)
+    make_dataset(tmp_path / "other", pairs=2, cities=1, seed=4, progress=False)
+    assert len(open_or_make(tmp_path / "other", pairs=3)) == 2  # somebody's own: as it is
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("not a data set")
     with pytest.raises(ValueError, match="choose an empty folder"):

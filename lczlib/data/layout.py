@@ -6,10 +6,12 @@ published set names neither the city nor the polygon of a pair.
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +23,12 @@ from lczlib.runs import atomic_path, read_json, write_json
 from lczlib.zones import K
 
 BANDS = ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12")  # order assumed: that of So2Sat LCZ42
-NATIVE_METRES = dict(zip(BANDS, (10, 10, 10, 20, 20, 20, 10, 20, 20, 20), strict=True))
 S2_SHAPE = (32, 32, len(BANDS))
 RGB_SHAPE = (320, 320, 3)
 INDEX_COLUMNS = ("id", "label", "city", "polygon")
 PUBLISHED_KIND = "LCZC-GES2"
+MAPS = ("instances", "height", "cover")  # (320, 320) each, of a truth file
+TRUTH = (*MAPS, "bsf", "isf", "psf", "svf", "mean_height", "zone", "seed")
 
 S2_FOLDER, RGB_FOLDER, TRUTH_FOLDER = "sen2_img_patches", "google_img_320", "truth"
 GRAPH_FOLDER, SPLIT_FOLDER, PACK_FOLDER = "gg_nodes_refine", "patches_split", "packed"
@@ -114,13 +117,17 @@ def read_rgb(path: str | Path) -> tuple[np.ndarray, int]:
     return image, _label(path, label)
 
 
-def read_truth(path: str | Path) -> dict[str, np.ndarray]:
-    """The truth of a synthetic pair: instances, height, cover (320, 320 each), bsf isf psf svf mean_height, seed."""
+def read_truth(path: str | Path, names: Sequence[str] = TRUTH) -> dict[str, np.ndarray]:
+    """The truth of a synthetic pair, or what is named of it: instances, height, cover (320, 320 each), bsf, isf, psf,
+    svf (0..1), mean_height (m), zone, seed.
+
+    Raises:
+        FileNotFoundError, ValueError: in one line, naming the file.
+    """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no truth there; only synthetic pairs have one (use another --sam than truth)")
-    with np.load(path, allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}
+    return dict(zip(names, read_npz(path, *names), strict=True))
 
 
 def write_npz(path: Path, **arrays: np.ndarray) -> None:
@@ -196,6 +203,16 @@ def _read_index_file(path: Path) -> pd.DataFrame:
     return frame.sort_values("id", ignore_index=True)
 
 
+def listing(folder: Path) -> str:
+    """Digest of names, sizes and modification times of the npz files of a folder; "" where there is none."""
+    if not folder.exists():
+        return ""
+    with os.scandir(folder) as entries:
+        facts = sorted((one.name, one.stat()) for one in entries if one.name.endswith(".npz"))
+    lines = "".join(f"{name} {status.st_size} {status.st_mtime_ns}\n" for name, status in facts)
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
 def patch_ids(folder: Path) -> list[int]:
     """Ids of the patches `..._{id}.npz` in a folder, ascending; [] where there is no folder."""
     found = (re.fullmatch(r".+_(\d+)\.npz", path.name) for path in folder.glob("[!.]*.npz")) if folder.exists() else ()
@@ -215,13 +232,17 @@ def check(data_dir: str | Path) -> list[Fault]:
     try:
         index = read_index(data_dir)
     except ValueError as fault:
-        return [_as_fault(data_dir / "index.csv", fault)]
+        if (data_dir / "index.csv").exists():
+            return [_as_fault(data_dir / "index.csv", fault)]
+        ids = patch_ids(data_dir / S2_FOLDER)  # some of the patches that stand for an index are damaged
+        index = pd.DataFrame({"id": ids, "label": 0, "city": "", "polygon": ""})
     faults = list(_check_index(data_dir, index))
-    with_rgb = (data_dir / RGB_FOLDER).exists()
+    kinds = [(read_s2, s2_path), *[(read_rgb, rgb_path)] * (data_dir / RGB_FOLDER).exists()]
+    truth = (data_dir / TRUTH_FOLDER).exists()
     for sample_id, label in zip(index["id"], index["label"], strict=True):
-        faults += _check_patch(read_s2, s2_path(data_dir, sample_id), label)
-        if with_rgb:
-            faults += _check_patch(read_rgb, rgb_path(data_dir, sample_id), label)
+        for read, path in kinds:
+            faults += _check_patch(read, path(data_dir, sample_id), label)
+        faults += _check_truth(truth_path(data_dir, sample_id)) if truth else []
     return faults + list(_check_graphs(data_dir, index))
 
 
@@ -248,14 +269,24 @@ def _check_patch(read, path: Path, label: int) -> list[Fault]:
     except (ValueError, FileNotFoundError) as error:
         return [_as_fault(path, error)]
     faults = []
-    if own_label != label:
+    if label and own_label != label:
         faults.append(Fault(path, f"label {own_label}, but {label} in the index", "make both the same"))
     if image.min() == image.max():
         faults.append(Fault(path, f"every value is {image.min()}", "no-data? cut the patch elsewhere"))
     return faults
 
 
+def _check_truth(path: Path) -> list[Fault]:
+    try:
+        shapes = {name: array.shape for name, array in read_truth(path).items() if name in MAPS}
+    except (ValueError, FileNotFoundError) as error:
+        return [_as_fault(path, error)]
+    wrong = [f"{name} is {shape}" for name, shape in shapes.items() if shape != RGB_SHAPE[:2]]
+    return [Fault(path, ", ".join(wrong), f"expected {RGB_SHAPE[:2]}")] if wrong else []
+
+
 def _check_graphs(data_dir: Path, index: pd.DataFrame) -> Iterator[Fault]:
+    known = set(index["id"])
     for sample_id in patch_ids(data_dir / GRAPH_FOLDER):
         path = data_dir / GRAPH_FOLDER / f"graph_{sample_id}.npz"
         try:
@@ -265,5 +296,5 @@ def _check_graphs(data_dir: Path, index: pd.DataFrame) -> Iterator[Fault]:
             continue
         if x.ndim != 2 or x.shape[1] != 5 or a.shape != (len(x), len(x)):
             yield Fault(path, f"x is {x.shape} and a is {a.shape}", "expected (n, 5) and (n, n)")
-        if sample_id not in set(index["id"]):
+        if sample_id not in known:
             yield Fault(path, "graph of a pair that is not in the index", "remove it or add the pair")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,12 +23,8 @@ _KINDS = {
 
 def fingerprint(data_dir: str | Path, kind: str, ids: Iterable[int]) -> str:
     """Digest of names, sizes and modification times of the patches of one kind, and of the ids asked for."""
-    folder = Path(data_dir) / _KINDS[kind][0]
-    digest = hashlib.sha256(np.asarray(list(ids), dtype=np.int64).tobytes())
-    with os.scandir(folder) as entries:
-        for name, status in sorted((entry.name, entry.stat()) for entry in entries if entry.name.endswith(".npz")):
-            digest.update(f"{name} {status.st_size} {status.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
+    files = layout.listing(Path(data_dir) / _KINDS[kind][0])
+    return hashlib.sha256(np.asarray(list(ids), dtype=np.int64).tobytes() + files.encode()).hexdigest()
 
 
 def pack(data_dir: str | Path, kind: str, ids: np.ndarray) -> np.memmap:

@@ -18,6 +18,7 @@ from shapely.geometry import Point, Polygon, box
 from tqdm.auto import tqdm
 
 from lczlib.data.layout import BANDS, read_index, write_index, write_pair
+from lczlib.data.pairs import open_pairs
 from lczlib.data.polygons import read_polygons
 from lczlib.data.rasters import RGB, S2_PIXEL, Sentinel2, apply_affine
 from lczlib.runs import write_json
@@ -99,6 +100,8 @@ def cut_patches(
     if image:
         require_overlap(scene, image)
     old = _old_index(Path(out), append)
+    if len(old) and open_pairs(out).has_rgb != (image is not None):
+        raise ValueError(f"{out}: its pairs have {'' if image is None else 'no '}RGB patches; append pairs of one kind")
     rows, looks = [], []
     for area in tqdm(list(areas.itertuples()), desc="cutting patches", unit="polygon", disable=not progress):
         for row, col in _squares(area.geometry, scene, spacing, coverage, report):

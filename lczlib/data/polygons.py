@@ -48,7 +48,7 @@ def read_polygons(path: str | Path, column: str | None = None, city: str = "") -
     if frame.empty:
         why = "; ".join(notes) or "it is empty"
         raise ValueError(f"{path}: no usable polygon in it ({why}); draw areas, not points")
-    frame["city"] = frame.get("city", city)
+    frame["city"] = frame["city"].replace("", None).fillna(city).astype(str) if "city" in frame else city
     frame["polygon"] = _polygon_names(frame)
     frame["area_km2"] = _in_utm(path, frame).area / 1e6
     few = {label: n for label, n in frame["label"].value_counts().sort_index().items() if n < LEAST_POLYGONS}
@@ -118,7 +118,7 @@ def _labelled(path: Path, layer: gpd.GeoDataFrame, values: list) -> gpd.GeoDataF
     fields = {"label": labels}
     for name in layer.columns:
         if name.lower() == "city":
-            fields["city"] = layer[name].astype(str)
+            fields["city"] = layer[name]
     return gpd.GeoDataFrame(fields, geometry=layer.geometry.values, crs=layer.crs)
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from functools import lru_cache
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, as_completed, wait
+from functools import lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -71,8 +71,8 @@ class MaskStore:
         """Keep the records, in one new file."""
         for record in records:
             self._records[record[0]] = record
-        number = sum(1 for _ in self.path.glob("shard_*.npz"))
-        _write_shard(self.path / f"shard_{number:05d}.npz", records)
+        taken = (int(shard.stem.removeprefix("shard_")) for shard in self.path.glob("shard_*.npz"))
+        _write_shard(self.path / f"shard_{max(taken, default=-1) + 1:05d}.npz", records)
 
 
 def make_masks(
@@ -136,7 +136,8 @@ def _reader(pairs: Any, sam: str) -> Callable[[int], np.ndarray]:
     from lczlib.data import layout
 
     if sam == "truth":
-        return lambda i: np.ascontiguousarray(layout.read_truth(layout.truth_path(pairs.data_dir, int(i)))["instances"])
+        truth = partial(layout.read_truth, names=("instances",))
+        return lambda i: np.ascontiguousarray(truth(layout.truth_path(pairs.data_dir, int(i)))["instances"])
     if not pairs.has_rgb:
         raise FileNotFoundError(f"{pairs.data_dir}: no google_img_320 patches; masks need them (README, Your own data)")
     rows = {int(i): row for row, i in enumerate(pairs.ids)}
@@ -176,7 +177,13 @@ def _spread(
         from lczlib.compute import begin_worker
 
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=begin_worker) as pool:
-            yield from (done.result() for done in as_completed([pool.submit(compute, s, *job) for s in stacks]))
+            running: set[Future] = set()
+            for stack in stacks:  # few at a time: a data set's images do not fit in memory
+                running.add(pool.submit(compute, stack, *job))
+                if len(running) == 2 * workers:
+                    done, running = wait(running, return_when=FIRST_COMPLETED)
+                    yield from (one.result() for one in done)
+            yield from (one.result() for one in as_completed(running))
 
 
 def _spread_dask(

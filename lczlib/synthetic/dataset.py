@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from ..compute import end_with_parent
 from ..data import Pairs, open_pairs
-from ..data.layout import read_index, truth_path, write_index, write_npz, write_pair
+from ..data.layout import read_index, read_truth, truth_path, write_index, write_npz, write_pair
 from ..runs import make_once, read_json, write_json
 from ..zones import CODES, K
 from .cities import CITIES
@@ -80,21 +80,22 @@ def _make(data_dir: Path, todo: pd.DataFrame, facts: dict, workers: int, progres
 def open_or_make(data_dir: str | Path, pairs: int = 1088, seed: int = 0, workers: int = 2, cities: int = 8) -> Pairs:
     """The pairs of `data_dir`; where nothing is there, the synthetic world is made first.
 
-    A synthetic set that is unfinished or smaller than `pairs` is completed; any other data set is opened as it is.
+    A synthetic set of that seed and so many cities that is unfinished or smaller than `pairs` is completed; any other
+    data set is opened as it is.
     """
     data_dir = Path(data_dir)
     note, empty = data_dir / "dataset.json", _empty(data_dir)
-    if empty or (note.exists() and read_json(note).get("kind") == KIND):
+    found = read_json(note) if note.exists() else {}
+    other = (found.get("seed"), found.get("cities")) != (seed, cities) and (data_dir / "index.csv").exists()
+    if empty or (found.get("kind") == KIND and not other):
         make_dataset(data_dir, pairs, cities, seed, workers)
     return open_pairs(data_dir)
 
 
 def read_fractions(data_dir: str | Path, ids: Iterable[int]) -> pd.DataFrame:
     """Measured properties of synthetic pairs: columns id, bsf, isf, psf, svf (0..1), mean_height (m)."""
-    rows = []
-    for sample_id in ids:
-        with np.load(truth_path(data_dir, sample_id), allow_pickle=False) as stored:
-            rows.append({"id": int(sample_id)} | {name: float(stored[name]) for name in FRACTIONS})
+    found = ((int(i), read_truth(truth_path(data_dir, i), FRACTIONS)) for i in ids)
+    rows = [{"id": i} | {name: float(value) for name, value in truth.items()} for i, truth in found]
     return pd.DataFrame(rows, columns=["id", *FRACTIONS])
 
 
