@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lczlib import fusion, metrics, report, reproduce, runs, transfer
+from lczlib import fusion, metrics, report, reproduce, runs
 from lczlib.predictions import Predictions, join
 
 STREAMS = ("s2", "ge", "fused")
@@ -59,7 +59,7 @@ def crossed(plan: reproduce.Plan, seed: int) -> dict[str, object]:
 
     def load(name: str) -> dict[str, np.ndarray]:
         files = {stream: folder / f"{name}_{stream}_{seed}.npz" for stream in STREAMS}
-        return {s: transfer.look_up(Predictions.load(path), frame["id"]).predicted for s, path in files.items()}
+        return {s: Predictions.load(path).look_up(frame["id"]).predicted for s, path in files.items()}
 
     facts = {"labels": frame["label"].to_numpy(), "said": load("in_city"), "said_out": load("left_out")}
     return facts | {"cities": frame["city"].to_numpy(str), "polygons": frame["polygon"].to_numpy(str)}

@@ -72,18 +72,6 @@ def _train(args: argparse.Namespace) -> None:
     print(f"best validation accuracy {result.history['val_accuracy'].max():.4f}; run: {result.run.path}")
 
 
-def _patches(args: argparse.Namespace) -> None:
-    from lczlib.data import patches
-
-    patches.command(args)
-
-
-def _map(args: argparse.Namespace) -> None:
-    from lczlib import mapping
-
-    mapping.command(args)
-
-
 def _parser() -> argparse.ArgumentParser:
     from lczlib import mapping
     from lczlib.data import STRATEGIES, patches
@@ -129,8 +117,8 @@ def _parser() -> argparse.ArgumentParser:
     fetch.add_argument("what", choices=("lczc-ges2", "sam-vit-b", "sam-vit-l", "sam-vit-h"))
     fetch.add_argument("--to", type=Path, metavar="DIR")
 
-    patches.configure(add("patches", _patches, "Cut pairs from GeoTIFFs and labelled polygons."))
-    mapping.configure(add("map", _map, "Map the Local Climate Zones of a scene, or compare two maps."))
+    patches.configure(add("patches", patches.command, "Cut pairs from GeoTIFFs and labelled polygons."))
+    mapping.configure(add("map", mapping.command, "Map the Local Climate Zones of a scene, or compare two maps."))
     return parser
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy.optimize import minimize
+from scipy.special import softmax
 
 from lczlib import metrics
 from lczlib.zones import K, to_index
@@ -99,18 +100,13 @@ def best_alpha(p_s2, p_ge, labels) -> float:
 
 def tempered(p: np.ndarray, temperature: float) -> np.ndarray:
     """softmax(log p / T): T > 1 flattens, T < 1 sharpens, the winner stays."""
-    return _softmax(np.log(np.asarray(p, float) + TINY) / temperature)
+    return softmax(np.log(np.asarray(p, float) + TINY) / temperature, -1)
 
 
 def temperature(p: np.ndarray, labels) -> float:
     """The temperature that makes the likelihood of the labels largest (Guo et al. 2017)."""
     found = _minimise(lambda v: metrics.losses(labels, tempered(p, np.exp(v[0]))).mean(), [0.0], [(-3, 3)])
     return float(np.exp(found[0]))
-
-
-def _softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
-    e = np.exp(x - x.max(axis, keepdims=True))
-    return e / e.sum(axis, keepdims=True)
 
 
 def _minimise(loss: Callable, start, bounds=None) -> np.ndarray:
@@ -154,11 +150,11 @@ def zone_weights(sources: Sources, labels, shrink: float = 0.02) -> np.ndarray:
 
     def loss(v: np.ndarray) -> float:
         v = v.reshape(k, K)
-        p = _pool(stack, _softmax(v, 0))
+        p = _pool(stack, softmax(v, 0))
         return metrics.losses(labels, p).mean() + shrink * ((v - v.mean(1, keepdims=True)) ** 2).sum()
 
     start = np.repeat(np.log(best_weights(sources, labels) + 0.05), K)
-    return _softmax(_minimise(loss, start).reshape(k, K), 0)
+    return softmax(_minimise(loss, start).reshape(k, K), 0)
 
 
 def _pool(stack: np.ndarray, w: np.ndarray) -> np.ndarray:
@@ -177,11 +173,11 @@ def log_linear(sources: Sources, labels) -> Fused:
     """Product of powers: softmax(sum of w_k log p_k), w_k >= 0 of largest likelihood (w_k = 1: independent streams)."""
     logs = np.log(np.stack(sources) + TINY)
     w = _minimise(
-        lambda v: metrics.losses(labels, _softmax(np.tensordot(v, logs, 1))).mean(),
+        lambda v: metrics.losses(labels, softmax(np.tensordot(v, logs, 1), -1)).mean(),
         np.full(len(sources), 1 / len(sources)),
         [(0, 5)] * len(sources),
     )
-    return lambda s: _softmax(np.tensordot(w, np.log(np.stack(s) + TINY), 1))
+    return lambda s: softmax(np.tensordot(w, np.log(np.stack(s) + TINY), 1), -1)
 
 
 def stacked(sources: Sources, labels, strength: float = 0.1) -> Fused:
@@ -212,7 +208,7 @@ def entropy_weighted(sources: Sources, labels) -> Fused:
     def pooled(s: Sources, v: np.ndarray) -> np.ndarray:
         stack = np.stack(s)
         h = -(stack * np.log(stack + TINY)).sum(-1)  # (k, N)
-        w = _softmax(np.append(v[:-1], 0.0)[:, None] - v[-1] * h, 0)
+        w = softmax(np.append(v[:-1], 0.0)[:, None] - v[-1] * h, 0)
         return np.einsum("kn,knz->nz", w, stack)
 
     bounds = [(-3, 3)] * (k - 1) + [(0, 10)]

@@ -7,7 +7,7 @@ from the centres and are never stored; `to_batch` lists them where a torch_geome
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,7 +34,7 @@ NO_GRAPHS = "neither RGB patches (google_img_320) nor shipped graphs (gg_nodes_r
 EDGES = ("complete", "nearest", "distance")
 
 __all__ = ["CENTRE", "COLOUR", "EXTRA_FEATURES", "FEATURES", "GraphSet", "adjacency", "build_graphs", "extra_features",
-           "graphs_of", "node_features", "read_published_graphs", "to_batch"]  # fmt: skip
+           "graph_set", "graphs_of", "node_features", "read_published_graphs", "to_batch"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -199,11 +199,22 @@ def build_graphs(pairs: Pairs, store: Mapping, extra: bool = False, most: int = 
 
 
 def _graphs_of(pairs: Pairs, store: Mapping, extra: bool, most: int) -> GraphSet:
+    found = (store[int(i)] for i in tqdm(pairs.ids, desc="graphs", disable=len(pairs) < 5000))
+    return graph_set(pairs.ids, pairs.rgb, found, extra, most, getattr(store, "boxes_hold", False))
+
+
+def graph_set(
+    ids: np.ndarray,
+    images: Sequence[np.ndarray],
+    found: Iterable[tuple[np.ndarray, np.ndarray]],
+    extra: bool = False,
+    most: int = MOST_NODES,
+    boxes_hold: bool = False,
+) -> GraphSet:
+    """Graphs of images (H, W, 3) uint8 from the masks and boxes found in each; the rest as `build_graphs`."""
     width = len(FEATURES) + len(EXTRA_FEATURES) * extra
-    graphs = GraphSet(pairs.ids, np.zeros((len(pairs), most, width), np.float32), np.zeros(len(pairs), np.int64))
-    boxes_hold = getattr(store, "boxes_hold", False)
-    for row, sample_id in enumerate(tqdm(pairs.ids, desc="graphs", disable=len(pairs) < 5000)):
-        image, (masks, boxes) = pairs.rgb[row], store[int(sample_id)]
+    graphs = GraphSet(ids, np.zeros((len(ids), most, width), np.float32), np.zeros(len(ids), np.int64))
+    for row, (image, (masks, boxes)) in enumerate(zip(images, found)):
         x = node_features(image, masks, boxes, boxes_hold=boxes_hold)
         if extra:
             x = np.concatenate([x, extra_features(image, masks, boxes)], axis=1)

@@ -59,19 +59,11 @@ class RunStream:
 
     def _graphs(self, images: np.ndarray) -> GraphSet:
         """GraphSet of the instances that SAM finds."""
-        from lczlib.graphs import FEATURES, MOST_NODES, GraphSet, extra_features, node_features
+        from lczlib.graphs import FEATURES, graph_set
         from lczlib.sam import MaskSettings, generate_masks
 
-        masks_of = generate_masks(_sam(self.sam), list(images), self.settings or MaskSettings())
-        features = self.params["features"]
-        x, nodes = np.zeros((len(images), MOST_NODES, features), np.float32), np.zeros(len(images), np.int64)
-        for place, (masks, boxes) in enumerate(masks_of):
-            parts = [node_features(images[place], masks, boxes)]
-            if features > len(FEATURES):
-                parts.append(extra_features(images[place], masks, boxes))
-            nodes[place] = min(len(masks), MOST_NODES)
-            x[place, : nodes[place]] = np.concatenate(parts, axis=1)[:MOST_NODES]
-        return GraphSet(np.arange(len(images)), x, nodes)
+        found = generate_masks(_sam(self.sam), list(images), self.settings or MaskSettings())
+        return graph_set(np.arange(len(images)), images, found, self.params["features"] > len(FEATURES))
 
 
 @lru_cache(maxsize=4)

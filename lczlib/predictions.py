@@ -67,6 +67,13 @@ class Predictions:
             keep &= (self.frame[column] == value).to_numpy()
         return Predictions(self.frame[keep], self.p[keep])
 
+    def look_up(self, ids: np.ndarray | pd.Series) -> Predictions:
+        """The rows of these ids, in their order; ValueError when one is missing."""
+        rows = pd.Index(self.frame["id"]).get_indexer(ids)
+        if (rows < 0).any():
+            raise ValueError(f"pair {np.asarray(ids)[rows < 0][0]}: no prediction; predict every pair asked for")
+        return Predictions(self.frame.iloc[rows], self.p[rows])
+
     def save(self, path: str | Path) -> Path:
         """Write to npz, without pickles, atomically."""
         columns = {name: self.frame[name].to_numpy() for name in ("id", "label")}
@@ -99,14 +106,9 @@ def join(first: Predictions, second: Predictions) -> tuple[Predictions, Predicti
     common = first.frame[["id"]].merge(second.frame[["id"]], on="id")["id"].to_numpy()
     if not len(common):
         raise ValueError("the two streams share no pair; were they trained on the same data?")
-    pair = tuple(_take(stream, common) for stream in (first, second))
+    pair = first.look_up(common), second.look_up(common)
     for column in ("label", "split"):
         differ = (pair[0].frame[column] != pair[1].frame[column]).to_numpy()
         if differ.any():
             raise ValueError(f"the streams disagree on the {column} of pair {common[differ][0]}; use one split")
     return pair
-
-
-def _take(stream: Predictions, ids: np.ndarray) -> Predictions:
-    rows = pd.Index(stream.frame["id"]).get_indexer(ids)
-    return Predictions(stream.frame.iloc[rows], stream.p[rows])

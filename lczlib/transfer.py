@@ -94,7 +94,7 @@ def drop(inside: Predictions, outside: Predictions, groups: str = "city", draws:
         {"in", "out", "drop": Interval (in - out, paired); "in_city", "out_city" {city: accuracy}; "n"}.
     """
     inside, cities = inside.select(split="test"), np.unique(outside.frame["city"])
-    outside = look_up(outside, inside.frame["id"])
+    outside = outside.look_up(inside.frame["id"])
     t, g = inside.labels, inside.frame[groups]
     a, b = inside.predicted, outside.predicted
     city = inside.frame["city"].to_numpy(str)
@@ -111,16 +111,6 @@ def drop(inside: Predictions, outside: Predictions, groups: str = "city", draws:
 def _share(right: np.ndarray, where: np.ndarray) -> float:
     """Share of right answers in a city; NaN for a city without a test pair, as in small data sets."""
     return float(right[where].mean()) if where.any() else float("nan")
-
-
-def look_up(predictions: Predictions, ids) -> Predictions:
-    """The rows of these ids, in their order; ValueError when one is missing."""
-    rows = pd.Index(predictions.frame["id"]).get_indexer(ids)
-    if (rows < 0).any():
-        raise ValueError(
-            f"pair {np.asarray(ids)[rows < 0][0]}: no prediction; predict every pair of the held-out cities"
-        )
-    return Predictions(predictions.frame.iloc[rows], predictions.p[rows])
 
 
 def recovered(inside, outside, remedy, draws: int = 1000, seed: int = 0) -> metrics.Interval:

@@ -164,11 +164,6 @@ def to_index(labels: np.ndarray) -> np.ndarray:
     return labels - 1
 
 
-def from_index(index: np.ndarray) -> np.ndarray:
-    """Labels 1..17 (int64) of tensor indices 0..16."""
-    return np.asarray(index, dtype=np.int64) + 1
-
-
 def to_code(value: object) -> str:
     """Code "1".."10", "A".."G" of one zone in any notation."""
     return CODES[to_label(value) - 1]

@@ -1,11 +1,16 @@
 """Fusion on streams whose knowledge is known because it was drawn."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
 
 from lczlib import fusion as f
 from lczlib import metrics
+
+probabilities = partial(softmax, axis=-1)
 
 
 def streams(n=600, seed=0, skill=(2.0, 1.5), sharpness=(1.0, 1.0)):
@@ -15,7 +20,7 @@ def streams(n=600, seed=0, skill=(2.0, 1.5), sharpness=(1.0, 1.0)):
     out = []
     for s, q in zip(skill, sharpness):
         logits = q * (s * np.eye(17)[labels - 1] + rng.normal(size=(n, 17)))
-        out.append(f._softmax(logits))
+        out.append(probabilities(logits))
     return out, labels
 
 
@@ -77,7 +82,7 @@ def test_best_alpha_follows_the_better_stream():
     (a, b), labels = streams(800, skill=(3.0, 0.3))
     assert f.best_alpha(a, b, labels) > 0.6
     assert f.best_alpha(b, a, labels) < 0.4
-    noise = f._softmax(np.random.default_rng(1).normal(size=a.shape))
+    noise = probabilities(np.random.default_rng(1).normal(size=a.shape))
     w = f.best_weights([a, b, noise], labels)
     assert w.sum() == pytest.approx(1)
     assert w[0] == w.max()
@@ -106,7 +111,7 @@ def test_methods_give_probabilities_and_gain(name):
 def test_methods_take_three_sources_and_missing_zones(name):
     (a, b), labels = streams(300, seed=4)
     keep = labels < 16  # zones 16 and 17 have no validation pair
-    c = f._softmax(np.random.default_rng(5).normal(size=a.shape))
+    c = probabilities(np.random.default_rng(5).normal(size=a.shape))
     p = f.METHODS[name]([a[keep], b[keep], c[keep]], labels[keep])([a, b, c])
     assert p.shape == (300, 17)
     np.testing.assert_allclose(p.sum(1), 1, atol=1e-6)
@@ -125,8 +130,8 @@ def test_per_zone_weights_find_who_knows_what():
     rng = np.random.default_rng(8)
     labels = rng.integers(1, 18, 3000)
     hot = 3 * np.eye(17)[labels - 1]
-    a = f._softmax(hot * (labels < 9)[:, None] + rng.normal(size=(3000, 17)))
-    b = f._softmax(hot * (labels >= 9)[:, None] + rng.normal(size=(3000, 17)))
+    a = probabilities(hot * (labels < 9)[:, None] + rng.normal(size=(3000, 17)))
+    b = probabilities(hot * (labels >= 9)[:, None] + rng.normal(size=(3000, 17)))
     w = f.zone_weights([a, b], labels)
     assert w[0, :8].mean() > w[0, 8:].mean() + 0.2
 

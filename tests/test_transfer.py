@@ -100,7 +100,7 @@ def test_drop_is_paired_on_the_same_pairs():
     assert d["drop"].value == pytest.approx(1 / 3)
     assert d["out_city"] == {"city-0": 0.0, "city-1": 1.0, "city-2": 1.0}
     with pytest.raises(ValueError, match="no prediction"):
-        t.look_up(inside.select(split="test"), [1])
+        inside.select(split="test").look_up([1])
 
 
 def test_recovered_share_by_hand():

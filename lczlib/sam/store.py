@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from lczlib.runs import alone, atomic_path, key, write_json
 
@@ -31,7 +32,7 @@ class MaskStore:
     """The masks of a data set, by sample id.
 
     `store[i]` gives (masks (n, H, W) bool, boxes (n, 4) int32 XYWH), largest first. `store.path` is its folder,
-    `store.key` names model and settings, `store.ids` are the samples it was opened for.
+    named by model, weights and settings; `store.ids` are the samples it was opened for.
     """
 
     boxes_hold = True  # no mask reaches beyond its box
@@ -42,11 +43,6 @@ class MaskStore:
         self._records: dict[str, Record] = {}
         for shard in sorted(self.path.glob("shard_*.npz")):
             self._records.update((record[0], record) for record in _read_shard(shard))
-
-    @property
-    def key(self) -> str:
-        """The folder's name: a hash of model, weights and settings."""
-        return self.path.name
 
     @property
     def ids(self) -> np.ndarray:
@@ -115,7 +111,7 @@ def make_masks(
             tasks = [list(new.values())[i : i + TASK] for i in range(0, len(new), TASK)]
             stacks = (np.stack([read(i) for i in task]) for task in tasks)
             made = _spread(stacks, (sam, settings, checkpoint), workers, dask)
-            _keep(store, _bar(made, len(tasks), progress))
+            _keep(store, tqdm(made, "masks", len(tasks), unit=f" x {TASK} images", disable=not progress))
     return store
 
 
@@ -286,9 +282,3 @@ def _read_shard(path: Path) -> list[Record]:
         (str(d), tuple(s.tolist()), b, blob[start:end].tobytes())
         for d, s, b, start, end in zip(digests, shapes, per_image, starts, ends)
     ]
-
-
-def _bar(items: Iterator[list[Record]], total: int, progress: bool) -> Iterator[list[Record]]:
-    from tqdm import tqdm
-
-    return iter(tqdm(items, total=total, desc="masks", unit=f" x {TASK} images", disable=not progress or total == 0))
