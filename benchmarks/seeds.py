@@ -55,14 +55,15 @@ def crossed(plan: reproduce.Plan, seed: int) -> dict[str, object]:
     of notebook 06, each with its own alpha from validation.
     """
     folder = plan.build / "predictions"
-    frame = Predictions.load(folder / f"in_city_fused_{seed}.npz").frame
+    fused = Predictions.load(folder / f"in_city_fused_{seed}.npz")
+    frame = fused.frame
 
     def load(name: str) -> dict[str, np.ndarray]:
         files = {stream: folder / f"{name}_{stream}_{seed}.npz" for stream in STREAMS}
         return {s: Predictions.load(path).look_up(frame["id"]).predicted for s, path in files.items()}
 
     facts = {"labels": frame["label"].to_numpy(), "said": load("in_city"), "said_out": load("left_out")}
-    return facts | {"cities": frame["city"].to_numpy(str), "polygons": frame["polygon"].to_numpy(str)}
+    return facts | {"cities": frame["city"].to_numpy(str), "polygons": fused.groups}
 
 
 def drop_of(test: dict, draws: int = 2000) -> list[float]:

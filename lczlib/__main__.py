@@ -61,10 +61,11 @@ def _fetch(args: argparse.Namespace) -> None:
 def _train(args: argparse.Namespace) -> None:
     from lczlib.data import open_pairs, split_pairs
     from lczlib.graphs import graphs_of
-    from lczlib.recipe import Recipe, changes
+    from lczlib.recipe import Recipe, changed
     from lczlib.training import train_stream
 
-    recipe, pairs = Recipe.of(args.recipe, args.stream, **changes(args.set)), open_pairs(args.data)
+    recipe = changed(Recipe.of(args.recipe, args.stream), args.set, "--set", fixed=("stream",))
+    pairs = open_pairs(args.data)
     split = split_pairs(pairs, args.split, args.seed)
     inputs = pairs.s2 if args.stream == "s2" else graphs_of(pairs, args.sam)
     model = {"s2": "resnet3d11", "ge": "gcn"}[args.stream]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pooch
 
 from lczlib.runs import read_json
 
@@ -44,8 +44,7 @@ class RunStream:
     @cached_property
     def key(self) -> str:
         """Changes with the weights."""
-        with (self.folder / "model.safetensors").open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()[:12]
+        digest = pooch.file_hash(str(self.folder / "model.safetensors"))[:12]
         how = f"{self.sam} {self.settings}" if self.params["stream"] == "ge" else self.precision
         return f"{self.params['stream']} {self.params['model']} {digest} {how}"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lczlib.data.splits import polygon_groups
 from lczlib.runs import atomic_path
 from lczlib.zones import K
 
@@ -54,11 +55,8 @@ class Predictions:
 
     @property
     def groups(self) -> np.ndarray:
-        """What intervals draw from (B,) str: the polygon of each pair; a pair of unknown polygon is a group of its own,
-        which makes intervals too narrow where such pairs do come from one polygon.
-        """
-        city, polygon, one = (self.frame[name].astype(str) for name in ("city", "polygon", "id"))
-        return (city + "/" + polygon).where(polygon != "", one).to_numpy(str)
+        """What intervals draw from (B,) str: `polygon_groups`."""
+        return polygon_groups(self.frame).to_numpy(str)
 
     def select(self, **where: object) -> Predictions:
         """The rows where every named column equals its value: `select(split="test", city="synthetic-3")`."""

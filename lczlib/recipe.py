@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
+from typing import TypeVar
 
 from lczlib.compute import bf16_pays, pick_device
 
-__all__ = ["MEANING", "Recipe", "changes"]
+__all__ = ["MEANING", "Recipe", "changed"]
+
+Settings = TypeVar("Settings")
 
 MEANING = {  # what a departure means, for the tables of the notebooks
     "epochs": "epochs at most",
@@ -103,27 +105,24 @@ class Recipe:
         }
 
 
-def changes(items: Sequence[str]) -> dict[str, object]:
-    """Fields of a recipe as written on a command line, "NAME=VALUE" each: `width=16 augment=false precision=bf16`.
+def changed(settings: Settings, items: Sequence[str], option: str, fixed: Sequence[str] = ()) -> Settings:
+    """Settings with other values as written on a command line, "NAME=VALUE" each: `width=16 augment=false rate=3e-4`.
+
+    Args:
+        settings: a dataclass. option: of the command line, for the message. fixed: names that cannot be changed.
 
     Raises:
-        ValueError: it has no such field, or the value is of another type.
+        ValueError: there is no such name, or the value is of another type.
     """
-    kinds = {field.name: type(getattr(_PUBLISHED["s2"], field.name)) for field in fields(Recipe)[1:]}
-    made: dict[str, object] = {}
-    for item in items:
-        name, _, text = item.partition("=")
-        kind = kinds.get(name)
-        try:
-            value = text if kind is str else json.loads(text)
-        except ValueError:
-            value = None
-        allowed = {float: (int, float)}.get(kind, (kind,))
-        if kind is None or type(value) not in allowed:
-            known = ", ".join(f"{name} ({kind.__name__})" for name, kind in kinds.items())
-            raise ValueError(f"--set {item}: give NAME=VALUE, one of {known}")
-        made[name] = value
-    return made
+    read = {int: int, float: float, str: str, bool: {"true": True, "false": False}.__getitem__}
+    kinds = {name: type(value) for name, value in vars(settings).items() if type(value) in read and name not in fixed}
+    try:
+        given = dict(item.split("=", 1) for item in items)
+        new = {name: read[kinds[name]](text) for name, text in given.items()}
+    except (KeyError, ValueError):
+        known = ", ".join(f"{name} ({kind.__name__})" for name, kind in kinds.items())
+        raise ValueError(f"{option} {' '.join(items)}: give NAME=VALUE, names from {known}") from None
+    return replace(settings, **new)
 
 
 _PUBLISHED = {

@@ -16,14 +16,18 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import connection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
 from lczlib import runs
 from lczlib.compute import cpu_count, end_with_parent
+
+if TYPE_CHECKING:
+    from lczlib.data import Pairs
 
 ROOT = Path(__file__).resolve().parents[1]
 # What each notebook builds on; all make the synthetic data themselves when it is missing.
@@ -44,6 +48,8 @@ class Plan:
     sizes: dict[str, dict]
     build: Path
     given: dict[str, object]  # data_dir, sam, seed where the command line names them
+    data: str = ""  # changes with any file of the data given
+    lacking: dict[str, str] = field(default_factory=dict)  # notebook ("01"): what the data given do not have for it
 
     @property
     def notebooks(self) -> Path:
@@ -88,11 +94,13 @@ def make_plan(profile: str, data: str | None = None, sam: str | None = None, see
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
         raise ValueError(f"unknown profile {profile!r}; expected one of {known}")
     given: dict[str, object] = {}
-    sizes = yaml.safe_load(path.read_text())
+    sizes, state, lacking = yaml.safe_load(path.read_text()), "", {}
     if data is not None:
-        from lczlib.data.layout import read_index
+        from lczlib.data import open_pairs
 
-        sizes["common"]["n_pairs"] = len(read_index(data))  # a synthetic set given is not enlarged
+        pairs, state = open_pairs(data), _state_of_data(Path(data))
+        lacking = {path.stem[:2]: fault for path in numbered_notebooks() if (fault := hindrance(path.stem[:2], pairs))}
+        sizes["common"]["n_pairs"] = len(pairs)  # a synthetic set given is not enlarged
         given["data_dir"] = str(Path(data).resolve())
     given |= {name: value for name, value in (("sam", sam), ("seed", seed)) if value is not None}
     name = profile if not given else f"{profile}-{runs.key(given)}"
@@ -100,7 +108,7 @@ def make_plan(profile: str, data: str | None = None, sam: str | None = None, see
         from lczlib.sam import MaskSettings
 
         sizes["common"]["pred_iou_thresh"] = MaskSettings.pred_iou_thresh
-    return Plan(ROOT, profile, sizes, ROOT / "build" / name, given)
+    return Plan(ROOT, profile, sizes, ROOT / "build" / name, given, state, lacking)
 
 
 def numbered_notebooks(only: str | None = None) -> list[Path]:
@@ -131,18 +139,17 @@ def declared_parameters(notebook: Path) -> set[str]:
 def state_of(notebook: Path, plan: Plan) -> str:
     """Key of everything the outcome of a notebook depends on."""
     parameters = plan.parameters(notebook)
-    data = _digests_of(Path(str(plan.given["data_dir"]))) if "data_dir" in plan.given else []
     needed = [path for need in NEEDS.get(notebook.stem[:2], ()) for path in plan.notebooks.glob(f"{need}_*.ipynb")]
     before = [state_of(path, plan) for path in needed]
-    return runs.key([_digest(notebook), parameters, data, _package_digest(plan.root), before])
+    return runs.key([_digest(notebook), parameters, plan.data, _package_digest(plan.root), before])
 
 
-def _digests_of(data_dir: Path) -> list[str]:
+def _state_of_data(data_dir: Path) -> str:
     from lczlib.data import layout
 
     folders = (layout.S2_FOLDER, layout.RGB_FOLDER, layout.TRUTH_FOLDER, layout.GRAPH_FOLDER, layout.SPLIT_FOLDER)
     files = [_digest(data_dir / name) for name in ("index.csv", "dataset.json")]
-    return files + [layout.listing(data_dir / name) for name in folders]
+    return runs.key(files + [layout.listing(data_dir / name) for name in folders])
 
 
 def _digest(path: Path) -> str:
@@ -154,14 +161,10 @@ def _package_digest(root: Path) -> str:
     return hashlib.sha256("".join(_digest(path) for path in sources).encode()).hexdigest()
 
 
-def hindrance(notebook: Path, plan: Plan) -> str:
-    """What a notebook needs and the data given do not have; "" where it can be run."""
-    if "data_dir" not in plan.given:
-        return ""
-    from lczlib.data import open_pairs
+def hindrance(number: str, pairs: Pairs) -> str:
+    """What the notebook of that number needs and these pairs do not have; "" where it can be run."""
     from lczlib.graphs import NO_GRAPHS
 
-    number, pairs = notebook.stem[:2], open_pairs(str(plan.given["data_dir"]))
     if number not in ("00", "02") and not pairs.has_graphs:
         return NO_GRAPHS
     if number == "01" and not pairs.has_rgb:
@@ -269,7 +272,7 @@ def bring_all_up_to_date(notebooks: list[Path], plan: Plan, jobs: int) -> Iterat
         unfinished = {path.stem[:2] for path in (*waiting, *running.values())}
         ready = [p for p in waiting if not fault and unfinished.isdisjoint(NEEDS.get(p.stem[:2], ()))]
         for path in ready:
-            if lacking := hindrance(path, plan):
+            if lacking := plan.lacking.get(path.stem[:2]):
                 waiting.remove(path)
                 yield {"notebook": path.stem, "seconds": 0.0, "figures": [], "skipped": lacking}
             elif row := kept_row(path, plan):  # no process for what is there

@@ -51,4 +51,4 @@ def test_select_keeps_matching_rows():
 
 def test_intervals_draw_polygons_of_a_city_or_pairs_where_none_is_known():
     frame = make([1, 2, 3, 4]).frame.assign(city=["x", "x", "y", "y"], polygon=["a", "a", "a", ""])
-    assert Predictions(frame, make([1, 2, 3, 4]).p).groups.tolist() == ["x/a", "x/a", "y/a", "4"]
+    assert Predictions(frame, make([1, 2, 3, 4]).p).groups.tolist() == ["x\na", "x\na", "y\na", "y\n4"]

@@ -7,6 +7,7 @@ import pytest
 import torch
 from scenes import rectangles, start
 
+from lczlib.recipe import changed
 from lczlib.sam import grouping, learning, train_encoder
 from lczlib.sam.train_encoder import GroupingPlan, Processes, weights_of
 
@@ -179,11 +180,11 @@ def test_same_seed_same_encoder(tmp_path):
 
 
 def test_a_plan_can_be_changed_by_name():
-    assert learning.changed(GroupingPlan(), []) == GroupingPlan()
-    assert learning.changed(GroupingPlan(), ["rate=3e-4", "windows=2"]) == GroupingPlan(rate=3e-4, windows=2)
+    assert changed(GroupingPlan(), [], "--plan") == GroupingPlan()
+    assert changed(GroupingPlan(), ["rate=3e-4", "windows=2"], "--plan") == GroupingPlan(rate=3e-4, windows=2)
     for wrong in ("ratee=1", "rate", "windows=many"):
-        with pytest.raises(ValueError):  # noqa: PT011 (of a wrong number the text is Python's)
-            learning.changed(GroupingPlan(), [wrong])
+        with pytest.raises(ValueError, match=f"--plan {wrong}: give NAME=VALUE"):
+            changed(GroupingPlan(), [wrong], "--plan")
 
 
 def test_scenes_are_made_once(tmp_path):

@@ -65,7 +65,7 @@ def make_split(index: pd.DataFrame, strategy: str, seed: int = 0, test_city: str
     rng = np.random.default_rng(seed)
     if strategy == "city":
         return _city_split(index, rng, test_city)
-    groups = index["id"].astype(str) if strategy == "sample_pool" else index["city"] + "\n" + index["polygon"]
+    groups = index["id"].astype(str) if strategy == "sample_pool" else polygon_groups(index)
     return Split(**_deal(index, groups, SHARES, rng), strategy=strategy)
 
 
@@ -112,7 +112,7 @@ def crossed_splits(index: pd.DataFrame, seed: int = 0) -> dict[str, Split]:
     cities, rng = sorted(index["city"].unique()), np.random.default_rng(seed)
     if len(cities) < 3:
         raise ValueError(f"the index has {len(cities)} cities; leaving one out in turn needs three")
-    polygons = _polygons(index)
+    polygons = polygon_groups(index)
     tester = _dealt_to_others(index, polygons, rng.permutation(cities), rng)
     splits = {}
     for city in cities:
@@ -153,13 +153,15 @@ def _city_split(index: pd.DataFrame, rng: np.random.Generator, test_city: str | 
 def _tested_on(index: pd.DataFrame, tested: pd.Series, rng: np.random.Generator) -> Split:
     """Test on the rows `tested`; the others by polygon, 7 : 1, to train on and to choose with."""
     rest = index[~tested]
-    parts = _deal(rest, rest["city"] + "\n" + _polygons(rest), {"train": 7 / 8, "validation": 1 / 8}, rng)
+    parts = _deal(rest, polygon_groups(rest), {"train": 7 / 8, "validation": 1 / 8}, rng)
     return Split(**parts, test=index.loc[tested, "id"].to_numpy(), strategy="city")
 
 
-def _polygons(index: pd.DataFrame) -> pd.Series:
-    """Name of each pair's polygon; a pair without one is a polygon of its own."""
-    return index["polygon"].where(index["polygon"] != "", index["id"].astype(str))
+def polygon_groups(index: pd.DataFrame) -> pd.Series:
+    """City and polygon of each pair, which stays with its group in splits and resamples; a pair of unknown polygon is a
+    group of its own, which makes intervals too narrow where such pairs do come from one polygon.
+    """
+    return index["city"] + "\n" + index["polygon"].where(index["polygon"] != "", index["id"].astype(str))
 
 
 def _deal(index: pd.DataFrame, groups: pd.Series, shares: dict[str, float], rng: np.random.Generator) -> dict:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +14,6 @@ from torch.nn import functional as F
 from lczlib.compute import in_processes
 
 Scenes = tuple[Any, Any]  # RGB (N, S, S, 3) uint8 and instance ids (N, S, S), 0 = none; arrays or, on a GPU, tensors
-Plan = TypeVar("Plan")
 TRAINING_SEEDS = 10_000_000  # seeds of scenes to train on begin here, above those of every data set
 
 
@@ -101,15 +99,6 @@ def _as_seen(rgb: Tensor, rng: np.random.Generator) -> Tensor:
 def see(sam: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
     """Windows (B, 3, S, S) RGB 0..255 -> boundary logits and looks, as `NanoEncoder.see` gives them."""
     return sam.image_encoder.see((images - sam.pixel_mean) / sam.pixel_std)
-
-
-def changed(plan: Plan, items: Sequence[str]) -> Plan:
-    """A plan with other numbers, "NAME=NUMBER" each. ValueError: it has no such part."""
-    given = dict(item.split("=", 1) for item in items if "=" in item)
-    kinds = {field.name: type(field.default) for field in fields(plan) if isinstance(field.default, (int, float))}
-    if len(given) < len(items) or not given.keys() <= kinds.keys():
-        raise ValueError(f"--plan {' '.join(items)}: give NAME=NUMBER, names from {', '.join(kinds)}")
-    return replace(plan, **{name: kinds[name](value) for name, value in given.items()})
 
 
 def entropy(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:

@@ -11,12 +11,13 @@ import hashlib
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, as_completed, wait
-from functools import lru_cache, partial
+from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pooch
 from tqdm import tqdm
 
 from lczlib.runs import alone, atomic_path, key, write_json
@@ -132,8 +133,8 @@ def _reader(pairs: Any, sam: str) -> Callable[[int], np.ndarray]:
     from lczlib.data import layout
 
     if sam == "truth":
-        truth = partial(layout.read_truth, names=("instances",))
-        return lambda i: np.ascontiguousarray(truth(layout.truth_path(pairs.data_dir, int(i)))["instances"])
+        path, names = layout.truth_path, ("instances",)
+        return lambda i: np.ascontiguousarray(layout.read_truth(path(pairs.data_dir, int(i)), names)["instances"])
     if not pairs.has_rgb:
         raise FileNotFoundError(f"{pairs.data_dir}: no google_img_320 patches; masks need them (README, Your own data)")
     rows = {int(i): row for row, i in enumerate(pairs.ids)}
@@ -148,17 +149,12 @@ def _folder(data_dir: Path, sam: str, settings: MaskSettings, checkpoint: str | 
     facts = {name: value for name, value in vars(settings).items() if name != "prompts_per_pass"}
     if sam == "truth":
         facts = {"min_area": settings.min_area, "max_masks": settings.max_masks}
-    weights = None if sam == "truth" else _digest_of_file(checkpoint_path(sam, checkpoint))
+    weights = None if sam == "truth" else pooch.file_hash(str(checkpoint_path(sam, checkpoint)))
     params = {"sam": sam, "weights": weights, "settings": facts, "layout": LAYOUT}
     folder = data_dir / "masks" / key(params)
     if not (folder / "settings.json").exists():
         write_json(folder / "settings.json", params)
     return folder
-
-
-def _digest_of_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _spread(

@@ -30,9 +30,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lczlib.compute import begin_worker, bf16_pays, cpu_count, prepare_cpu
+from lczlib.recipe import changed
 
 from . import grouping
-from .learning import Scenes, changed, draw, entropy, export, fit, follow, go_on, save, see, training_scenes
+from .learning import Scenes, draw, entropy, export, fit, follow, go_on, save, see, training_scenes
 from .models import build_sam, perceptron
 from .nano_start import look_up
 
@@ -323,7 +324,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--plan", nargs="*", default=[], metavar="NAME=VALUE", help="changes to `GroupingPlan`")
     options = parser.parse_args(arguments)
     try:
-        plan = changed(GroupingPlan(), options.plan)
+        plan = changed(GroupingPlan(), options.plan, "--plan")
     except ValueError as fault:
         parser.error(str(fault))
     if not (options.minutes or options.steps):

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import hashlib
 import json
 import math
 import os
@@ -28,14 +27,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pooch
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..compute import bf16_pays, prepare_cpu
+from ..recipe import changed
 from . import decoder as decoding
 from . import train_encoder
-from .learning import Scenes, changed, draw, export, fit, follow, go_on, save, scenes_of, see, training_scenes
+from .learning import Scenes, draw, export, fit, follow, go_on, save, scenes_of, see, training_scenes
 from .models import NanoEncoder, load_sam
 
 SCORE_WEIGHT = 4.0  # of the loss of the predicted IoU (SAM: 1), by which masks are kept
@@ -366,13 +367,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not (options.minutes or options.steps):
         parser.error("give --minutes or --steps")
     try:
-        plan = changed(Plan(), options.plan)
+        plan = changed(Plan(), options.plan, "--plan")
     except ValueError as fault:
         parser.error(str(fault))
     options.start, state_path = options.start or _started(options), options.work / "state.pt"
     try:
         sam = load_sam("nano", options.start)
-        digest = hashlib.sha256(options.start.read_bytes()).hexdigest()[:12]
+        digest = pooch.file_hash(str(options.start))[:12]
         of = f"{plan}, seed {options.seed}, {options.count} scenes, from {digest}"
         go_on(state_path, {}, of)
     except (FileNotFoundError, ValueError) as fault:
