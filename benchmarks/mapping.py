@@ -63,8 +63,8 @@ def child(scene: Path, run: Path, workers: int) -> None:
     """Map once; print seconds, CPU seconds and peak memory in MB of this process (with Dask: of the largest worker)."""
     import resource
 
-    from lczlib.mapping import map_scene
-    from lczlib.mapping_streams import RunStream
+    from lczlib.city.map import map_scene
+    from lczlib.city.streams import RunStream
 
     out, stream = scene.with_name(f"map-{os.getpid()}.tif"), RunStream(run)
     map_scene(out, scene.with_name("warm.tif"), predict_s2=stream)  # imports

@@ -33,7 +33,7 @@ from lczlib.graphs import node_features  # noqa: E402
 from lczlib.runs import write_json  # noqa: E402
 from lczlib.sam import MaskSettings, generate_masks, load_sam  # noqa: E402
 from lczlib.sam.models import build_sam  # noqa: E402
-from lczlib.synthetic import generate_scene  # noqa: E402
+from lczworld import generate_scene  # noqa: E402
 
 PAPER = MaskSettings()
 

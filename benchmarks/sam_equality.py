@@ -22,7 +22,7 @@ import torch  # noqa: E402
 from lczlib.runs import read_json, write_json  # noqa: E402
 from lczlib.sam import MaskSettings, generate_masks, load_sam  # noqa: E402
 from lczlib.sam.models import build_sam  # noqa: E402
-from lczlib.synthetic import generate_scene  # noqa: E402
+from lczworld import generate_scene  # noqa: E402
 
 
 def reference(sam: torch.nn.Module, image: np.ndarray, settings: MaskSettings) -> np.ndarray:

@@ -16,7 +16,7 @@ from statistics import median
 
 import numpy as np
 
-from lczlib.synthetic import generate_scene, make_dataset, measure
+from lczworld import generate_scene, make_dataset, measure
 
 
 def seconds(call, *arguments, **options) -> float:

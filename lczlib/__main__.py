@@ -7,14 +7,9 @@ import os
 import sys
 from pathlib import Path
 
+from lczlib.errors import InputError
+
 SAMS = ("nano", "truth", "vit_b", "vit_l", "vit_h")
-
-
-def _synth(args: argparse.Namespace) -> None:
-    from lczlib.synthetic import make_dataset
-
-    made = make_dataset(args.out, pairs=args.pairs, cities=args.cities, seed=args.seed, workers=args.workers)
-    print(f"{made}: {args.pairs} synthetic pairs of {args.cities} cities")
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -24,7 +19,7 @@ def _check(args: argparse.Namespace) -> None:
     for fault in faults:
         print(fault)
     if faults:
-        raise ValueError(f"{args.data}: {len(faults)} fault(s), listed above; mend them and check again")
+        raise InputError(f"{args.data}: {len(faults)} fault(s), listed above; mend them and check again")
     pairs = open_pairs(args.data)
     print(f"{args.data}: {len(pairs)} pairs ({pairs.kind}), no fault")
 
@@ -74,8 +69,9 @@ def _train(args: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from lczlib import mapping
-    from lczlib.data import STRATEGIES, patches
+    from lczlib.city import map as mapping
+    from lczlib.city import patches
+    from lczlib.data import STRATEGIES
 
     parser = argparse.ArgumentParser(prog="python -m lczlib", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -84,13 +80,6 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(run=run)
         return command
-
-    synth = add("synth", _synth, "Make a synthetic data set in the published layout (resumable).")
-    synth.add_argument("out", type=Path, metavar="OUT")
-    synth.add_argument("--pairs", type=int, default=1088, help="number of pairs, spread evenly over zones and cities")
-    synth.add_argument("--cities", type=int, default=8)
-    synth.add_argument("--seed", type=int, default=0)
-    synth.add_argument("--workers", type=int, default=2, help="processes")
 
     checking = add("check", _check, "Read every file of a data set and list each fault; exit 1 if there is any.")
     checking.add_argument("data", type=Path, metavar="DATA")
@@ -129,7 +118,7 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded: see lczlib.compute
     try:
         args.run(args)
-    except (ValueError, OSError) as fault:
+    except (InputError, OSError) as fault:
         print(f"error: {' '.join(str(fault).split())}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

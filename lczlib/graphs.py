@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from lczlib.errors import InputError
 from lczlib.runs import atomic_path, key, make_once
 
 if TYPE_CHECKING:
@@ -146,12 +147,12 @@ def _count(masks: np.ndarray) -> int:
 
 def _checked(image: np.ndarray, masks: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(f"image: expected (H, W, 3) uint8, got {image.shape} {image.dtype}; scale to 0..255 first")
+        raise InputError(f"image: expected (H, W, 3) uint8, got {image.shape} {image.dtype}; scale to 0..255 first")
     masks, boxes = np.asarray(masks), np.asarray(boxes, dtype=np.float64)
     if len(masks) and masks.shape[1:] != image.shape[:2]:
-        raise ValueError(f"masks: expected (n, {image.shape[0]}, {image.shape[1]}), got {masks.shape}")
+        raise InputError(f"masks: expected (n, {image.shape[0]}, {image.shape[1]}), got {masks.shape}")
     if boxes.size != 4 * len(masks):
-        raise ValueError(f"boxes: expected ({len(masks)}, 4) x, y, width, height, got {boxes.shape}")
+        raise InputError(f"boxes: expected ({len(masks)}, 4) x, y, width, height, got {boxes.shape}")
     return np.ascontiguousarray(masks, dtype=bool).view(np.uint8), boxes.reshape(-1, 4)
 
 
@@ -261,9 +262,9 @@ def _read_published(path: Path) -> np.ndarray:
         with np.load(path, allow_pickle=False) as stored:
             x = stored["x"].astype(np.float32)
     except Exception as fault:
-        raise ValueError(f"{path}: not a graph file ({fault}); download it again") from None
+        raise InputError(f"{path}: not a graph file ({fault}); download it again") from None
     if x.ndim != 2 or x.shape[1] != len(FEATURES) or not np.isfinite(x).all():
-        raise ValueError(f"{path}: x has shape {x.shape}, expected (n, 5) of finite numbers; download it again")
+        raise InputError(f"{path}: x has shape {x.shape}, expected (n, 5) of finite numbers; download it again")
     return x
 
 
@@ -279,7 +280,7 @@ def adjacency(x: torch.Tensor, nodes: torch.Tensor, edges: str = "complete", k: 
         ValueError: unknown kind of edges.
     """
     if edges not in EDGES:
-        raise ValueError(f"unknown edges {edges!r}; expected one of {', '.join(EDGES)}")
+        raise InputError(f"unknown edges {edges!r}; expected one of {', '.join(EDGES)}")
     centres = x[..., CENTRE]
     valid = torch.arange(x.shape[1], device=x.device) < nodes[:, None]
     # compared exactly: torch.cdist, faster for many rows, gives tiny distances between equal centres

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lczlib.data.splits import polygon_groups
+from lczlib.errors import InputError
 from lczlib.runs import atomic_path
 from lczlib.zones import K
 
@@ -34,11 +35,11 @@ class Predictions:
         object.__setattr__(self, "frame", self.frame.loc[:, list(COLUMNS)].reset_index(drop=True))
         object.__setattr__(self, "p", np.asarray(self.p, dtype=np.float64))
         if self.p.shape != (len(self.frame), K):
-            raise ValueError(f"probabilities have shape {self.p.shape}; expected ({len(self.frame)}, {K})")
+            raise InputError(f"probabilities have shape {self.p.shape}; expected ({len(self.frame)}, {K})")
         if self.frame["id"].duplicated().any():
-            raise ValueError("a pair occurs twice in the predictions; ids must be unique")
+            raise InputError("a pair occurs twice in the predictions; ids must be unique")
         if len(self.p) and (self.p.min() < -1e-6 or np.abs(self.p.sum(axis=1) - 1).max() > 1e-4):
-            raise ValueError("rows of p must be probabilities (not negative, sum 1); apply softmax to logits first")
+            raise InputError("rows of p must be probabilities (not negative, sum 1); apply softmax to logits first")
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -69,7 +70,7 @@ class Predictions:
         """The rows of these ids, in their order; ValueError when one is missing."""
         rows = pd.Index(self.frame["id"]).get_indexer(ids)
         if (rows < 0).any():
-            raise ValueError(f"pair {np.asarray(ids)[rows < 0][0]}: no prediction; predict every pair asked for")
+            raise InputError(f"pair {np.asarray(ids)[rows < 0][0]}: no prediction; predict every pair asked for")
         return Predictions(self.frame.iloc[rows], self.p[rows])
 
     def save(self, path: str | Path) -> Path:
@@ -103,10 +104,10 @@ def join(first: Predictions, second: Predictions) -> tuple[Predictions, Predicti
     """
     common = first.frame[["id"]].merge(second.frame[["id"]], on="id")["id"].to_numpy()
     if not len(common):
-        raise ValueError("the two streams share no pair; were they trained on the same data?")
+        raise InputError("the two streams share no pair; were they trained on the same data?")
     pair = first.look_up(common), second.look_up(common)
     for column in ("label", "split"):
         differ = (pair[0].frame[column] != pair[1].frame[column]).to_numpy()
         if differ.any():
-            raise ValueError(f"the streams disagree on the {column} of pair {common[differ][0]}; use one split")
+            raise InputError(f"the streams disagree on the {column} of pair {common[differ][0]}; use one split")
     return pair

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TypeVar
 
 from lczlib.compute import bf16_pays, pick_device
+from lczlib.errors import InputError
 
 __all__ = ["MEANING", "Recipe", "changed"]
 
@@ -61,18 +62,18 @@ class Recipe:
     def __post_init__(self) -> None:
         for name, allowed in (("stream", ("s2", "ge")), ("precision", ("fp32", "bf16")), ("loss", ("mean", "sum"))):
             if getattr(self, name) not in allowed:
-                raise ValueError(f"{name}: {getattr(self, name)!r} is not one of {', '.join(allowed)}")
+                raise InputError(f"{name}: {getattr(self, name)!r} is not one of {', '.join(allowed)}")
         if self.light and self.stream != "ge":
-            raise ValueError(f"light: {self.light} is for graphs; leave it 0 in stream {self.stream}")
+            raise InputError(f"light: {self.light} is for graphs; leave it 0 in stream {self.stream}")
         for name in ("epochs", "batch_size", "learning_rate", "patience", "width"):
             if getattr(self, name) <= 0:
-                raise ValueError(f"{name}: {getattr(self, name)} must be above 0")
+                raise InputError(f"{name}: {getattr(self, name)} must be above 0")
 
     @classmethod
     def published(cls, stream: str, **changes: object) -> Recipe:
         """The paper's recipe of a stream, with `changes` (each of which `departures` will list)."""
         if stream not in _PUBLISHED:
-            raise ValueError(f"unknown stream {stream!r}; expected s2 or ge")
+            raise InputError(f"unknown stream {stream!r}; expected s2 or ge")
         return replace(_PUBLISHED[stream], **changes)
 
     @classmethod
@@ -88,7 +89,7 @@ class Recipe:
     def of(cls, name: str, stream: str, **changes: object) -> Recipe:
         """The recipe called `name`: "published" or "demo", with `changes`. Raises ValueError on another name."""
         if name not in ("published", "demo"):
-            raise ValueError(f"unknown recipe {name!r}; expected published or demo")
+            raise InputError(f"unknown recipe {name!r}; expected published or demo")
         return getattr(cls, name)(stream, **changes)
 
     def learning_rate_at(self, epoch: int) -> float:
@@ -121,7 +122,7 @@ def changed(settings: Settings, items: Sequence[str], option: str, fixed: Sequen
         new = {name: read[kinds[name]](text) for name, text in given.items()}
     except (KeyError, ValueError):
         known = ", ".join(f"{name} ({kind.__name__})" for name, kind in kinds.items())
-        raise ValueError(f"{option} {' '.join(items)}: give NAME=VALUE, names from {known}") from None
+        raise InputError(f"{option} {' '.join(items)}: give NAME=VALUE, names from {known}") from None
     return replace(settings, **new)
 
 

@@ -157,7 +157,8 @@ def _digest(path: Path) -> str:
 
 
 def _package_digest(root: Path) -> str:
-    sources = sorted(p for p in (root / "lczlib").rglob("*") if p.suffix in {".py", ".safetensors", ".mplstyle"})
+    every = [*(root / "lczlib").rglob("*"), *(root / "lczworld").rglob("*")]
+    sources = sorted(p for p in every if p.suffix in {".py", ".safetensors", ".mplstyle"})
     return hashlib.sha256("".join(_digest(path) for path in sources).encode()).hexdigest()
 
 

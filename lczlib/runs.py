@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from lczlib.errors import InputError
+
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
@@ -90,7 +92,7 @@ def read_json(path: str | Path) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except json.JSONDecodeError as fault:
-        raise ValueError(f"{path}: not valid JSON ({fault}); delete it and run again") from None
+        raise InputError(f"{path}: not valid JSON ({fault}); delete it and run again") from None
 
 
 def key(params: Any) -> str:

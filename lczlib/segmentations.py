@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from lczlib.data import Pairs
+from lczlib.errors import InputError
 from lczlib.runs import key
 
 METHODS = ("slic", "felzenszwalb", "grid")
@@ -39,7 +40,7 @@ def regions(image: np.ndarray, method: str, count: int = 50, shrink: int = 2) ->
         rows, columns = np.arange(height) * side // height, np.arange(width) * side // width
         return rows[:, None] * side + columns + 1
     if method not in METHODS:
-        raise ValueError(f"unknown segmentation {method!r}; expected one of {', '.join(METHODS)}")
+        raise InputError(f"unknown segmentation {method!r}; expected one of {', '.join(METHODS)}")
     from skimage import segmentation
 
     small = cv2.resize(image, (width // shrink, height // shrink), interpolation=cv2.INTER_AREA)

@@ -28,6 +28,7 @@ from tqdm.auto import tqdm
 
 from lczlib.compute import in_processes, pick_device, prepare_cpu, seed_everything
 from lczlib.data.splits import Split
+from lczlib.errors import InputError
 from lczlib.graphs import CENTRE, COLOUR, GraphSet
 from lczlib.inference import Inputs, Source, load_model, make_model, predict, reestimate_batch_norm, take
 from lczlib.predictions import Predictions
@@ -81,12 +82,12 @@ def train_stream(
         ValueError: inputs that do not fit the index, or a split without training pairs.
     """
     if recipe.stream != stream:
-        raise ValueError(f"recipe is for stream {recipe.stream!r}, training is for {stream!r}; use one of the two")
+        raise InputError(f"recipe is for stream {recipe.stream!r}, training is for {stream!r}; use one of the two")
     prepare_cpu()
     inputs = _aligned(inputs, index)
     rows = {part: np.flatnonzero(index["id"].isin(getattr(split, part))) for part in ("train", "validation", "test")}
     if not len(rows["train"]):
-        raise ValueError("the split has no pair to train on; check the ids against index.csv")
+        raise InputError("the split has no pair to train on; check the ids against index.csv")
     features = (inputs.x if isinstance(inputs, GraphSet) else inputs).shape[-1]
     params = {"stream": stream, "model": model_name, "features": features, "recipe": asdict(recipe), "seed": seed}
     run = Run(Path(work_dir) / "runs", f"{stream}-{model_name}", params | {"data": _digest(inputs, index, rows)})
@@ -126,10 +127,10 @@ def _aligned(inputs: Inputs, index: pd.DataFrame) -> Inputs:
     if isinstance(inputs, GraphSet):
         at = pd.Index(inputs.ids).get_indexer(index["id"])
         if (at < 0).any():
-            raise ValueError(f"no graph for pair {index['id'].iloc[int((at < 0).argmax())]}; build the graphs again")
+            raise InputError(f"no graph for pair {index['id'].iloc[int((at < 0).argmax())]}; build the graphs again")
         return inputs.take(at)
     if len(inputs) != len(index):
-        raise ValueError(f"{len(inputs)} patches for {len(index)} rows of the index; pass those of the same Pairs")
+        raise InputError(f"{len(inputs)} patches for {len(index)} rows of the index; pass those of the same Pairs")
     return inputs
 
 
@@ -348,7 +349,7 @@ class _Training:
         try:
             state = torch.load(path, map_location=self.device, weights_only=True)
         except Exception as fault:
-            raise ValueError(f"{path}: damaged checkpoint ({type(fault).__name__}); delete it and run again") from None
+            raise InputError(f"{path}: damaged checkpoint ({type(fault).__name__}); delete it and run again") from None
         self.model.load_state_dict(state["model"])
         self.optimizer.state, self.history = state["optimizer"], state["history"]
         self.best = {name: value.cpu() for name, value in state["best"].items()}

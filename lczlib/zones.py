@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lczlib.errors import InputError
+
 K = 17  # number of zones
 NO_DATA = 0  # label of pixels without a zone
 
@@ -135,7 +137,7 @@ def to_label(value: object) -> int:
     text = _PREFIX.sub("", str(value)).strip().upper()
     text = re.sub(r"\.0+$", "", text).lstrip("0") or "0"
     if text not in _BY_TEXT:
-        raise ValueError(f"{value!r} is no Local Climate Zone; expected 1-17, 101-107, or 1-10 and A-G")
+        raise InputError(f"{value!r} is no Local Climate Zone; expected 1-17, 101-107, or 1-10 and A-G")
     return _BY_TEXT[text]
 
 
@@ -152,7 +154,7 @@ def to_labels(values: np.ndarray) -> np.ndarray:
     labels = np.where(known, _LOOKUP[np.where(known, integers, 0)], -1)
     if (labels < 0).any():
         strange = np.unique(values[labels < 0])[:5].tolist()
-        raise ValueError(f"values {strange} are no Local Climate Zones; expected 1-17, 101-107, or 0 for no data")
+        raise InputError(f"values {strange} are no Local Climate Zones; expected 1-17, 101-107, or 0 for no data")
     return labels.astype(np.uint8)
 
 
@@ -160,7 +162,7 @@ def to_index(labels: np.ndarray) -> np.ndarray:
     """Tensor index 0..16 (int64) of labels 1..17. Raises ValueError on anything else."""
     labels = np.asarray(labels, dtype=np.int64)
     if labels.size and (labels.min() < 1 or labels.max() > K):
-        raise ValueError(f"labels lie in {labels.min()}..{labels.max()}; expected 1..17 (use to_labels first)")
+        raise InputError(f"labels lie in {labels.min()}..{labels.max()}; expected 1..17 (use to_labels first)")
     return labels - 1
 
 

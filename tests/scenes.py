@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 
-from lczlib.sam import models, nano_start
+from lczlib.sam import models
+from lczworld.nano import nano_start
 
 
 def rectangles(count=3, seed=0):

@@ -171,7 +171,7 @@ def test_check_blames_the_file(data_dir, how):
 
 
 def test_no_data_at_all_says_how_to_make_some(tmp_path):
-    with pytest.raises(FileNotFoundError, match="python -m lczlib synth"):
+    with pytest.raises(FileNotFoundError, match="python -m lczworld synth"):
         open_pairs(tmp_path)
 
 

@@ -10,12 +10,13 @@ import pytest
 from lczlib.__main__ import main
 from lczlib.data import open_pairs
 from lczlib.data.layout import s2_path
+from lczworld.__main__ import main as make_world
 
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data") / "synthetic"
-    assert main(["synth", str(folder), "--pairs", "17", "--cities", "1", "--workers", "1"]) == 0
+    assert make_world(["synth", str(folder), "--pairs", "17", "--cities", "1", "--workers", "1"]) == 0
     return folder
 
 
@@ -81,7 +82,7 @@ def test_a_wrong_field_of_a_recipe_is_one_line(data_dir, change, capsys):
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-@pytest.mark.parametrize("command", ["synth", "check", "masks", "graphs", "train", "fetch", "patches", "map"])
+@pytest.mark.parametrize("command", ["check", "masks", "graphs", "train", "fetch", "patches", "map"])
 def test_every_command_has_help(command, capsys):
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])
@@ -91,7 +92,7 @@ def test_every_command_has_help(command, capsys):
 
 def test_wrong_usage_is_exit_2():
     with pytest.raises(SystemExit) as usage:
-        main(["synth"])
+        make_world(["synth"])
     assert usage.value.code == 2
     done = subprocess.run([sys.executable, "-m", "lczlib", "dance"], capture_output=True, text=True, check=False)
     assert done.returncode == 2

@@ -10,6 +10,7 @@ import pooch
 import requests
 from tqdm.auto import tqdm
 
+from lczlib.errors import InputError
 from lczlib.runs import atomic_path
 
 LCZC_GES2_URL = "https://github.com/ctrlovefly/DF4LCZ/archive/refs/heads/main.zip"  # about 670 MB with its data
@@ -57,12 +58,12 @@ def fetch_file(url: str, to: str | Path, sha256: str | None = None) -> Path:
     try:
         pooch.retrieve(url, f"sha256:{sha256}" if sha256 else None, to.name, to.parent, downloader=ResumableHTTP(part))
     except requests.RequestException as fault:
-        raise ValueError(
+        raise InputError(
             f"{url}: not downloaded ({type(fault).__name__}); check the connection and call again"
         ) from None
     except ValueError:
         part.unlink(missing_ok=True)
-        raise ValueError(
+        raise InputError(
             f"{url}: SHA-256 is not {sha256}; what came was removed, call again or check the source"
         ) from None
     part.unlink(missing_ok=True)
@@ -85,12 +86,12 @@ def unpack(archive: str | Path, to: str | Path, strip: int = 0) -> Path:
             }
             for member, target in members.items():
                 if not target.is_relative_to(to):
-                    raise ValueError(f"{archive}: {member.filename!r} would be written outside {to}; do not trust it")
+                    raise InputError(f"{archive}: {member.filename!r} would be written outside {to}; do not trust it")
             for member, target in tqdm(members.items(), desc=f"unpacking {archive.name}"):
                 with stored.open(member) as source, atomic_path(target) as temporary, temporary.open("wb") as file:
                     shutil.copyfileobj(source, file, _BLOCK)
     except zipfile.BadZipFile as fault:
-        raise ValueError(f"{archive}: not a sound zip ({fault}); delete it and fetch again") from None
+        raise InputError(f"{archive}: not a sound zip ({fault}); delete it and fetch again") from None
     return to
 
 

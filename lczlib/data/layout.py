@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from lczlib.errors import InputError
 from lczlib.runs import atomic_path, read_json, write_json
 from lczlib.zones import K
 
@@ -73,14 +74,14 @@ def read_npz(path: Path, *names: str) -> list[np.ndarray]:
         with np.load(path, allow_pickle=False) as stored:
             return [stored[name] for name in names]
     except KeyError as missing:
-        raise ValueError(f"{path}: holds no array {missing}; expected {', '.join(names)}") from None
+        raise InputError(f"{path}: holds no array {missing}; expected {', '.join(names)}") from None
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError) as fault:
-        raise ValueError(f"{path}: unreadable ({fault}); copy or make it again") from None
+        raise InputError(f"{path}: unreadable ({fault}); copy or make it again") from None
 
 
 def _label(path: Path, value: np.ndarray) -> int:
     if value.size != 1 or not 1 <= int(value.reshape(-1)[0]) <= K:
-        raise ValueError(f"{path}: label {value.tolist()} is not one of 1..17; convert it with lczlib.zones")
+        raise InputError(f"{path}: label {value.tolist()} is not one of 1..17; convert it with lczlib.zones")
     return int(value.reshape(-1)[0])
 
 
@@ -93,12 +94,12 @@ def read_s2(path: str | Path) -> tuple[np.ndarray, int]:
     path = Path(path)
     image, label = read_npz(path, "image", "label")
     if image.shape != S2_SHAPE or image.dtype.kind not in "fiu":
-        raise ValueError(f"{path}: image is {image.dtype} {image.shape}; expected float {S2_SHAPE}")
+        raise InputError(f"{path}: image is {image.dtype} {image.shape}; expected float {S2_SHAPE}")
     image = image.astype(np.float32)
     if not np.isfinite(image).all():
-        raise ValueError(f"{path}: holds values that are not finite; cut the patch again without no-data pixels")
+        raise InputError(f"{path}: holds values that are not finite; cut the patch again without no-data pixels")
     if np.percentile(image, 99) > 10:
-        raise ValueError(f"{path}: holds digital numbers, not reflectance; store (DN + offset) / 10000")
+        raise InputError(f"{path}: holds digital numbers, not reflectance; store (DN + offset) / 10000")
     return image, _label(path, label)
 
 
@@ -111,7 +112,7 @@ def read_rgb(path: str | Path) -> tuple[np.ndarray, int]:
     path = Path(path)
     image, label = read_npz(path, "image", "label")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
-        raise ValueError(f"{path}: image is {image.dtype} {image.shape}; expected uint8 (H, W, 3)")
+        raise InputError(f"{path}: image is {image.dtype} {image.shape}; expected uint8 (H, W, 3)")
     if image.shape != RGB_SHAPE:
         image = cv2.resize(image, RGB_SHAPE[1::-1], interpolation=cv2.INTER_LINEAR)
     return image, _label(path, label)
@@ -148,11 +149,11 @@ def write_pair(data_dir: str | Path, sample_id: int, s2: np.ndarray, rgb: np.nda
         s2: (32, 32, 10) float reflectance. rgb: (320, 320, 3) uint8 or None. label: 1..17.
     """
     if s2.shape != S2_SHAPE:
-        raise ValueError(f"Sentinel-2 patch of pair {sample_id} is {s2.shape}; expected {S2_SHAPE}")
+        raise InputError(f"Sentinel-2 patch of pair {sample_id} is {s2.shape}; expected {S2_SHAPE}")
     write_npz(s2_path(data_dir, sample_id), image=s2.astype(np.float32), label=np.int64(label))
     if rgb is not None:
         if rgb.shape != RGB_SHAPE or rgb.dtype != np.uint8:
-            raise ValueError(f"RGB patch of pair {sample_id} is {rgb.dtype} {rgb.shape}; expected uint8 {RGB_SHAPE}")
+            raise InputError(f"RGB patch of pair {sample_id} is {rgb.dtype} {rgb.shape}; expected uint8 {RGB_SHAPE}")
         write_npz(rgb_path(data_dir, sample_id), image=rgb, label=np.int64(label))
 
 
@@ -183,7 +184,7 @@ def read_index(data_dir: str | Path) -> pd.DataFrame:
     ids = patch_ids(data_dir / S2_FOLDER)
     if not ids:
         raise FileNotFoundError(
-            f"{data_dir}: no index.csv and no {S2_FOLDER}/ there; make pairs with `python -m lczlib synth {data_dir}`"
+            f"{data_dir}: no index.csv and no {S2_FOLDER}/ there; make pairs with `python -m lczworld synth {data_dir}`"
             " or give the folder of LCZC-GES2"
         )
     labels = [_label(s2_path(data_dir, i), read_npz(s2_path(data_dir, i), "label")[0]) for i in ids]
@@ -195,11 +196,11 @@ def _read_index_file(path: Path) -> pd.DataFrame:
         frame = pd.read_csv(path, dtype={"city": str, "polygon": str}, keep_default_na=False)
         frame = frame.loc[:, list(INDEX_COLUMNS)].astype({"id": np.int64, "label": np.int64})
     except (KeyError, ValueError, pd.errors.ParserError, UnicodeDecodeError) as fault:
-        raise ValueError(f"{path}: not an index ({fault}); expected columns {','.join(INDEX_COLUMNS)}") from None
+        raise InputError(f"{path}: not an index ({fault}); expected columns {','.join(INDEX_COLUMNS)}") from None
     if frame["id"].duplicated().any():
-        raise ValueError(f"{path}: id {frame['id'][frame['id'].duplicated()].iloc[0]} occurs twice; make ids unique")
+        raise InputError(f"{path}: id {frame['id'][frame['id'].duplicated()].iloc[0]} occurs twice; make ids unique")
     if not frame["label"].between(1, K).all():
-        raise ValueError(f"{path}: label {frame['label'][~frame['label'].between(1, K)].iloc[0]} is not one of 1..17")
+        raise InputError(f"{path}: label {frame['label'][~frame['label'].between(1, K)].iloc[0]} is not one of 1..17")
     return frame.sort_values("id", ignore_index=True)
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from lczlib.data import layout
+from lczlib.errors import InputError
 from lczlib.runs import atomic_path, make_once, read_json, write_json
 
 _KINDS = {
@@ -130,7 +131,7 @@ class Pairs:
         wanted = np.unique(np.fromiter(ids, dtype=np.int64))
         unknown = np.setdiff1d(wanted, self.ids)
         if len(unknown):
-            raise ValueError(f"{self.data_dir}: no pair {unknown[0]}; ids are {self.ids.min()}..{self.ids.max()}")
+            raise InputError(f"{self.data_dir}: no pair {unknown[0]}; ids are {self.ids.min()}..{self.ids.max()}")
         return Pairs(
             self.data_dir, self.index[self.index["id"].isin(wanted)].reset_index(drop=True), self.kind, self.all_ids
         )

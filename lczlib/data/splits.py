@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from lczlib.data import layout
+from lczlib.errors import InputError
 
 if TYPE_CHECKING:
     from lczlib.data.pairs import Pairs
@@ -35,7 +36,7 @@ class Split:
         ids = np.concatenate([self.train, self.validation, self.test])
         values, counts = np.unique(ids, return_counts=True)
         if (counts > 1).any():
-            raise ValueError(f"pair {values[counts > 1][0]} is in two parts of the split; the parts must be disjoint")
+            raise InputError(f"pair {values[counts > 1][0]} is in two parts of the split; the parts must be disjoint")
 
     def of(self, ids: np.ndarray) -> np.ndarray:
         """Name of the part each id is in, "" for none."""
@@ -58,10 +59,10 @@ def make_split(index: pd.DataFrame, strategy: str, seed: int = 0, test_city: str
         ValueError: unknown strategy or city, or the index names no polygons or cities.
     """
     if strategy not in STRATEGIES:
-        raise ValueError(f"unknown split strategy {strategy!r}; expected one of {', '.join(STRATEGIES)}")
+        raise InputError(f"unknown split strategy {strategy!r}; expected one of {', '.join(STRATEGIES)}")
     needed = {"sample_pool": None, "polygon_pool": "polygon", "city": "city"}[strategy]
     if needed and (index[needed] == "").any():
-        raise ValueError(f"index.csv names no {needed} for some pairs; use sample_pool or a published split file")
+        raise InputError(f"index.csv names no {needed} for some pairs; use sample_pool or a published split file")
     rng = np.random.default_rng(seed)
     if strategy == "city":
         return _city_split(index, rng, test_city)
@@ -111,7 +112,7 @@ def crossed_splits(index: pd.DataFrame, seed: int = 0) -> dict[str, Split]:
     """
     cities, rng = sorted(index["city"].unique()), np.random.default_rng(seed)
     if len(cities) < 3:
-        raise ValueError(f"the index has {len(cities)} cities; leaving one out in turn needs three")
+        raise InputError(f"the index has {len(cities)} cities; leaving one out in turn needs three")
     polygons = polygon_groups(index)
     tester = _dealt_to_others(index, polygons, rng.permutation(cities), rng)
     splits = {}
@@ -146,7 +147,7 @@ def _city_split(index: pd.DataFrame, rng: np.random.Generator, test_city: str | 
     cities = sorted(index["city"].unique())
     test_city = cities[-1] if test_city is None else test_city
     if test_city not in cities or len(cities) < 2:
-        raise ValueError(f"cannot test on city {test_city!r}; the index has {', '.join(cities)} (two are needed)")
+        raise InputError(f"cannot test on city {test_city!r}; the index has {', '.join(cities)} (two are needed)")
     return _tested_on(index, index["city"] == test_city, rng)
 
 
@@ -220,9 +221,9 @@ def read_published_split(path: str | Path) -> Split:
         content = _ArraysOnly(io.BytesIO(path.read_bytes())).load()
         parts = {part: np.asarray(content[part]) for part in SHARES}
         if any(ids.ndim != 1 or ids.dtype.kind not in "iu" for ids in parts.values()):
-            raise ValueError("its parts are not lists of pair numbers")
+            raise InputError("its parts are not lists of pair numbers")
         return Split(**{part: ids.astype(np.int64) for part, ids in parts.items()}, strategy=path.stem)
     except Exception as fault:  # a damaged pickle can raise nearly anything; all of it means the same to the user
-        raise ValueError(
+        raise InputError(
             f"{path}: not a split of LCZC-GES2 ({fault}); expected train, validation, test arrays"
         ) from None

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from lczlib.errors import InputError
 from lczlib.models.gcn import InstanceGCN
 from lczlib.models.resnet3d import ResNet3D11
 
@@ -52,7 +53,7 @@ def _read_layers(path: Path) -> list[tuple[str, dict[str, np.ndarray]]]:
             names = [_text(n) for n in root.attrs["layer_names"]]
             return [(n, _read_group(root[n])) for n in names if len(root[n].attrs["weight_names"])]
     except (OSError, KeyError, RuntimeError) as fault:
-        raise ValueError(f"{path}: not a complete Keras weight file ({fault}); download it again") from None
+        raise InputError(f"{path}: not a complete Keras weight file ({fault}); download it again") from None
 
 
 def _read_group(group) -> dict[str, np.ndarray]:
@@ -103,17 +104,17 @@ def _norm(layer: str) -> Slot:
 def _check_kinds(path: Path, layers: list, slots: list[Slot], model: torch.nn.Module) -> None:
     kind = type(model).__name__
     if len(layers) != len(slots):
-        raise ValueError(f"{path}: {len(layers)} layers with weights, {kind} has {len(slots)}; wrong architecture")
+        raise InputError(f"{path}: {len(layers)} layers with weights, {kind} has {len(slots)}; wrong architecture")
     for (layer, weights), slot in zip(layers, slots, strict=True):
         if set(weights) != set(slot):
             found = f"layer {layer} holds {sorted(weights)}, {kind} expects {sorted(slot)}"
-            raise ValueError(f"{path}: {found}; wrong architecture")
+            raise InputError(f"{path}: {found}; wrong architecture")
 
 
 def _tensor(path: Path, layer: str, name: str, array: np.ndarray, axes, shape: torch.Size) -> torch.Tensor:
     array = array.transpose(axes) if axes and array.ndim == len(axes) else array
     if array.shape != tuple(shape):
-        raise ValueError(f"{path}: {layer}/{name} has shape {array.shape}, expected {tuple(shape)}; wrong architecture")
+        raise InputError(f"{path}: {layer}/{name} has shape {array.shape}, expected {tuple(shape)}; wrong architecture")
     if not np.isfinite(array).all():
-        raise ValueError(f"{path}: {layer}/{name} holds values that are not finite; the file is damaged")
+        raise InputError(f"{path}: {layer}/{name} holds values that are not finite; the file is damaged")
     return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))

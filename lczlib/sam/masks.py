@@ -20,6 +20,7 @@ import torch
 from torch.nn import functional as F
 
 from lczlib.compute import Hands, in_threads
+from lczlib.errors import InputError
 
 from . import decoder as decoding
 from ._torchvision_ops import ensure, nms
@@ -92,7 +93,7 @@ def generate_masks(
     """
     for i, image in enumerate(images):
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-            raise ValueError(f"image {i}: {image.shape} {image.dtype}; masks need (H, W, 3) uint8 RGB")
+            raise InputError(f"image {i}: {image.shape} {image.dtype}; masks need (H, W, 3) uint8 RGB")
     step = images_per_pass or (1 if sam.device.type == "cpu" else 8)
     out: list[Masks] = []
     with torch.inference_mode():

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lczlib.errors import InputError
+
 from . import grouping
 from ._torchvision_ops import ensure
 
@@ -81,7 +83,7 @@ def load_sam(name: str, checkpoint: str | Path | None = None) -> Sam:
         ValueError: unknown name; the file is truncated, of another variant or no SAM checkpoint.
     """
     if name not in NAMES:
-        raise ValueError(f"SAM variant {name!r}: unknown; use one of {', '.join(NAMES)}")
+        raise InputError(f"SAM variant {name!r}: unknown; use one of {', '.join(NAMES)}")
     path = checkpoint_path(name, checkpoint)
     state = _read(path, name)
     with torch.device("meta"):  # no time spent on initial weights that are replaced at once
@@ -225,7 +227,7 @@ def _read(path: Path, name: str) -> dict[str, Any]:
     size, expected = path.stat().st_size, CHECKPOINTS[name].size if name in CHECKPOINTS else None
     official = name in CHECKPOINTS and path.name == CHECKPOINTS[name].file
     if official and expected and size != expected:
-        raise ValueError(
+        raise InputError(
             f"{path}: {size} bytes instead of {expected} (a truncated download?); delete and fetch it again"
         )
     try:
@@ -237,11 +239,11 @@ def _read(path: Path, name: str) -> dict[str, Any]:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as fault:  # every reader has its own exceptions for a damaged file
         reason = str(fault).splitlines()[0][:120]
-        raise ValueError(
+        raise InputError(
             f"{path}: cannot be read as weights ({reason}); truncated or no checkpoint: fetch it again"
         ) from None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ValueError(f"{path}: holds no table of weights; give a SAM checkpoint")
+        raise InputError(f"{path}: holds no table of weights; give a SAM checkpoint")
     return state
 
 
@@ -252,11 +254,11 @@ def _check(state: dict[str, Tensor], wanted: dict[str, Tensor], path: Path, name
     found = next((n for n, c in CHECKPOINTS.items() if c.width == width), None)
     found = found or ("nano" if "image_encoder.neck.weight" in state else None)
     if found and found != name:
-        raise ValueError(f"{path}: a {found} checkpoint, not {name}; use the name {found} or another file")
+        raise InputError(f"{path}: a {found} checkpoint, not {name}; use the name {found} or another file")
     wrong = [k for k in wanted if k not in state or state[k].shape != wanted[k].shape] + [
         k for k in state if k not in wanted
     ]
     if wrong:
-        raise ValueError(
+        raise InputError(
             f"{path}: no {name} checkpoint, {len(wrong)} weights do not fit (first: {wrong[0]}); give another file"
         )

@@ -20,6 +20,7 @@ import numpy as np
 import pooch
 from tqdm import tqdm
 
+from lczlib.errors import InputError
 from lczlib.runs import alone, atomic_path, key, write_json
 
 from .masks import PAPER, Masks, MaskSettings, generate_masks, truth_masks
@@ -187,7 +188,7 @@ def _spread_dask(
     try:
         client = Client(address, timeout="5s", set_as_default=False)
     except (OSError, ValueError) as fault:
-        raise ValueError(f"{address}: no Dask scheduler there ({str(fault).splitlines()[0][:80]}); start one") from None
+        raise InputError(f"{address}: no Dask scheduler there ({str(fault).splitlines()[0][:80]}); start one") from None
     with client:
         running = as_done(loop=client.loop)
         ahead = 2 * max(2, sum(client.ncores().values()))  # images travel inside tasks: few at a time, none is lost
@@ -271,7 +272,7 @@ def _read_shard(path: Path) -> list[Record]:
         with np.load(path, allow_pickle=False) as stored:
             digests, shapes, boxes, ends, blob = (stored[n] for n in ("digests", "shapes", "boxes", "ends", "blob"))
     except Exception as fault:
-        raise ValueError(f"{path}: damaged ({str(fault)[:80]}); delete it and make the masks again") from None
+        raise InputError(f"{path}: damaged ({str(fault)[:80]}); delete it and make the masks again") from None
     per_image = np.split(boxes, np.cumsum(shapes[:, 0])[:-1])
     starts = [0, *ends[:-1]]
     return [

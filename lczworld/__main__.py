@@ -1,0 +1,41 @@
+"""The command line of the synthetic world: `python -m lczworld synth OUT`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from lczlib.errors import InputError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0, 1 the input is at fault, 2 usage."""
+    parser = argparse.ArgumentParser(prog="python -m lczworld", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    text = "Make a synthetic data set in the published layout (resumable)."
+    synth = commands.add_parser("synth", help=text, description=text)
+    synth.add_argument("out", type=Path, metavar="OUT")
+    synth.add_argument("--pairs", type=int, default=1088, help="number of pairs, spread evenly over zones and cities")
+    synth.add_argument("--cities", type=int, default=8)
+    synth.add_argument("--seed", type=int, default=0)
+    synth.add_argument("--workers", type=int, default=2, help="processes")
+    args = parser.parse_args(argv)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded: see lczlib.compute
+    from lczworld import make_dataset
+
+    try:
+        made = make_dataset(args.out, pairs=args.pairs, cities=args.cities, seed=args.seed, workers=args.workers)
+    except (InputError, OSError) as fault:
+        print(f"error: {' '.join(str(fault).split())}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; call again to go on", file=sys.stderr)
+        return 130
+    print(f"{made}: {args.pairs} synthetic pairs of {args.cities} cities")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

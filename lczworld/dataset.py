@@ -1,0 +1,157 @@
+"""A synthetic data set in the published layout: balanced over zones and cities, by several processes, resumable."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from lczlib.compute import end_with_parent
+from lczlib.data import Pairs, open_pairs
+from lczlib.data.layout import read_index, read_truth, truth_path, write_index, write_npz, write_pair
+from lczlib.errors import InputError
+from lczlib.runs import make_once, read_json, write_json
+from lczlib.zones import CODES, K
+
+from .cities import CITIES
+from .scene import PAIRS_PER_POLYGON, generate_scene
+
+KIND = "synthetic"
+LOOK = 3  # raised whenever the same seed gives another picture
+FRACTIONS = ("bsf", "isf", "psf", "svf", "mean_height")
+_SEEDS = 100_000  # scene seeds of one data set seed
+
+
+def plan(pairs: int, cities: int = 8, seed: int = 0) -> pd.DataFrame:
+    """What each pair is: id, label, city, polygon, city_number, scene_seed. A longer plan begins with the shorter one.
+
+    Polygons of PAIRS_PER_POLYGON pairs go round the zones, and each round shifts the city by one, so that every
+    17 * `cities` polygons hold each zone once per city.
+    """
+    if not 1 <= cities <= len(CITIES) or pairs < 1:
+        raise InputError(f"pairs {pairs}, cities {cities}: expected at least one pair and 1..{len(CITIES)} cities")
+    ids = np.arange(pairs)
+    polygon = ids // PAIRS_PER_POLYGON
+    label, turn, number = polygon % K + 1, polygon // K, polygon // (K * cities)
+    city = (polygon % K + turn) % cities
+    names = [CITIES[c].name for c in city]
+    polygons = [f"{name}/LCZ-{CODES[z - 1]}/{n + 1:02d}" for name, z, n in zip(names, label, number)]
+    scene_seed = seed * _SEEDS + number * PAIRS_PER_POLYGON + ids % PAIRS_PER_POLYGON
+    return pd.DataFrame({"id": ids, "label": label, "city": names, "polygon": polygons, "city_number": city,
+                         "scene_seed": scene_seed})  # fmt: skip
+
+
+def make_dataset(data_dir: str | Path, pairs: int = 1088, cities: int = 8, seed: int = 0, workers: int = 2,
+                 progress: bool = True) -> Path:  # fmt: skip
+    """Make (or go on making, or enlarge) a synthetic data set; pairs that are there already are kept.
+
+    Args:
+        data_dir: folder in the layout of `lczlib.data.layout`, with truth/.
+        pairs: 1088 gives 8 pairs on average, from 2 or 3 polygons, per zone and city.
+        cities: 1..8. seed: of the data set; seed and id determine a pair, not `workers`.
+
+    Raises:
+        ValueError: the folder holds something else.
+    """
+    data_dir, facts = Path(data_dir), {"seed": seed, "cities": cities, "look": LOOK}
+    todo = plan(pairs, cities, seed)
+    make_once(
+        data_dir,
+        lambda: _facts(data_dir, facts) >= pairs,
+        lambda: _make(data_dir, todo, facts, workers, progress),
+    )
+    return data_dir
+
+
+def _make(data_dir: Path, todo: pd.DataFrame, facts: dict, workers: int, progress: bool) -> None:
+    write_json(data_dir / "dataset.json", {"kind": KIND, **facts, "pairs": 0})
+    rows = [(data_dir, *row) for row in todo[["id", "label", "city_number", "scene_seed"]].itertuples(index=False)]
+    rows = [row for row in rows if not truth_path(data_dir, row[1]).exists()]
+    for _ in tqdm(_run(rows, workers), total=len(rows), desc="synthetic pairs", unit="pair", disable=not progress):
+        pass
+    write_index(data_dir, todo, KIND, **facts, pairs=len(todo))
+
+
+def open_or_make(data_dir: str | Path, pairs: int = 1088, seed: int = 0, workers: int = 2, cities: int = 8) -> Pairs:
+    """The pairs of `data_dir`; where nothing is there, the synthetic world is made first.
+
+    A synthetic set of that seed and so many cities that is unfinished or smaller than `pairs` is completed; any other
+    data set is opened as it is.
+    """
+    data_dir = Path(data_dir)
+    note, empty = data_dir / "dataset.json", _empty(data_dir)
+    found = read_json(note) if note.exists() else {}
+    other = (found.get("seed"), found.get("cities")) != (seed, cities) and (data_dir / "index.csv").exists()
+    if empty or (found.get("kind") == KIND and not other):
+        make_dataset(data_dir, pairs, cities, seed, workers)
+    return open_pairs(data_dir)
+
+
+def read_fractions(data_dir: str | Path, ids: Iterable[int]) -> pd.DataFrame:
+    """Measured properties of synthetic pairs: columns id, bsf, isf, psf, svf (0..1), mean_height (m)."""
+    found = ((int(i), read_truth(truth_path(data_dir, i), FRACTIONS)) for i in ids)
+    rows = [{"id": i} | {name: float(value) for name, value in truth.items()} for i, truth in found]
+    return pd.DataFrame(rows, columns=["id", *FRACTIONS])
+
+
+def _facts(data_dir: Path, facts: dict) -> int:
+    """Pairs a folder already holds. Raises ValueError where it holds another data set."""
+    note, empty = data_dir / "dataset.json", _empty(data_dir)
+    if not note.exists():
+        if not empty:
+            raise InputError(f"{data_dir}: holds other files and no synthetic set; choose an empty folder")
+        return 0
+    found = read_json(note)
+    different = [f"{name} {found.get(name)}" for name, value in facts.items() if found.get(name) != value]
+    if found.get("kind") != KIND or different:
+        what = (
+            f"a synthetic set with {', '.join(different)}" if found.get("kind") == KIND else f"{found.get('kind')} data"
+        )
+        raise InputError(f"{data_dir}: holds {what}; choose another folder or remove this one")
+    return int(found.get("pairs", 0)) if (data_dir / "index.csv").exists() and len(read_index(data_dir)) else 0
+
+
+def _empty(folder: Path) -> bool:
+    """Whether nothing but hidden files is there; asked before `dataset.json`, which another process may be writing."""
+    return not folder.exists() or all(path.name.startswith(".") for path in folder.iterdir())
+
+
+def _run(rows: list, workers: int) -> Iterator[int]:
+    if workers <= 1 or len(rows) < 8:
+        yield from map(_make_pair, rows)
+        return
+    context = multiprocessing.get_context("spawn")
+    with _one_thread_each(), ProcessPoolExecutor(workers, context, end_with_parent) as pool:
+        yield from pool.map(_make_pair, rows, chunksize=4)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Processes started inside use one thread each."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def _make_pair(row: tuple) -> int:
+    """Write one pair; its truth last, so that a truth file means a complete pair."""
+    data_dir, sample_id, label, city, seed = row
+    scene = generate_scene(label, city, seed)
+    write_pair(data_dir, sample_id, scene.s2, scene.rgb, label)
+    numbers = {name: np.float32(value) for name, value in scene.fractions.items()}
+    height = scene.height.round(1).astype(np.float16)
+    write_npz(truth_path(data_dir, sample_id), instances=scene.instances, height=height, cover=scene.cover,
+              zone=np.int64(label), seed=np.int64(seed), **numbers)  # fmt: skip
+    return sample_id

@@ -1,0 +1,75 @@
+"""Why accuracy drops in a new city: the same synthetic places seen with one habit of that city at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from lczlib import metrics
+from lczlib.compute import in_processes
+from lczworld.cities import FACTORS, mix
+from lczworld.scene import generate_scene
+
+PLACE_SEED = 3_000_000  # far from the seeds of any data set, so that no place was trained on
+
+
+def conditions() -> dict[str, tuple[str, ...]]:
+    """Name of a condition -> factors taken from the other city."""
+    return {"nothing": ()} | {f: (f,) for f in FACTORS} | {"everything": FACTORS}
+
+
+def switched(
+    couples: Sequence[tuple[int, int]], per_zone: int, workers: int = 2, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Sentinel-2 patches of the same places under each condition.
+
+    Args:
+        couples: (base city, city whose factors are taken), numbers 0..7.
+        per_zone: places of each zone and couple. workers: processes. seed: of the places.
+
+    Returns:
+        condition -> (C * 17 * per_zone, 32, 32, 10), couples outermost; "labels" (1..17) and "couple" (row of
+        `couples`) of the rows.
+    """
+    places = [
+        (c, z, PLACE_SEED + 1000 * seed + 3 * k)
+        for c in range(len(couples))
+        for z in range(1, 18)
+        for k in range(per_zone)
+    ]
+    tasks = [
+        {"base": couples[c][0], "other": couples[c][1], "label": z, "seed": s, "factors": factors}
+        for factors in conditions().values()
+        for c, z, s in places
+    ]
+    patches = in_processes(_patch, tasks, workers)
+    stack = np.array(patches).reshape(len(conditions()), len(places), 32, 32, 10)
+    facts = {"labels": np.array([z for _, z, _ in places]), "couple": np.array([c for c, _, _ in places])}
+    return dict(zip(conditions(), stack, strict=True)) | facts
+
+
+def _patch(base: int, other: int, label: int, seed: int, factors: tuple[str, ...]) -> np.ndarray:
+    return generate_scene(label, mix(base, other, factors), seed).s2
+
+
+def effects(p: Mapping[str, np.ndarray], labels: np.ndarray, draws: int = 1000, seed: int = 0) -> dict[str, dict]:
+    """Change against "nothing" of accuracy and of the probability given to the true zone, paired by place.
+
+    Args:
+        p: condition -> probabilities (N, 17). labels: (N,) 1..17.
+
+    Returns:
+        condition -> {"oa", "change_oa", "change_p": Interval}.
+    """
+    rows, places = np.arange(len(labels)), np.arange(len(labels))
+    hit = {c: (q.argmax(1) + 1 == labels).astype(float) for c, q in p.items()}
+    sure = {c: q[rows, labels - 1] for c, q in p.items()}
+    return {
+        c: {
+            "oa": metrics.bootstrap_mean(hit[c], places, draws, seed),
+            "change_oa": metrics.bootstrap_mean(hit[c] - hit["nothing"], places, draws, seed),
+            "change_p": metrics.bootstrap_mean(sure[c] - sure["nothing"], places, draws, seed),
+        }
+        for c in p
+    }

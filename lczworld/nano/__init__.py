@@ -1,0 +1,1 @@
+"""How the small SAM that ships with lczlib is made: training scenes, training, evaluation."""

@@ -1,0 +1,398 @@
+"""How `nano`'s decoder was made: SAM's promptable training on synthetic scenes, beside an encoder that groups already.
+
+    python -m lczworld.nano.train_nano --work build/nano --out build/nano/nano.safetensors --minutes 20 [--seed 0]
+
+It begins with what `train_encoder` wrote (`--start`), or has the encoder trained first; that is left as it is then, but
+for the neck. Stopped and called again it goes on from its last checkpoint. It ends by learning alone what IoU the masks
+of whole scenes have (`learn_score`), calibrates the model on scenes it was not trained on and writes the evaluation on
+cities it never saw beside the weights, as JSON: the model card's numbers.
+
+Source: SAM (Kirillov et al. 2023), Sec. 3 and App. A: focal and dice loss 20 : 1 on the best of three masks, predicted
+IoU by mean squared error. This project's: the decoder's start (`nano_start`); besides, two of the masks are taught the
+encoder's bolder and finer region, since those are what there is to be read, and the third is taught the true instance
+even where another is better.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import math
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pooch
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lczlib.compute import bf16_pays, prepare_cpu
+from lczlib.recipe import changed
+from lczlib.sam import decoder as decoding
+from lczlib.sam.models import NanoEncoder, load_sam
+
+from . import train_encoder
+from .learning import Scenes, draw, export, fit, follow, go_on, save, scenes_of, see, training_scenes
+
+SCORE_WEIGHT = 4.0  # of the loss of the predicted IoU (SAM: 1), by which masks are kept
+WANTED = 0.75  # mean best IoU of the masks kept
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes of a training. `window` px of the network's input are cut from scenes."""
+
+    window: int = 160
+    windows: int = 4  # a process and step, of `window` px, or one of the whole input
+    prompts: int = 24  # a window of `window` px
+    wide_prompts: int = 40  # a window of the network's whole input
+    rate: float = 6e-4
+    wide_last: float = 0.85  # share at the end with windows of 320 px: points must be found among all tokens
+    largest: float = 1.7  # most that a scene is enlarged; the generator sees scenes at 1 (image) and 1.5 (crops)
+    balance: float = 1.0  # weight of the cross-entropy beside dice; falls to
+    balance_last: float = 0.2
+    save_every: float = 120.0  # seconds between checkpoints
+    factor: float = 4.0  # on the mask logits at the end, their unit for the stability; 1 for weights that have it
+    scored: int = 850  # scenes on whose masks, at the end, the predicted IoU is learned
+    score_steps: int = 1500
+    least: int = 100  # px in the window, instances below are not asked for
+
+
+class NanoTrainer(nn.Module):
+    """The model in training: windows instead of images, prompts of many windows at once."""
+
+    def __init__(self, sam: Any) -> None:
+        super().__init__()
+        self.sam = sam.train().requires_grad_(True)
+        self.sam.image_encoder.eval()
+
+    def prompt(
+        self, embedding: Tensor, prompts: Tensor, boxes: Tensor, corner: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
+        """Masks for prompts.
+
+        Args:
+            embedding: (B, C, h, w) of windows whose first token lies at `corner` (row, column) of the full grid.
+            prompts: (B, P, 2, 2) two points x, y in the window; a point prompt repeats its point.
+            boxes: (B, P) bool, whether the two points are corners of a box.
+
+        Returns:
+            logits (B P, 3, 4 h, 4 w), predicted IoU (B P, 3).
+        """
+        encoder, count = self.sam.prompt_encoder, prompts.shape[1]
+        place = encoder.get_dense_pe()[0][:, corner[0] :, corner[1] :][:, : embedding.shape[2], : embedding.shape[3]]
+        shift = torch.tensor([corner[1], corner[0]]) * NanoEncoder.stride
+        at = encoder.pe_layer.forward_with_coords(prompts.flatten(0, 1) + shift + 0.5, encoder.input_image_size)
+        kinds = torch.stack([encoder.point_embeddings[i].weight[0] for i in (1, 2, 3)])  # point, first, second corner
+        flat = boxes.flatten()[:, None]
+        first = at[:, 0] + torch.where(flat, kinds[1], kinds[0])
+        second = torch.where(flat, at[:, 1] + kinds[2], encoder.not_a_point_embed.weight)
+        image = embedding + encoder.no_mask_embed.weight[0][:, None, None]
+        tokens, keys = decoding.attend(
+            self.sam.mask_decoder, image.repeat_interleave(count, 0), place, torch.stack([first, second], 1)
+        )
+        every = torch.ones(len(tokens), 3, dtype=torch.bool)
+        logits = decoding.make_masks(self.sam.mask_decoder, tokens, keys, tuple(image.shape[2:]), every)
+        return logits.unflatten(0, (-1, 3)), decoding.predict_iou(self.sam.mask_decoder, tokens)
+
+
+def learn_score(sam: Any, plan: Plan, scenes: Scenes, workers: int, rng: np.random.Generator) -> float:
+    """Teach the model, in place, the IoU of the masks it gives on `plan.scored` scenes, all else as it is; only masks
+    that stability and the edges of crops leave count. Returns the mean squared error reached.
+    """
+    from lczlib.compute import in_processes
+
+    from .evaluation import candidates
+
+    first = np.sort(rng.permutation(len(scenes[0]))[: plan.scored])
+    parts = np.array_split(first, math.ceil(len(first) / 34))
+    jobs = [{"sam": sam, "scenes": scenes[0][part], "instances": scenes[1][part]} for part in parts]
+    tokens, truth, counted = (torch.cat(kind) for kind in zip(*in_processes(candidates, jobs, workers)))
+    head = sam.mask_decoder.iou_prediction_head.requires_grad_(True)
+    for layer in head.layers:
+        layer.reset_parameters()
+
+    def loss(rows: Tensor) -> Tensor:
+        error = (head(tokens[rows])[:, 1:] - truth[rows]) ** 2 * counted[rows]
+        return error.sum() / counted[rows].sum().clamp(min=1)
+
+    fit(head, loss, len(truth), plan.score_steps, rng, rate=3e-3, decay=1.0)
+    with torch.no_grad():
+        return float(loss(torch.arange(len(truth))))
+
+
+def sample_prompts(
+    ids: np.ndarray, plan: Plan, count: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Prompts for one window of ids (S, S): points (P, 2, 2) x, y; which are boxes (P,); the id asked for (P,), 0 none.
+
+    Half of the points fall anywhere, as the grid's do, half on instances drawn by the root of their area.
+    """
+    size = len(ids)
+    at = rng.integers(0, size * size, count)
+    numbers, areas = np.unique(ids, return_counts=True)
+    wanted = (areas >= plan.least) & (numbers > 0)
+    numbers, areas = numbers[wanted], areas[wanted]
+    if len(numbers):
+        order = np.argsort(ids, axis=None, kind="stable")
+        starts = np.searchsorted(ids.ravel()[order], numbers)
+        ends = np.searchsorted(ids.ravel()[order], numbers, side="right")
+        chosen = rng.choice(len(numbers), count // 2, p=np.sqrt(areas) / np.sqrt(areas).sum())
+        at[: count // 2] = order[rng.integers(starts[chosen], ends[chosen])]
+    wanted = ids.ravel()[at]
+    wanted = np.where(np.isin(wanted, numbers), wanted, 0)
+    points = np.repeat(np.stack([at % size, at // size], 1)[:, None], 2, 1).astype(np.float32)
+    boxes = (rng.random(count) < 0.15) & (wanted > 0)
+    for i in np.flatnonzero(boxes):
+        y, x = np.nonzero(ids == wanted[i])
+        spread = 0.1 * np.array([np.ptp(x) + 1, np.ptp(y) + 1])
+        points[i] = np.array([[x.min(), y.min()], [x.max(), y.max()]]) + rng.normal(0, spread.clip(0, 10), (2, 2))
+    return points.clip(0, size - 1), boxes, wanted
+
+
+def mask_loss(logits: Tensor, truth: Tensor, balance: float, focal: float = 0.0) -> Tensor:
+    """Dice loss, `balance` times a cross-entropy in which mask and rest count the same, and `focal` times SAM's focal
+    loss (SAM: 20): (n, h, w), (n, h, w) bool -> (n,).
+    """
+    x, t = logits.float().flatten(1), truth.flatten(1).float()
+    share, p = t.mean(1, keepdim=True), torch.sigmoid(x)
+    entropy = F.binary_cross_entropy_with_logits(x, t, reduction="none")
+    weight = balance / 2 * (t / share.clamp(min=1e-4) + (1 - t) / (1 - share + 1e-4))
+    if focal:
+        weight = weight + focal * (0.25 * t + 0.75 * (1 - t)) * (p - t) ** 2
+    return (entropy * weight).mean(1) + 1 - (2 * (p * t).sum(1) + 1) / (p.sum(1) + t.sum(1) + 1)
+
+
+def overlap(logits: Tensor, truth: Tensor) -> Tensor:
+    """IoU of masks (logits > 0) with the truth, over the last two axes."""
+    found = logits > 0
+    return (found & truth).sum((-2, -1)) / (found | truth).sum((-2, -1)).clamp(min=1)
+
+
+def prompt_loss(
+    logits: Tensor, predicted: Tensor, ids: Tensor, wanted: Tensor, regions: Tensor, balance: float
+) -> tuple[Tensor, dict[str, float]]:
+    """The loss of masks asked for at prompts, and numbers for the log.
+
+    Args:
+        logits: (n, 3, s, s). predicted: (n, 3) IoU. ids: (n, s, s) instances at the masks' places.
+        wanted: (n,) instance asked for; 0: none, then only the predicted IoU learns (to be 0).
+        regions: (n, 2, s, s) bool, the encoder's regions at the prompt, taught to the first two masks; all False where
+            there is none to be taught (a box).
+        balance: weight of the cross-entropy.
+    """
+    truth, asked, taught = ids == wanted[:, None, None], wanted > 0, regions.flatten(1).any(1)
+    with torch.no_grad():
+        iou = overlap(logits, truth[:, None]) * asked[:, None]
+        read = overlap(logits[taught, :2], regions[taught])
+        best = iou[asked].max(1).values.mean()
+    score = F.mse_loss(predicted.float(), iou)
+    region = mask_loss(logits[taught, :2].flatten(0, 1), regions[taught].flatten(0, 1), balance).sum()
+    instance = [mask_loss(logits[asked, i], truth[asked], balance / 2, 20.0) for i in (iou.argmax(1)[asked], 2)]
+    facts = {"region": float(read.mean()), "iou": float(best), "score": float(score.detach())}
+    loss = region / max(2 * int(taught.sum()), 1) + 0.25 * sum(instance).sum() / max(int(asked.sum()), 1)
+    return loss + SCORE_WEIGHT * score, facts
+
+
+def losses(
+    trainer: NanoTrainer, plan: Plan, scenes: Scenes, done: float, rng: np.random.Generator
+) -> tuple[Tensor, dict[str, float]]:
+    """The loss of one step at `done` (0..1) of the training, and numbers for the log."""
+    encoder = trainer.sam.image_encoder
+    wide = done >= 1 - plan.wide_last
+    size = encoder.img_size if wide else plan.window
+    images, ids = draw(scenes, 1 if wide else plan.windows, size, rng, plan.largest)
+    room = (encoder.img_size - size) // encoder.stride + 1
+    corner = (int(rng.integers(room)), int(rng.integers(room)))
+    sampled = [sample_prompts(window, plan, plan.wide_prompts if wide else plan.prompts, rng) for window in ids.numpy()]
+    points, boxes, wanted = (torch.from_numpy(np.stack(part)) for part in zip(*sampled))
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16_pays()):
+        with torch.no_grad():
+            seen = see(trainer.sam, images)
+        embedding, numbers = encoder.embed(*seen)
+        logits, predicted = trainer.prompt(embedding, points, boxes, corner)
+    window = torch.arange(len(ids)).repeat_interleave(points.shape[1])
+    x, y = (points[:, :, 0].long() // 2).flatten(0, 1).T
+    asked = numbers[window, :, y, x]  # (n, 2) the bolder and the finer region under the point
+    regions = (numbers[window] == asked[:, :, None, None]) & ~boxes.flatten()[:, None, None, None]
+    balance = float(np.interp(done, (0, 0.8), (plan.balance, plan.balance_last)))
+    return prompt_loss(logits, predicted, ids[window][:, 1::2, 1::2], wanted.flatten(), regions, balance)
+
+
+def train(
+    sam: Any,
+    scenes: Scenes,
+    state_path: Path,
+    plan: Plan,
+    minutes: float | None,
+    steps: int | None,
+    seed: int,
+    rank: int = 0,
+    of: str = "",
+) -> None:
+    """Train `sam`, or go on from `state_path` (written every two minutes); ends after `minutes` of training or `steps`.
+
+    `of`: which training it is; a checkpoint of another raises ValueError. Where torch.distributed is initialised its
+    processes share each step: own windows each, gradients averaged.
+    """
+    torch.manual_seed(seed)
+    trainer = NanoTrainer(sam)
+    average = copy.deepcopy(trainer)
+    optimizer = torch.optim.AdamW(trainer.parameters(), plan.rate, weight_decay=0.02, betas=(0.9, 0.98))
+    parts = {"model": trainer, "average": average, "optimizer": optimizer}
+    state = {"step": 0, "spent": 0.0, "history": []} | go_on(state_path, parts, of)
+    step, history, saved = state["step"], state["history"], time.monotonic()
+    clock = saved - state["spent"]
+
+    def keep() -> None:
+        if rank == 0:
+            spent = time.monotonic() - clock
+            save(state_path, parts, {"of": of, "step": step, "spent": spent, "history": history[-2000:]})
+
+    while (done := _agree(step / steps if steps else (time.monotonic() - clock) / 60 / (minutes or 1))) < 1:
+        for group in optimizer.param_groups:
+            group["lr"] = plan.rate * (0.51 + 0.5 * math.cos(math.pi * done)) * min(1, (step + 1) / 100)
+        loss, facts = losses(trainer, plan, scenes, done, np.random.default_rng((seed, step, rank)))
+        optimizer.zero_grad()
+        loss.backward()
+        _share(trainer)
+        nn.utils.clip_grad_norm_(trainer.parameters(), 1.0)
+        optimizer.step()
+        follow(average, trainer, min(0.998, step / (step + 20)))
+        history.append(facts)
+        step += 1
+        if step % 50 == 0 and rank == 0:
+            recent = {k: round(float(np.mean([h[k] for h in history[-50:]])), 4) for k in facts}
+            print(f"step {step} done {done:.3f} {time.monotonic() - clock:.0f} s {recent}", flush=True)
+        if time.monotonic() - saved > plan.save_every:
+            saved = time.monotonic()
+            keep()
+    keep()
+
+
+def _agree(done: float) -> float:
+    """The first process's `done` for all: they must stop, and change the recipe, at the same step."""
+    shared = torch.tensor(done, dtype=torch.float64)
+    if torch.distributed.is_initialized():
+        torch.distributed.broadcast(shared, 0)
+    return float(shared)
+
+
+def _share(trainer: nn.Module) -> None:
+    """Average the gradients over all processes."""
+    if not torch.distributed.is_initialized():
+        return
+    trained = [p for p in trainer.parameters() if p.grad is not None]
+    flat = torch.cat([p.grad.flatten() for p in trained])
+    torch.distributed.all_reduce(flat)
+    flat /= torch.distributed.get_world_size()
+    for p, part in zip(trained, flat.split([p.numel() for p in trained])):
+        p.grad = part.view_as(p)
+
+
+def _work(rank: int, world: int, options: argparse.Namespace, plan: Plan, of: str) -> None:
+    """One training process; alone it uses every core, beside others one thread."""
+    prepare_cpu(1 if world > 1 else None)
+    if world > 1:
+        meeting = f"file://{(options.work / f'meeting-{os.getppid()}').resolve()}"
+        torch.distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=world)
+    scenes = training_scenes(options.work, options.count, options.seed)
+    sam, state = load_sam("nano", options.start), options.work / "state.pt"
+    train(sam, scenes, state, plan, options.minutes, options.steps, options.seed, rank, of)
+
+
+def finish(sam: Any, work: Path, out: Path, plan: Plan, facts: dict[str, Any], test: int = 200) -> dict[str, Any]:
+    """Learn the predicted IoU, calibrate on new seeds of the training cities, evaluate on cities 6 and 7, write weights
+    and JSON. `facts`: of the training, with its `scenes`, `seed` and `processes`.
+    """
+    from lczlib.runs import write_json
+    from lczlib.sam.masks import generate_masks
+
+    from .evaluation import calibrate, grouped, reachable, score, with_calibration
+
+    scenes = training_scenes(work, facts["scenes"], facts["seed"])
+    sam = with_calibration(sam, plan.factor, 0.0)
+    rng = np.random.default_rng(facts["seed"])
+    error = learn_score(sam, plan, scenes, facts["processes"], rng)
+    tuning = scenes_of(work / "tuning", 68, range(6), seed=500_000)
+    sam, chosen = calibrate(sam, *tuning, WANTED)
+    export(sam, out)
+    rgb, ids = scenes_of(work / "test", test, (6, 7), seed=900_000)
+    sam = load_sam("nano", out)
+    result = score(generate_masks(sam, rgb), ids)
+    limits = {"reachable": reachable(ids), "regions": reachable(ids, among=grouped(sam, rgb))}
+    report = {
+        "test": {"scenes": len(rgb), "cities": [6, 7], **result, **limits},
+        "calibration": {"score_error": error, **chosen},
+    }
+    report |= {"training": {**facts, **vars(plan), "parameters": sum(p.numel() for p in sam.parameters())}}
+    write_json(out.with_suffix(".json"), report)
+    return report
+
+
+def _started(options: argparse.Namespace) -> Path:
+    """The encoder to begin with, trained unless it is there."""
+    start = options.work / "start.safetensors"
+    if not start.exists():
+        own = {"work": options.work, "out": start, "count": options.count, "seed": options.seed}
+        own |= {"steps": options.encoder_steps, "device": options.device}
+        words = [word for name, value in own.items() for word in (f"--{name}", str(value))]
+        train_encoder.main([*words, "--plan", *options.encoder_plan])
+    return start
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line; see the module's text."""
+    parser = argparse.ArgumentParser(prog="python -m lczworld.nano.train_nano", description="Train and evaluate nano.")
+    parser.add_argument("--work", type=Path, default=Path("build/nano"), help="folder for scenes and checkpoints")
+    parser.add_argument(
+        "--start", type=Path, help="weights of train_encoder; default: WORK/start.safetensors, made there"
+    )
+    parser.add_argument("--encoder-steps", type=int, default=3489, help="steps of train_encoder where it has to be run")
+    parser.add_argument("--encoder-plan", nargs="*", default=[], metavar="NAME=VALUE", help="its --plan")
+    parser.add_argument("--device", default="cpu", help="its device: cpu or cuda")
+    parser.add_argument("--out", type=Path, default=Path("build/nano/nano.safetensors"), help="weights to write")
+    parser.add_argument("--minutes", type=float, help="training time; or give --steps")
+    parser.add_argument("--steps", type=int, help="training steps: repeatable on a CPU, uninterrupted")
+    parser.add_argument("--count", type=int, default=6120, help="training scenes")
+    parser.add_argument("--test", type=int, default=200, help="test scenes")
+    parser.add_argument("--workers", type=int, default=2, help="training processes")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--plan", nargs="*", default=[], metavar="NAME=VALUE", help="changes to `Plan`, rate=3e-4 say")
+    options = parser.parse_args(arguments)
+    if not (options.minutes or options.steps):
+        parser.error("give --minutes or --steps")
+    try:
+        plan = changed(Plan(), options.plan, "--plan")
+    except ValueError as fault:
+        parser.error(str(fault))
+    options.start, state_path = options.start or _started(options), options.work / "state.pt"
+    try:
+        sam = load_sam("nano", options.start)
+        digest = pooch.file_hash(str(options.start))[:12]
+        of = f"{plan}, seed {options.seed}, {options.count} scenes, from {digest}"
+        go_on(state_path, {}, of)
+    except (FileNotFoundError, ValueError) as fault:
+        parser.error(str(fault))
+    training_scenes(options.work, options.count, options.seed, options.workers)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    torch.multiprocessing.spawn(_work, (options.workers, options, plan, of), nprocs=options.workers)
+    prepare_cpu()
+    trainer = NanoTrainer(sam)
+    state = go_on(state_path, {"average": trainer}, of)
+    facts = {"steps": state["step"], "minutes": state["spent"] / 60, "scenes": options.count, "seed": options.seed}
+    facts["processes"] = options.workers
+    if (about := options.start.with_suffix(".json")).exists():
+        known = json.loads(about.read_text())  # of train_encoder, or of an earlier nano
+        facts["encoder"] = known["training"]["encoder"] if "training" in known else known
+    print(finish(trainer.sam.eval(), options.work, options.out, plan, facts, options.test)["test"])
+
+
+if __name__ == "__main__":
+    main()
