@@ -1,6 +1,6 @@
 """Real Sentinel-2 windows for a model that has only ever seen synthetic ones.
 
-Needs a folder of real samples, named by the environment variable `LCZ_REALDATA`; nothing is trained on it. Berlin gives windows of labelled LCZ 2 and 5 polygons; two places with land cover give natural windows.
+Needs a folder of real samples, named by the environment variable `LCZ_REALDATA`; nothing is trained on it.
 """
 
 from __future__ import annotations

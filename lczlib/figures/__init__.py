@@ -1,6 +1,6 @@
 """Figures: `base` (style, widths, saving) is re-exported here; one module of plot functions per topic beside it.
 
-Plot functions take data and return a matplotlib Figure: `dataset`, `sam`, `training`, `evaluation`, `maps`.
+Plot functions take data and return a matplotlib Figure: `dataset`, `sam`, `training`, `evaluation`.
 """
 
 from lczlib.figures.base import (
@@ -8,8 +8,10 @@ from lczlib.figures.base import (
     STREAM_COLORS,
     STREAM_NAMES,
     TWO_COLUMNS,
+    Gallery,
     save_figure,
+    show,
     use_style,
 )
 
-__all__ = ["ONE_COLUMN", "STREAM_COLORS", "STREAM_NAMES", "TWO_COLUMNS", "save_figure", "use_style"]
+__all__ = ["ONE_COLUMN", "STREAM_COLORS", "STREAM_NAMES", "TWO_COLUMNS", "Gallery", "save_figure", "show", "use_style"]

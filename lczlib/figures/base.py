@@ -1,5 +1,6 @@
 """What every figure shares: one style, two widths, one way of saving (PNG, PDF and JSON of one stem)."""
 
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
@@ -7,12 +8,13 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from lczlib.compute import kernels
-from lczlib.runs import atomic_path, commit, plain, write_json
+from lczlib.runs import atomic_path, commit, plain, read_json, write_json
 
 ONE_COLUMN = 3.5  # inches, one IEEE column
 TWO_COLUMNS = 7.16  # inches, both columns
 STREAM_COLORS = {"s2": "#0072B2", "ge": "#DE8A0A", "fused": "#2B2B2B"}
 STREAM_NAMES = {"s2": "Sentinel-2", "ge": "Google Earth", "fused": "fused"}
+FOLLOWS_FROM = ("data", "predictions", "training")
 _STRIP = 0.13  # inches kept free at the bottom for the origin stamp
 _NO_DATES = {
     "pdf": {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None},
@@ -24,6 +26,82 @@ def use_style() -> None:
     """Makes matplotlib draw in the project's style (8 pt, constrained layout, thin axes)."""
     plt.style.use("default")
     plt.style.use(str(files("lczlib.figures") / "lcz.mplstyle"))
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The figures of one notebook: where they go, and what they have in common.
+
+    Attributes:
+        folder: of the files, made when missing.
+        data: origin of the data, e.g. "synthetic", "LCZC-GES2", "own city"; "none" where no data are shown.
+        seed: the run's seed.
+        parameters: what the numbers depend on besides the seed (timings belong here, never among the numbers).
+    """
+
+    folder: str | Path
+    data: str
+    seed: int = 0
+    parameters: dict = field(default_factory=dict)
+
+    def add(
+        self,
+        fig: Figure,
+        stem: str,
+        numbers: dict,
+        *,
+        question: str,
+        caption: str,
+        alt: str,
+        follows_from: str = "training",
+        **parameters: object,
+    ) -> Path:
+        """Save a figure as `stem`.png (300 dpi), .pdf and .json, close it, and display the picture with its caption.
+
+        Args:
+            fig: stamped with its origin when the data are synthetic. The same input gives the same picture bytes.
+            stem: notebook number first, e.g. "04_alpha".
+            numbers: every number of the picture: nested dict, numpy and dataclasses allowed, NaN becomes null.
+            question: the reader's question that the figure answers.
+            caption: what is drawn, n, seeds, intervals; Markdown. alt: the picture in a sentence for who cannot see it.
+            follows_from: "data" or "predictions" (the same numbers on every machine), or "training" (another processor
+                trains slightly other networks): decides how `./run_all.sh --check` compares the numbers.
+            parameters: of this figure, beside those of the gallery.
+
+        Returns:
+            Path of the PNG.
+        """
+        if follows_from not in FOLLOWS_FROM:
+            raise ValueError(f"follows_from: {follows_from!r}; expected one of {', '.join(FOLLOWS_FROM)}")
+        picture = write_picture(fig, stem, Path(self.folder), self.data)
+        entry = {
+            "figure": stem,
+            "question": question,
+            "caption": caption,
+            "alt": alt,
+            "data": self.data,
+            "follows_from": follows_from,
+            "parameters": plain(self.parameters | parameters),
+            "seed": int(self.seed),
+            "commit": commit(),
+            "kernels": kernels(),
+            "numbers": _rounded(plain(numbers)),
+        }
+        write_json(picture.with_suffix(".json"), entry)
+        show(picture)
+        return picture
+
+
+def write_picture(fig: Figure, stem: str, folder: Path, data: str) -> Path:
+    """Write `stem`.png (300 dpi) and `stem`.pdf into `folder`, without dates, and close the figure; returns the PNG."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if data == "synthetic":
+        stamp(fig, "synthetic data")
+    for suffix in ("png", "pdf"):
+        with atomic_path(folder / f"{stem}.{suffix}") as path:
+            fig.savefig(path, format=suffix, metadata=_NO_DATES[suffix])
+    plt.close(fig)
+    return folder / f"{stem}.png"
 
 
 def save_figure(
@@ -38,7 +116,7 @@ def save_figure(
     question: str = "",
     tolerance: dict | None = None,
 ) -> Path:
-    """Writes `stem`.png (300 dpi), `stem`.pdf and `stem`.json; the same input gives the same picture bytes.
+    """(Goes when every notebook uses `Gallery`.) Writes `stem`.png (300 dpi), `stem`.pdf and `stem`.json; the same input gives the same picture bytes.
 
     Args:
         fig: the figure; stamped with its origin when `kind` is "synthetic", and closed afterwards.
@@ -55,13 +133,7 @@ def save_figure(
         Path of the PNG.
     """
     folder = Path(figures_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    if kind == "synthetic":
-        stamp(fig, "synthetic data")
-    for suffix in ("png", "pdf"):
-        with atomic_path(folder / f"{stem}.{suffix}") as path:
-            fig.savefig(path, format=suffix, metadata=_NO_DATES[suffix])
-    plt.close(fig)
+    write_picture(fig, stem, folder, kind)
     write_json(
         folder / f"{stem}.json",
         {
@@ -77,6 +149,14 @@ def save_figure(
         },
     )
     return folder / f"{stem}.png"
+
+
+def show(picture: str | Path) -> None:
+    """Display a saved figure in a notebook: the picture, its alt text and its caption, from the files."""
+    from IPython.display import Image, Markdown, display
+
+    entry = read_json(Path(picture).with_suffix(".json"))
+    display(Image(str(picture), alt=entry["alt"]), Markdown(f"*{entry['figure']}.* {entry['caption']}"))
 
 
 def stamp(fig: Figure, text: str) -> None:
