@@ -116,7 +116,7 @@ def save_figure(
     question: str = "",
     tolerance: dict | None = None,
 ) -> Path:
-    """Write (goes when every notebook uses `Gallery`) `stem`.png (300 dpi), `stem`.pdf and `stem`.json; the same input gives the same picture bytes.
+    """Write `stem`.png (300 dpi), `stem`.pdf and `stem`.json (goes when every notebook uses `Gallery`).
 
     Args:
         fig: the figure; stamped with its origin when `kind` is "synthetic", and closed afterwards.
