@@ -24,11 +24,12 @@ else
     fi
 fi
 
-if ! "$python" -c 'import lczlib, torch, papermill' 2>/dev/null; then
+needed='lczlib torch papermill'
+if ! "$python" -c 'import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, sys.argv[1:])))' $needed; then
     echo "error: the active environment lacks packages; run: $python -m pip install -r requirements.txt -e ." >&2
     exit 1
 fi
 if [[ "${1:-}" == --test ]]; then
     exec "$python" -m pytest "${@:2}"
 fi
-exec "$python" -m lczlib.reproduce "$@"
+exec "$python" -m workflow "$@"

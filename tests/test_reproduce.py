@@ -384,7 +384,7 @@ def test_profiles_set_the_same_names(profile):
 
 
 def _copy_of_the_project(folder: Path) -> Path:
-    for name in ("lczlib", "notebooks"):
+    for name in ("lczlib", "lczworld", "notebooks", "workflow"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
     for name in ("run_all.sh", "README.md"):
         shutil.copy2(ROOT / name, folder / name)
