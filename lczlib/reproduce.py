@@ -104,10 +104,6 @@ def make_plan(profile: str, data: str | None = None, sam: str | None = None, see
         given["data_dir"] = str(Path(data).resolve())
     given |= {name: value for name, value in (("sam", sam), ("seed", seed)) if value is not None}
     name = profile if not given else f"{profile}-{runs.key(given)}"
-    if sam is not None and sam.startswith("vit"):  # a profile's lower threshold is for the IoU that nano predicts
-        from lczlib.sam import MaskSettings
-
-        sizes["common"]["pred_iou_thresh"] = MaskSettings.pred_iou_thresh
     return Plan(ROOT, profile, sizes, ROOT / "build" / name, given, state, lacking)
 
 

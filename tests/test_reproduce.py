@@ -205,13 +205,6 @@ def test_another_seed_has_a_folder_of_its_own(project):
     assert json.loads((folder / "figures" / "04_second.json").read_text())["numbers"]["oa"] == 0.8
 
 
-def test_masks_of_an_official_sam_are_kept_by_the_papers_threshold():
-    common = {sam: reproduce.make_plan("demo", sam=sam).sizes["common"] for sam in (None, "nano", "vit_b", "vit_h")}
-    levels = {sam: values["pred_iou_thresh"] for sam, values in common.items()}
-    assert levels[None] == levels["nano"] < levels["vit_b"] == levels["vit_h"] == 0.88
-    assert common["vit_b"]["points_per_side"] == common["nano"]["points_per_side"]
-
-
 @pytest.mark.parametrize("rgb", [True, False])
 @pytest.mark.parametrize("cities", [3, 1])
 def test_what_the_data_do_not_allow_is_skipped_and_the_rest_runs(project, capsys, rgb, cities):

@@ -95,6 +95,15 @@ def test_logits_come_to_full_size_as_torch_brings_them(nano, size):
     assert torch.allclose(_full_size(nano, logits, size), expected[0], atol=1e-3)
 
 
+def test_settings_by_name_and_model():
+    assert MaskSettings.named("paper", "vit_h") == MaskSettings.named("paper") == MaskSettings()
+    demo, official = MaskSettings.named("demo"), MaskSettings.named("demo", "vit_b")
+    assert demo.pred_iou_thresh < official.pred_iou_thresh == 0.88
+    assert dataclasses.replace(official, pred_iou_thresh=demo.pred_iou_thresh) == demo
+    with pytest.raises(ValueError, match="'fast': unknown; use one of paper, demo, smoke"):
+        MaskSettings.named("fast")
+
+
 def test_area_rule_and_order(nano):
     few = dataclasses.replace(LOOSE, max_masks=4, min_area=400)
     masks, boxes = generate_masks(nano, [scene()], few)[0]

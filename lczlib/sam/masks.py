@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +59,20 @@ class MaskSettings:
     bf16: bool = False
     prompts_per_pass: int | None = None
 
+    @classmethod
+    def named(cls, name: str, sam: str = "nano") -> MaskSettings:
+        """The settings called `paper`, `demo` (fewer points, no crops) or `smoke` (for tests), for that model.
+
+        Raises:
+            InputError: unknown name.
+
+        Source: `paper` is the published script's; the others are assumed.
+        """
+        if name not in NAMED:
+            raise InputError(f"mask settings {name!r}: unknown; use one of {', '.join(NAMED)}")
+        settings = NAMED[name]
+        return settings if sam == "nano" else replace(settings, pred_iou_thresh=PAPER.pred_iou_thresh)
+
     def points_in(self, layer: int) -> int:
         """Points a side of the grid over a crop of that layer; layer 0 is the whole image."""
         return int(self.points_per_side / self.crop_n_points_downscale_factor**layer)
@@ -70,6 +84,11 @@ class MaskSettings:
 
 
 PAPER = MaskSettings()
+NAMED = {  # nano predicts a lower IoU than the official models do, so fewer points need a lower threshold
+    "paper": PAPER,
+    "demo": MaskSettings(points_per_side=8, crop_n_layers=0, pred_iou_thresh=0.7),
+    "smoke": MaskSettings(points_per_side=4, crop_n_layers=0, pred_iou_thresh=0.7),
+}
 
 
 def generate_masks(
