@@ -1,16 +1,21 @@
 """Accuracy, agreement, calibration and their intervals; zones are labels 1..17 and always all 17 of them.
 
-A confusion matrix here is (17, 17) int64: rows = reference, columns = predicted, in the order 1-10, A-G.
+A confusion matrix here is (17, 17) int64: rows = reference, columns = predicted, in the order 1-10, A-G. The measures
+take stacks of them (..., 17, 17), one for each bootstrap draw, which scikit-learn's (equal, see the tests) do not.
+
 Every interval resamples *groups* (polygons; cities in transfer): pairs of one polygon resemble each other, and
-resampling them one by one would make every interval too narrow.
+resampling them one by one would make every interval too narrow. Several trainings of the same pairs are crossed with
+the groups: each draw takes groups and, independently, seeds with replacement (the pigeonhole bootstrap, Owen 2007).
 """
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
-from lczlib.zones import SIMILARITY, K, to_index
+from lczlib.errors import InputError
+from lczlib.zones import CODES, SIMILARITY, K, to_index
 
 _BU = np.array([0] * 10 + [1] * 4 + [-1] + [1] * 2)  # built, natural, and LCZ E, which counts as neither
 
@@ -19,8 +24,16 @@ def confusion(labels, predictions) -> np.ndarray:
     """Confusion matrix (17, 17) of labels 1..17, rows = reference; ValueError for other codes or lengths."""
     t, p = (to_index(np.ravel(v)) for v in (labels, predictions))
     if t.shape != p.shape:
-        raise ValueError(f"labels: {t.size} against {p.size} predictions; pass one prediction per label")
+        raise InputError(f"labels: {t.size} against {p.size} predictions; pass one prediction per label")
     return np.bincount(t * K + p, minlength=K * K).reshape(K, K)
+
+
+def worst_confusions(cm: np.ndarray, n: int = 3) -> list[tuple[str, str, int]]:
+    """The `n` most frequent errors, most frequent first: (code of the reference, code predicted, pairs)."""
+    wrong = cm * (1 - np.eye(K, dtype=int))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:n]
+    rows, columns = np.unravel_index(order, wrong.shape)
+    return [(CODES[i], CODES[j], int(wrong[i, j])) for i, j in zip(rows, columns) if wrong[i, j]]
 
 
 def _ratio(a, b):
@@ -131,7 +144,7 @@ def scores(labels, predictions, probabilities=None) -> dict:
 def _checked(labels, p) -> tuple[np.ndarray, np.ndarray]:
     t, p = to_index(labels), np.asarray(p, float)
     if p.shape != (t.size, K):
-        raise ValueError(f"probabilities: shape {p.shape} for {t.size} labels; pass ({t.size}, {K})")
+        raise InputError(f"probabilities: shape {p.shape} for {t.size} labels; pass ({t.size}, {K})")
     return t, p
 
 
@@ -147,24 +160,48 @@ def brier(labels, p) -> float:
     return float(((p - np.eye(K)[t]) ** 2).sum(1).mean()) if t.size else float("nan")
 
 
-def reliability(labels, p, bins: int = 10) -> dict[str, np.ndarray]:
+def _bin_values(labels, p, bins: int) -> np.ndarray:
+    """What each pair adds to its bin of confidence: pairs, confidence, hits; (N, 3 * bins)."""
+    t, p = _checked(labels, p)
+    top = p.max(1)
+    values = np.zeros((t.size, 3, bins))
+    i = np.clip(np.ceil(top * bins).astype(int) - 1, 0, bins - 1)
+    values[np.arange(t.size), :, i] = np.stack([np.ones(t.size), top, p.argmax(1) == t], 1)
+    return values.reshape(t.size, 3 * bins)
+
+
+def reliability(labels, p, bins: int = 10, groups=None, draws: int = 1000, seed: int = 0) -> dict[str, np.ndarray]:
     """Confidence (largest probability) against accuracy in `bins` equal-width bins.
 
     Returns:
-        {"confidence", "accuracy" (bins,) NaN where empty, "n" (bins,)}.
+        {"confidence", "accuracy", "low", "high" (bins,), NaN where empty; "n" (bins,)}; the interval of the accuracy
+        is NaN without `groups`.
     """
-    t, p = _checked(labels, p)
-    top = p.max(1)
-    i = np.clip(np.ceil(top * bins).astype(int) - 1, 0, bins - 1)
-    n = np.bincount(i, minlength=bins)
-    hit = np.bincount(i, p.argmax(1) == t, bins)
-    return {"confidence": _ratio(np.bincount(i, top, bins), n), "accuracy": _ratio(hit, n), "n": n}
+    values = _bin_values(labels, p, bins)
+    n, confidence, hits = values.sum(0).reshape(3, bins)
+    out = {"confidence": _ratio(confidence, n), "accuracy": _ratio(hits, n), "n": n.astype(int)}
+    ends = np.full((2, bins), np.nan)
+    if groups is not None:
+        found = bootstrap_statistic(lambda s: _ratio(s[..., 2 * bins :], s[..., :bins]), values, groups, draws, seed)
+        ends = np.array([i[1:] for i in found]).T
+    return out | {"low": ends[0], "high": ends[1]}
+
+
+def _ece_of_sums(sums: np.ndarray) -> np.ndarray:
+    n, confidence, hits = np.split(sums, 3, axis=-1)
+    return _ratio(np.abs(hits - confidence).sum(-1), n.sum(-1))
 
 
 def ece(labels, p, bins: int = 15) -> float:
     """Expected calibration error: mean |accuracy - confidence| over bins, weighted by counts (Guo et al. 2017)."""
-    r = reliability(labels, p, bins)
-    return _ratio(np.nansum(np.abs(r["accuracy"] - r["confidence"]) * r["n"]), r["n"].sum())
+    return _ece_of_sums(_bin_values(labels, p, bins).sum(0))
+
+
+def bootstrap_ece_difference(labels, p, q, groups, draws: int = 1000, seed: int = 0, seeds=None) -> "Interval":
+    """Paired: ece(p) - ece(q), both probabilities (N, 17) of the same pairs."""
+    values = np.hstack([_bin_values(labels, r, 15) for r in (p, q)])
+    return bootstrap_statistic(lambda s: _ece_of_sums(s[..., :45]) - _ece_of_sums(s[..., 45:]), values, groups, draws,
+                               seed, seeds)  # fmt: skip
 
 
 def calibration(labels, p) -> dict[str, float]:
@@ -189,6 +226,11 @@ class Interval(NamedTuple):
         """Whether the whole interval lies on one side of 0."""
         return bool(self.low > 0 or self.high < 0)
 
+    def text(self, scale: float = 100, digits: int = 1) -> str:
+        """As a reader wants it, signed, in points of percent: "+2.7 [-0.4, +5.6]"."""
+        value, low, high = (f"{scale * v:+.{digits}f}" for v in self)
+        return f"{value} [{low}, {high}]"
+
 
 def resample(groups, draws: int = 1000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Which groups each bootstrap draw holds.
@@ -206,56 +248,101 @@ def resample(groups, draws: int = 1000, seed: int = 0) -> tuple[np.ndarray, np.n
     return member, np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), size=draws)
 
 
-def _interval(value: float, draws: np.ndarray, groups: int, level: float) -> Interval:
-    if groups < 2:
-        return Interval(float(value), float("nan"), float("nan"))
-    low, high = np.nanquantile(draws, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(value), float(low), float(high))
+def bootstrap_statistic(
+    statistic: Callable[[np.ndarray], np.ndarray], values, groups, draws: int = 1000, seed: int = 0, seeds=None
+) -> "Interval | list[Interval]":
+    """Any function of sums over the pairs, with its 95 % interval over groups, crossed with seeds.
+
+    Args:
+        statistic: sums (..., C) -> (...) or (..., Z).
+        values: (N, C) what each pair adds to the sums.
+        groups: (N,) polygon or city of each pair.
+        draws, seed: bootstrap resamples and their seed.
+        seeds: (N,) training that each row comes from, where there are several; resampled too, independently.
+
+    Returns:
+        Interval, or one for each of the Z; ends are NaN where there is one group only.
+    """
+    member, counts = resample(groups, draws, seed)
+    run, weights = resample(np.zeros(len(member)) if seeds is None else seeds, draws, seed + 1)
+    shape = weights.shape[1], counts.shape[1]
+    place = csr_matrix((np.ones(len(member)), (run * shape[1] + member, np.arange(len(member)))),
+                       (shape[0] * shape[1], len(member)))  # fmt: skip
+    cells = (place @ np.asarray(values, float)).reshape(*shape, -1)  # (seeds, groups, C)
+    drawn = sum(weights[:, [s]] * (counts @ cells[s]) for s in range(shape[0]))
+    value, many = np.asarray(statistic(cells.sum((0, 1)))), np.asarray(statistic(drawn))
+    ends = _quantiles(many) if shape[1] > 1 else np.full((2, *value.shape), np.nan)
+    found = [Interval(*map(float, row)) for row in zip(value.ravel(), ends[0].ravel(), ends[1].ravel())]
+    return found if value.ndim else found[0]
 
 
-def _group_matrices(labels, predictions, member: np.ndarray) -> np.ndarray:
-    """Confusion matrix of each group, (G, 17, 17)."""
-    cms = np.zeros((member.max() + 1, K, K))
-    np.add.at(cms, (member, np.asarray(labels, int) - 1, np.asarray(predictions, int) - 1), 1)
-    return cms
+def _quantiles(draws: np.ndarray) -> np.ndarray:
+    """2.5 and 97.5 % of the draws that are numbers, along the first axis; NaN where none is."""
+    known = np.isfinite(draws).any(0)
+    low, high = np.nanquantile(np.where(known, draws, 0), [0.025, 0.975], axis=0)
+    return np.where(known, [low, high], np.nan)
 
 
-def bootstrap(labels, predictions, groups, measure="oa", draws: int = 1000, seed: int = 0, level=0.95) -> Interval:
+def _one_hot(labels, predictions) -> np.ndarray:
+    """(N, 17 * 17): each pair's own confusion matrix, flat."""
+    t, p = to_index(labels), to_index(predictions)
+    values = np.zeros((t.size, K * K), np.float32)
+    values[np.arange(t.size), t * K + p] = 1
+    return values
+
+
+def _of_matrix(measure: str | Callable) -> Callable[[np.ndarray], np.ndarray]:
+    m = MEASURES[measure] if isinstance(measure, str) else measure
+    return lambda sums: m(sums.reshape(*sums.shape[:-1], K, K))
+
+
+def bootstrap(labels, predictions, groups, measure="oa", draws: int = 1000, seed: int = 0, seeds=None) -> Interval:
     """A measure of the confusion matrix with its interval over groups.
 
     Args:
         labels, predictions: (N,) 1..17.
-        groups: (N,) polygon or city of each pair.
-        measure: a name of `MEASURES`, or a function of (..., 17, 17) matrices.
-        draws, seed: bootstrap resamples and their seed. level: of the interval.
+        measure: a name of `MEASURES`, or a function of (..., 17, 17) matrices; one that gives a value for each zone
+            (`f1`, `producers`, `users`) gives a list of 17 intervals.
+        groups, draws, seed, seeds: of `bootstrap_statistic`.
+    """
+    return bootstrap_statistic(_of_matrix(measure), _one_hot(labels, predictions), groups, draws, seed, seeds)
+
+
+def bootstrap_difference(labels, a, b, groups, measure="oa", draws: int = 1000, seed: int = 0, seeds=None) -> Interval:
+    """Paired: measure(a) - measure(b), both predictions (N,) 1..17 of the same pairs in the same resamples."""
+    m, values = _of_matrix(measure), np.hstack([_one_hot(labels, a), _one_hot(labels, b)])
+    half = K * K
+    return bootstrap_statistic(lambda s: m(s[..., :half]) - m(s[..., half:]), values, groups, draws, seed, seeds)
+
+
+def compare_seeds(labels, a, b, groups, seeds, measure="oa", draws: int = 1000, seed: int = 0) -> dict:
+    """Two designs trained with the same seeds on the same pairs, row by row.
 
     Returns:
-        Interval; its ends are NaN when there is one group only.
+        {"difference": Interval of measure(a) - measure(b), groups crossed with seeds; "per_seed": {seed: difference};
+        "agree": how many seeds have the sign of the whole; "seeds": how many there are}.
     """
+    rows = {s: np.asarray(seeds) == s for s in np.unique(seeds)}
     m = MEASURES[measure] if isinstance(measure, str) else measure
-    member, counts = resample(groups, draws, seed)
-    cms = _group_matrices(labels, predictions, member)
-    return _interval(m(cms.sum(0)), m(np.tensordot(counts, cms, 1)), len(cms), level)
+    labels, a, b = (np.asarray(v) for v in (labels, a, b))
+    each = {str(s): float(m(confusion(labels[r], a[r])) - m(confusion(labels[r], b[r]))) for s, r in rows.items()}
+    found = bootstrap_difference(labels, a, b, groups, m, draws, seed, seeds)
+    agree = sum(np.sign(v) == np.sign(found.value) for v in each.values())
+    return {"difference": found, "per_seed": each, "agree": int(agree), "seeds": len(each)}
 
 
-def bootstrap_difference(labels, a, b, groups, measure="oa", draws: int = 1000, seed: int = 0, level=0.95) -> Interval:
-    """Paired: measure(a) - measure(b), both predictions (N,) 1..17 of the same pairs in the same resamples."""
-    m = MEASURES[measure] if isinstance(measure, str) else measure
-    member, counts = resample(groups, draws, seed)
-    x, y = (_group_matrices(labels, p, member) for p in (a, b))
-    drawn = np.asarray(m(np.tensordot(counts, x, 1))) - m(np.tensordot(counts, y, 1))
-    return _interval(m(x.sum(0)) - m(y.sum(0)), drawn, len(x), level)
+def bootstrap_ratio(numerator, denominator, groups, draws: int = 1000, seed: int = 0, seeds=None) -> Interval:
+    """Sum of per-pair values over the sum of others, both (N,); NaN where the denominator sums to 0."""
+    values = np.stack([np.asarray(numerator, float), np.asarray(denominator, float)], 1)
+    return bootstrap_statistic(lambda s: _ratio(s[..., 0], s[..., 1]), values, groups, draws, seed, seeds)
+
+
+def bootstrap_mean(values, groups, draws: int = 1000, seed: int = 0, seeds=None) -> Interval:
+    """Mean of per-pair values (N,) (losses, hits, differences of them) with its interval over groups."""
+    return bootstrap_ratio(values, np.ones(len(values)), groups, draws, seed, seeds)
 
 
 def independent_difference(a: Interval, b: Interval) -> Interval:
     """a - b of two measurements on different pairs: the half widths of both sides add as squares."""
     low, high = np.hypot(a.value - a.low, b.high - b.value), np.hypot(a.high - a.value, b.value - b.low)
     return Interval(a.value - b.value, a.value - b.value - float(low), a.value - b.value + float(high))
-
-
-def bootstrap_mean(values, groups, draws: int = 1000, seed: int = 0, level=0.95) -> Interval:
-    """Mean of per-pair values (N,) (losses, hits, differences of them) with its interval over groups."""
-    v = np.asarray(values, float)
-    member, counts = resample(groups, draws, seed)
-    total, n = np.bincount(member, v), np.bincount(member)
-    return _interval(v.mean(), (counts @ total) / (counts @ n), len(n), level)

@@ -43,6 +43,40 @@ def test_measures_by_hand():
     assert s["producers"][15] == 0.0
 
 
+def three_by_three():
+    """Reference in rows: LCZ 2: 6 2 0, LCZ 3: 1 5 2, LCZ A: 0 1 3; the matrix of notebook 05."""
+    counts = {(2, 2): 6, (2, 3): 2, (3, 2): 1, (3, 3): 5, (3, 11): 2, (11, 3): 1, (11, 11): 3}
+    return np.array([pair for pair, n in counts.items() for _ in range(n)]).T
+
+
+def test_three_by_three_by_hand():
+    s = m.scores(*three_by_three())
+    assert s["n"] == 20
+    assert s["oa"] == pytest.approx(14 / 20)
+    assert s["oa_built"] == pytest.approx(11 / 16)
+    assert s["oa_natural"] == pytest.approx(3 / 4)
+    assert s["oa_u"] == pytest.approx(11 / 14)
+    assert s["oa_bu"] == pytest.approx(17 / 20)
+    chance = (8 * 7 + 8 * 8 + 4 * 5) / 400
+    assert s["kappa"] == pytest.approx((0.7 - chance) / (1 - chance))
+    assert s["oa_w"] == pytest.approx((14 + 3 * 11 / 12 + 3 * 6 / 12) / 20)  # 2 and 3: 11/12; 3 and A: 6/12
+    f1 = [12 / 15, 10 / 16, 6 / 9]
+    assert [s["f1"][z] for z in (2, 3, 11)] == pytest.approx(f1)
+    assert s["f1_macro"] == pytest.approx(np.mean(f1))
+    assert s["f1_weighted"] == pytest.approx((8 * f1[0] + 8 * f1[1] + 4 * f1[2]) / 20)
+    assert (s["producers"][3], s["users"][3]) == pytest.approx((5 / 8, 5 / 8))
+    assert (s["producers"][11], s["users"][11]) == pytest.approx((3 / 4, 3 / 5))
+    assert np.isnan(s["f1"][1])
+    assert list(s["users"]) == list(range(1, 18))
+
+
+def test_the_worst_confusions_come_first():
+    cm = m.confusion(*three_by_three())
+    assert m.worst_confusions(cm, 3) == [("2", "3", 2), ("3", "A", 2), ("3", "2", 1)]
+    assert len(m.worst_confusions(cm, 9)) == 4  # pairs that are right are no confusion
+    assert m.worst_confusions(np.diag(np.arange(17)), 3) == []
+
+
 def test_built_taken_for_natural():
     s = m.scores([1, 11, 1, 15], [11, 1, 15, 1])
     assert s["oa_bu"] == 0.0
@@ -145,6 +179,72 @@ def test_paired_difference_is_tighter_than_two_intervals(sample):
     same = m.bootstrap_difference(t, a, a, groups, measure="kappa", draws=50)
     assert same == (0.0, 0.0, 0.0)
     assert not same.excludes_zero
+
+
+def test_per_zone_differences(sample):
+    t, a = sample
+    b = np.where(t == 7, t, a)  # b mends zone 7
+    found = m.bootstrap_difference(t, b, a, np.arange(t.size) // 3, m.f1, draws=200)
+    assert len(found) == 17
+    assert found[6].excludes_zero
+    assert found[6].value == pytest.approx(m.scores(t, b)["f1"][7] - m.scores(t, a)["f1"][7])
+    one = m.bootstrap_difference(t, b, a, np.arange(t.size) // 3, lambda cm: m.f1(cm)[..., 6], draws=200)
+    assert found[6] == pytest.approx(one)
+    assert all(np.isnan(v) for v in found[16])  # zone 17 occurs nowhere
+
+
+def test_seeds_are_crossed_with_groups():
+    """Truth 0.6 + seed effect + polygon effect: 95 % of the intervals hold 0.6; without seeds they hold it rarely."""
+    rng, hit, naive = np.random.default_rng(0), 0, 0
+    for i in range(100):
+        seed_effect, polygon_effect = rng.normal(0, 0.06, 10), rng.normal(0, 0.1, 40)
+        p = np.clip(0.6 + seed_effect[:, None] + polygon_effect, 0, 1).repeat(3, 1)
+        right = (rng.random(p.shape) < p).astype(float).ravel()
+        seeds, groups = np.repeat(np.arange(10), 120), np.tile(np.repeat(np.arange(40), 3), 10)
+        crossed = m.bootstrap_mean(right, groups, 300, i, seeds)
+        alone = m.bootstrap_mean(right, groups, 300, i)
+        hit += crossed.low <= 0.6 <= crossed.high
+        naive += alone.low <= 0.6 <= alone.high
+        assert crossed.value == pytest.approx(right.mean())
+    assert hit >= 88
+    assert naive < hit
+
+
+def test_one_seed_changes_nothing(sample):
+    t, p = sample
+    groups = np.arange(t.size) // 3
+    assert m.bootstrap(t, p, groups, draws=100, seeds=np.zeros(t.size)) == m.bootstrap(t, p, groups, draws=100)
+
+
+def test_seeds_compared():
+    t = np.tile(np.arange(1, 11), 3)
+    a, seeds = t.copy(), np.repeat([0, 1, 2], 10)
+    b = np.where(np.arange(30) < 20, t % 17 + 1, t)  # with two seeds b is all wrong, with the third as good
+    out = m.compare_seeds(t, a, b, np.tile(np.arange(10), 3), seeds, draws=200)
+    assert out["per_seed"] == {"0": 1.0, "1": 1.0, "2": 0.0}
+    assert (out["agree"], out["seeds"]) == (2, 3)
+    assert out["difference"].value == pytest.approx(2 / 3)
+    assert out["difference"].low == 0.0
+
+
+def test_ratio_over_groups():
+    r = m.bootstrap_ratio([1, 1, 0, 0], [2, 2, 1, 1], ["a", "a", "b", "b"], draws=200)
+    assert r == (pytest.approx(1 / 3), 0.0, 0.5)
+    assert np.isnan(m.bootstrap_ratio([1.0], [0.0], ["a"]).value)
+
+
+def test_reliability_has_intervals_and_ece_is_paired():
+    rng = np.random.default_rng(3)
+    labels = rng.integers(1, 18, 600)
+    p = np.full((600, 17), 0.2 / 16)
+    p[np.arange(600), np.where(rng.random(600) < 0.8, labels, labels % 17 + 1) - 1] = 0.8
+    r = m.reliability(labels, p, 10, np.arange(600) // 2, draws=200)
+    assert r["low"][7] < r["accuracy"][7] < r["high"][7]
+    assert np.isnan(r["low"][0])
+    surer = p**3 / (p**3).sum(1, keepdims=True)
+    d = m.bootstrap_ece_difference(labels, surer, p, np.arange(600) // 2, draws=200)
+    assert d.value == pytest.approx(m.ece(labels, surer) - m.ece(labels, p))
+    assert d.low > 0.05
 
 
 def test_every_measure_can_be_bootstrapped(sample):
