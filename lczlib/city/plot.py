@@ -16,8 +16,8 @@ from matplotlib.patches import Rectangle
 from rasterio.enums import Resampling
 from scipy import ndimage
 
-from lczlib.data.layout import BANDS
 from lczlib.figures.base import TWO_COLUMNS
+from lczlib.figures.primitives import natural_color, scale_bar, zone_ink
 from lczlib.zones import COLORS, ZONES, K
 
 ZONE_COLORS = ListedColormap(COLORS)
@@ -72,7 +72,8 @@ def draw_zones(axes: Axes, labels: np.ndarray, pixel: float, title: str = "", sc
     _print_codes(axes, labels)
     _frame(axes, title)
     if scale:
-        draw_scale(axes, width, height, pixel)
+        scale_bar(axes, pixel, y=-0.035)
+        axes.text(width - 1, height * 1.035, "N \N{UPWARDS ARROW}", va="center", ha="right", fontsize=7)
 
 
 def _print_codes(axes: Axes, labels: np.ndarray, least: float = 0.015) -> None:
@@ -83,15 +84,12 @@ def _print_codes(axes: Axes, labels: np.ndarray, least: float = 0.015) -> None:
         if count and sizes.max() >= least * labels.size:
             depth = ndimage.distance_transform_edt(patches == sizes.argmax() + 1)
             row, col = np.unravel_index(depth.argmax(), depth.shape)
-            ink = "white" if zone.code in ("1", "2", "10", "A", "C", "E") else "black"
-            axes.text(col - 1, row - 1, zone.code, color=ink, fontsize=6, ha="center", va="center")
+            axes.text(col - 1, row - 1, zone.code, color=zone_ink(zone.label), fontsize=6, ha="center", va="center")
 
 
 def draw_scene(axes: Axes, s2: np.ndarray, title: str = "") -> None:
-    """Sentinel-2 (H, W, 10) reflectance as B4-B3-B2, each band stretched from its 2nd to its 95th percentile."""
-    picture = s2[..., [BANDS.index(name) for name in ("B4", "B3", "B2")]]
-    low, high = np.nanpercentile(picture, (2, 95), axis=(0, 1))
-    axes.imshow(np.nan_to_num(np.clip((picture - low) / (high - low), 0, 1), nan=1.0))
+    """Sentinel-2 (H, W, 10) reflectance as `natural_color`."""
+    axes.imshow(natural_color(s2))
     _frame(axes, title)
 
 
@@ -100,19 +98,6 @@ def _frame(axes: Axes, title: str) -> None:
     axes.set_title(title)
     for spine in axes.spines.values():
         spine.set_visible(True)
-
-
-def draw_scale(axes: Axes, width: int, height: int, pixel: float) -> None:
-    """A bar of a round length, about a quarter of the picture, below it."""
-    rough = width * pixel / 4
-    step = 10 ** np.floor(np.log10(rough))
-    length = float(max(factor * step for factor in (1, 2, 5) if factor * step <= rough))
-    text = f"{length:g} m" if length < 1000 else f"{length / 1000:g} km"
-    y = height * 1.035
-    axes.plot([0, length / pixel], [y, y], color="#222222", linewidth=2, clip_on=False, solid_capstyle="butt")
-    axes.text(length / pixel + width * 0.015, y, text, va="center", fontsize=7)
-    axes.text(width - 1, y, "N \N{UPWARDS ARROW}", va="center", ha="right", fontsize=7)
-    axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
 
 
 def _draw_polygons(axes: Axes, polygons: gpd.GeoDataFrame, corner: Sequence[float], pixel: float) -> None:

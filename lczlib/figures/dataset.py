@@ -9,19 +9,15 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from lczlib.figures.base import STREAM_COLORS, STREAM_NAMES, TWO_COLUMNS
+from lczlib.figures.primitives import natural_color, scale_bar, zone_axis
 from lczlib.zones import CODES, COLORS, NAMES, RANGES
 
-__all__ = ["balance", "properties", "samples", "sensors", "spectra", "statistics", "stretch"]
+__all__ = ["balance", "properties", "samples", "sensors", "spectra", "statistics"]
 
 WAVELENGTHS = (492, 559, 665, 704, 740, 781, 833, 864, 1612, 2194)  # nm, mean of Sentinel-2A and 2B
 _OUTLINE = [patheffects.Stroke(linewidth=2.4, foreground="#555555"), patheffects.Normal()]
 _PANELS = (("bsf", "building fraction"), ("isf", "impervious fraction"), ("psf", "pervious fraction"),
            ("svf", "sky view factor"), ("mean_height", "height, m"))  # fmt: skip
-
-
-def stretch(s2: np.ndarray, white: float = 0.3) -> np.ndarray:
-    """B4-B3-B2 of a Sentinel-2 patch (..., 10) as (..., 3) 0..1: linear to reflectance `white`, then gamma 1.4."""
-    return np.clip(s2[..., [2, 1, 0]] / white, 0, 1) ** (1 / 1.4)
 
 
 def samples(rgb: np.ndarray, s2: np.ndarray, labels: np.ndarray) -> Figure:
@@ -38,21 +34,15 @@ def samples(rgb: np.ndarray, s2: np.ndarray, labels: np.ndarray) -> Figure:
     for k, (colour, bands, label) in enumerate(zip(rgb, s2, labels)):
         above, below = axes[2 * (k // 6), k % 6], axes[2 * (k // 6) + 1, k % 6]
         above.imshow(colour, extent=(0, 320, 320, 0))
-        below.imshow(stretch(bands), extent=(0, 320, 320, 0), interpolation="nearest")
+        below.imshow(natural_color(bands), extent=(0, 320, 320, 0), interpolation="nearest")
         above.set_title(f"{CODES[label - 1]}  {NAMES[label - 1]}", fontsize=6, pad=2)
         for axis in (above, below):
             axis.set_visible(True)
             axis.spines[:].set(color=COLORS[label - 1], linewidth=1.6, visible=True)
-    _scale_bar(axes[0, 0])
+    scale_bar(axes[0, 0])
     for row in range(2 * rows):
         axes[row, 0].set_ylabel("RGB, 1 m" if row % 2 == 0 else "Sentinel-2", fontsize=6.5)
     return fig
-
-
-def _scale_bar(axis) -> None:
-    for width, color in ((4, "black"), (2, "white")):
-        axis.plot([20, 120], [300, 300], color=color, linewidth=width, solid_capstyle="butt")
-    axis.text(70, 290, "100 m", color="white", fontsize=6, ha="center", path_effects=_OUTLINE)
 
 
 def balance(index: pd.DataFrame) -> Figure:
@@ -135,7 +125,7 @@ def sensors(recall: dict[str, np.ndarray]) -> Figure:
     for offset, (stream, values) in zip((-0.2, 0.2), recall.items()):
         axis.bar(np.arange(17) + offset, values, 0.4, color=STREAM_COLORS[stream], label=STREAM_NAMES[stream])
     axis.axhline(1 / 17, color="#999999", linewidth=0.8, linestyle=":")
-    axis.set_xticks(range(17), CODES)
+    zone_axis(axis)
     axis.set(xlabel="zone", ylabel="recall", ylim=(0, 1.18), title="What means and spreads of the bands alone tell")
     axis.legend(ncols=2, loc="upper center")
     return fig

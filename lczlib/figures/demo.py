@@ -8,8 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lczlib.figures.base import ONE_COLUMN, STREAM_COLORS, STREAM_NAMES, TWO_COLUMNS
+from lczlib.figures.primitives import draw_graph, natural_color, paint_masks, scale_bar, zone_axis
 from lczlib.fusion import fuse
-from lczlib.zones import CODES, K, to_code
+from lczlib.zones import K, to_code
 
 
 def one_pair(
@@ -29,10 +30,11 @@ def one_pair(
         p_s2, p_ge: (17,) probabilities. label: the reference, 1..17.
     """
     fig, axes = plt.subplots(1, 4, figsize=(TWO_COLUMNS, 2.1), width_ratios=(1, 1, 1, 1.5))
-    natural = s2[..., [2, 1, 0]]
-    axes[0].imshow(np.clip(natural / np.percentile(natural, 98), 0, 1))
+    axes[0].imshow(natural_color(s2))
     axes[1].imshow(rgb)
-    _graph(axes[2], rgb, masks, boxes)
+    axes[2].imshow(paint_masks(rgb, masks))
+    draw_graph(axes[2], boxes[:, :2] + boxes[:, 2:] / 2)
+    scale_bar(axes[1])
     titles = ("Sentinel-2, 10 m", "RGB, 1 m", f"{len(masks)} instances, the graph")
     for axis, title in zip(axes, titles, strict=False):
         axis.set(title=title, xticks=[], yticks=[])
@@ -48,24 +50,11 @@ def probabilities(p_s2: np.ndarray, p_ge: np.ndarray, alpha: float, label: int) 
     return fig
 
 
-def _graph(axis: Axes, rgb: np.ndarray, masks: np.ndarray, boxes: np.ndarray) -> None:
-    shown = rgb.astype(float) / 255
-    colors = plt.get_cmap("tab20")(np.arange(len(masks)) % 20)[:, :3]
-    for mask, color in zip(masks, colors, strict=True):
-        shown[mask] = 0.5 * shown[mask] + 0.5 * color
-    axis.imshow(shown)
-    x, y = boxes[:, 0] + boxes[:, 2] / 2, boxes[:, 1] + boxes[:, 3] / 2
-    first, second = np.triu_indices(len(x), k=1)
-    axis.plot(x[[first, second]], y[[first, second]], color="white", linewidth=0.15, alpha=0.4)
-    axis.plot(x, y, "o", color="white", markeredgecolor="black", markersize=2.5, markeredgewidth=0.4)
-    axis.set(xlim=(0, rgb.shape[1]), ylim=(rgb.shape[0], 0))
-
-
 def _bars(axis: Axes, p_s2: np.ndarray, p_ge: np.ndarray, alpha: float, label: int) -> None:
     place = np.arange(K)
     for shift, (name, p) in enumerate((("s2", p_s2), ("ge", p_ge), ("fused", fuse(p_s2, p_ge, alpha)))):
         axis.bar(place + (shift - 1) * 0.28, p, width=0.28, color=STREAM_COLORS[name], label=STREAM_NAMES[name])
     axis.axvspan(label - 1.5, label - 0.5, color="#dddddd", zorder=0)
     axis.set(title=f"reference LCZ {to_code(label)}, alpha {alpha:.2f}", ylabel="probability", ylim=(0, 1))
-    axis.set_xticks(place, CODES)
+    zone_axis(axis)
     axis.legend()

@@ -11,22 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lczlib.figures.base import ONE_COLUMN, STREAM_COLORS, STREAM_NAMES, TWO_COLUMNS
+from lczlib.figures.primitives import bare, natural_color, scale_bar, zone_axis
 from lczlib.metrics import Interval
-from lczlib.zones import CODES, COLORS, K
+from lczlib.zones import K
 
 STREAMS = ("s2", "ge", "fused")
 GREY, ACCENT = "#888888", "#A23B72"
-_LIGHT = {"5", "6", "7", "8", "9", "D", "F", "G", "B"}  # zone colours that take dark text
-
-
-def zone_axis(ax: Axes, axis: str = "x", size: float = 5.5) -> None:
-    """The 17 zones as ticks, each code printed on its colour."""
-    ticks = {f"{axis}ticks": range(K), f"{axis}ticklabels": CODES}
-    ax.set(**ticks)
-    ax.tick_params(axis=axis, length=0, pad=4)
-    for label, code, color in zip(getattr(ax, f"get_{axis}ticklabels")(), CODES, COLORS, strict=True):
-        label.set(fontsize=size, color="#111111" if code in _LIGHT else "white", fontweight="bold")
-        label.set_bbox({"facecolor": color, "edgecolor": "#666666", "linewidth": 0.3, "pad": 1.2})
 
 
 def percent(ax: Axes, axis: str = "y", digits: int = 0) -> None:
@@ -82,7 +72,7 @@ def alpha_details(
     im = axes[0].imshow(delta, aspect="auto", cmap="PuOr", vmin=-span, vmax=span, extent=(0, 1, K - 0.5, -0.5))
     best = np.nanargmax(np.where(np.isnan(zone_values), -1, zone_values), axis=1)
     axes[0].plot(np.asarray(alphas)[best], range(K), "o", ms=3, mfc="white", mec="black", mew=0.7, clip_on=False)
-    zone_axis(axes[0], "y", 5)
+    zone_axis(axes[0], "y")
     axes[0].set(xlabel=r"$\alpha$", title="per zone: F1 against $\\alpha=0.5$")
     axes[0].spines[:].set_visible(False)
     fig.colorbar(im, ax=axes[0], shrink=0.8, pad=0.02)
@@ -116,8 +106,8 @@ def confusion_matrices(matrices: Mapping[str, np.ndarray], titles: Mapping[str, 
         ax.axvline(9.5, color="#666666", lw=0.5)
         for i in range(K):
             ax.text(K - 0.3, i, str(int(n[i])), va="center", fontsize=4, color=GREY)
-        zone_axis(ax, "x", 4.2)
-        zone_axis(ax, "y", 4.2)
+        zone_axis(ax, "x")
+        zone_axis(ax, "y")
         ax.spines[:].set_visible(False)
         ax.set_xlabel("predicted")
         ax.set_title(f"{STREAM_NAMES.get(stream, stream)} {(titles or {}).get(stream, '')}".strip(), fontsize=7.5)
@@ -154,7 +144,7 @@ def zone_gain(values: Mapping[str, np.ndarray], gains: Sequence[Interval], measu
     low.set_title(
         "fusion minus the better single stream (bar in that stream's colour)", fontsize=7, fontweight="normal"
     )
-    zone_axis(low, "x", 6)
+    zone_axis(low, "x")
     top.tick_params(axis="x", length=0, labelbottom=False)
     return fig
 
@@ -228,16 +218,15 @@ def reliability_diagrams(panels: Mapping[str, Mapping]) -> Figure:
 
 
 def pairs_grid(rgb: Sequence[np.ndarray], s2: Sequence[np.ndarray], captions: Sequence[str]) -> Figure:
-    """Pairs as two rows of pictures: RGB patch above, Sentinel-2 B4-B3-B2 (reflectance 0 to 0.3) below; bar 100 m."""
+    """Pairs as two rows of pictures: RGB patch above, Sentinel-2 (`natural_color`) below."""
     n = len(rgb)
     fig, axes = plt.subplots(2, n, figsize=(TWO_COLUMNS, 2 * TWO_COLUMNS / n + 0.5), squeeze=False)
     for k in range(n):
         axes[0, k].imshow(rgb[k])
-        axes[1, k].imshow(np.clip(s2[k][..., [2, 1, 0]] / 0.3, 0, 1))
+        axes[1, k].imshow(natural_color(s2[k]))
         axes[0, k].set_title(captions[k], fontsize=5.6, fontweight="normal")
-        axes[0, k].plot([12, 112], [304, 304], color="white", lw=2, solid_capstyle="butt")
         for ax in axes[:, k]:
-            ax.set(xticks=[], yticks=[])
+            bare(ax)
             ax.spines[:].set_visible(False)
-    axes[0, 0].text(12, 292, "100 m", color="white", fontsize=5)
+    scale_bar(axes[0, 0])
     return fig

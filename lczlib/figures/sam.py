@@ -7,34 +7,10 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from lczlib.figures.base import ONE_COLUMN, TWO_COLUMNS
-
-GOLDEN = 0.618033988749895
-
-
-def mask_colors(count: int) -> np.ndarray:
-    """Fixed colours (count, 3) for instances in their order, largest first: hues a golden angle apart."""
-    hue = np.arange(count) * GOLDEN % 1
-    light = np.where(np.arange(count) % 2, 0.95, 0.75)
-    return plt.get_cmap("hsv")(hue)[:, :3] * light[:, None]
-
-
-def overlay(image: np.ndarray, masks: np.ndarray, strength: float = 0.5) -> np.ndarray:
-    """RGB image (H, W, 3) uint8 with its masks (n, H, W) in `mask_colors`, small above large; floats 0..1."""
-    picture = image / 255.0
-    for mask, color in zip(masks, mask_colors(len(masks))):
-        inner = mask.copy()
-        inner[1:-1, 1:-1] &= mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:]
-        picture[mask] = (1 - strength) * (image / 255.0)[mask] + strength * color
-        picture[mask & ~inner] = color
-    return picture
-
-
-def centres(boxes: np.ndarray) -> np.ndarray:
-    """Box centres (n, 2) x, y in px of boxes (n, 4) XYWH."""
-    return boxes[:, :2] + boxes[:, 2:] / 2
+from lczlib.figures.primitives import bare, draw_graph, paint_masks, scale_bar, zone_axis
+from lczlib.zones import COLORS
 
 
 def masks_and_graph(image: np.ndarray, masks: np.ndarray, boxes: np.ndarray, features: np.ndarray) -> Figure:
@@ -45,9 +21,9 @@ def masks_and_graph(image: np.ndarray, masks: np.ndarray, boxes: np.ndarray, fea
     """
     fig, axes = plt.subplots(1, 4, figsize=(TWO_COLUMNS, 2.05), width_ratios=(1, 1, 1, 0.55))
     axes[0].imshow(image)
-    axes[1].imshow(overlay(image, masks))
+    axes[1].imshow(paint_masks(image, masks))
     axes[2].imshow(image, alpha=0.35)
-    draw_graph(axes[2], boxes, features)
+    draw_graph(axes[2], boxes[:, :2] + boxes[:, 2:] / 2, features[:, :3])
     axes[3].imshow(features, aspect="auto", cmap="cividis", vmin=0, vmax=1, interpolation="nearest")
     axes[3].set_xticks(range(5), ["R", "G", "B", "x", "y"])
     axes[3].set_ylabel("node")
@@ -56,16 +32,8 @@ def masks_and_graph(image: np.ndarray, masks: np.ndarray, boxes: np.ndarray, fea
         ax.set_title(title, fontsize=7)
     for ax in axes[:3]:
         bare(ax)
-    scale_bar(axes[0], 100)
+    scale_bar(axes[0])
     return fig
-
-
-def draw_graph(ax: plt.Axes, boxes: np.ndarray, features: np.ndarray) -> None:
-    """All edges as thin lines, each node at its box centre in its own mean colour."""
-    xy = centres(boxes)
-    i, j = np.triu_indices(len(xy), 1)
-    ax.plot(np.stack([xy[i, 0], xy[j, 0]]), np.stack([xy[i, 1], xy[j, 1]]), color="#444444", lw=0.15, alpha=0.5)
-    ax.scatter(*xy.T, c=features[:, :3].clip(0, 1), s=16, edgecolors="black", linewidths=0.5, zorder=3)
 
 
 def settings_effect(rows: Sequence[Mapping[str, object]], seconds: Sequence[float]) -> Figure:
@@ -98,8 +66,8 @@ def gallery(
     fig, axes = plt.subplots(3, len(images), figsize=(TWO_COLUMNS, 0.2 + 3 * TWO_COLUMNS / len(images)), squeeze=False)
     for column, (image, masks, truth, title) in enumerate(zip(images, found, true, titles)):
         axes[0, column].imshow(image)
-        axes[1, column].imshow(overlay(image, masks))
-        axes[2, column].imshow(overlay(image, truth))
+        axes[1, column].imshow(paint_masks(image, masks))
+        axes[2, column].imshow(paint_masks(image, truth))
         axes[0, column].set_title(title, fontsize=6.5)
     for row, name in enumerate(("RGB patch", "masks found", "true instances")):
         axes[row, 0].set_ylabel(name)
@@ -120,28 +88,15 @@ def pictures(panels: Sequence[tuple[str, np.ndarray]]) -> Figure:
 
 def nodes_by_zone(labels: np.ndarray, counts: np.ndarray) -> Figure:
     """Nodes a graph for each zone: median and quartiles, in the order 1-10, A-G."""
-    from lczlib.zones import CODES, COLORS
-
     fig, ax = plt.subplots(figsize=(ONE_COLUMN, 2.0))
     groups = [counts[labels == label] if (labels == label).any() else np.zeros(1) for label in range(1, 18)]
-    boxes = ax.boxplot(groups, patch_artist=True, showfliers=False, medianprops={"color": "white", "lw": 1})
+    boxes = ax.boxplot(
+        groups, positions=range(17), patch_artist=True, showfliers=False, medianprops={"color": "white", "lw": 1}
+    )
     for box, color in zip(boxes["boxes"], COLORS):
         box.set_facecolor(color)
-    ax.set_xticks(range(1, 18), CODES)
+    zone_axis(ax)
     ax.set_xlabel("zone")
     ax.set_ylabel("nodes a graph")
     ax.set_ylim(0)
     return fig
-
-
-def bare(ax: plt.Axes) -> None:
-    """No ticks: a picture."""
-    ax.set_xticks([])
-    ax.set_yticks([])
-
-
-def scale_bar(ax: plt.Axes, metres: int, metres_per_pixel: float = 1.0) -> None:
-    """A white bar of `metres` with its length, at the lower left."""
-    height, length = ax.get_ylim()[0], metres / metres_per_pixel
-    ax.add_patch(Rectangle((12, height - 20), length, 6, facecolor="white", edgecolor="black", lw=0.5))
-    ax.text(12 + length / 2, height - 26, f"{metres} m", color="white", ha="center", va="bottom", fontsize=6)

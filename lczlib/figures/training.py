@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
 from lczlib.figures.base import ONE_COLUMN, STREAM_COLORS, STREAM_NAMES, TWO_COLUMNS
+from lczlib.figures.primitives import draw_graph, paint_masks, scale_bar
 
 __all__ = ["by_network", "design_choices", "graph_of_instances", "interval", "network_costs", "training_curves"]
 
@@ -61,38 +61,16 @@ def graph_of_instances(images: Sequence[np.ndarray], masks: Sequence, x: Sequenc
     for column, (image, found, nodes, title) in enumerate(zip(images, masks, x, titles, strict=True)):
         axes[0, column].imshow(image)
         axes[0, column].set_title(title)
-        axes[1, column].imshow(paint(image, found))
-        _draw_graph(axes[2, column], found, nodes)
+        axes[1, column].imshow(paint_masks(image, found))
+        xy = nodes[:, 3:5] * image.shape[1::-1]
+        draw_graph(axes[2, column], xy, nodes[:, :3], size=4 + 200 * found.mean((1, 2)))
+        axes[2, column].set_aspect("equal")
         for axis in axes[:, column]:
             axis.set(xticks=[], yticks=[], xlim=(0, image.shape[1]), ylim=(image.shape[0], 0))
     for axis, name in zip(axes[:, 0], ("RGB patch", "instance masks", "graph"), strict=True):
         axis.set_ylabel(name)
-    _scale_bar(axes[0, 0])
+    scale_bar(axes[0, 0])
     return fig
-
-
-def paint(image: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """The image with each mask in a fixed colour of its own, smaller masks on top: (H, W, 3) 0..1."""
-    shown = image / 255 * 0.5
-    for k, mask in enumerate(masks):
-        color = hsv_to_rgb((k * 0.381966 % 1, 0.65, 0.95))  # golden ratio: neighbours in the list differ
-        shown[mask] = 0.35 * image[mask] / 255 + 0.65 * color
-    return shown
-
-
-def _draw_graph(axis: Axes, masks: np.ndarray, nodes: np.ndarray) -> None:
-    side = masks.shape[-1]
-    x, y = nodes[:, 3] * side, nodes[:, 4] * masks.shape[-2]
-    first, second = np.triu_indices(len(x), 1)
-    axis.plot(x[[first, second]], y[[first, second]], color="#888888", linewidth=0.2, alpha=0.35, zorder=1)
-    size = 4 + 200 * masks.mean((1, 2))
-    axis.scatter(x, y, s=size, c=nodes[:, :3].clip(0, 1), edgecolors="black", linewidths=0.4, zorder=2)
-    axis.set_aspect("equal")
-
-
-def _scale_bar(axis: Axes) -> None:
-    axis.plot([12, 112], [306, 306], color="white", linewidth=2)
-    axis.text(62, 300, "100 m", color="white", ha="center", va="bottom", fontsize=6)
 
 
 def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:

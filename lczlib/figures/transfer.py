@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from lczlib.figures.base import ONE_COLUMN, STREAM_COLORS, STREAM_NAMES, TWO_COLUMNS
 from lczlib.figures.evaluation import ACCENT, GREY, intervals, percent
+from lczlib.figures.primitives import bare, natural_color, scale_bar
 from lczlib.metrics import Interval
 
 
@@ -142,13 +143,13 @@ def _scatter(ax: Axes, shift: Mapping[str, float], lost: Mapping[str, float], st
 
 
 def patches_row(patches: Sequence[np.ndarray], captions: Sequence[str]) -> Figure:
-    """Sentinel-2 patches (32, 32, 10) side by side as B4-B3-B2, reflectance 0 to 0.2; the bar is 100 m."""
+    """Sentinel-2 patches (32, 32, 10) side by side (`natural_color`)."""
     n = len(patches)
     fig, axes = plt.subplots(1, n, figsize=(TWO_COLUMNS, TWO_COLUMNS / n + 0.45), squeeze=False)
     for ax, patch, caption in zip(axes[0], patches, captions, strict=True):
-        ax.imshow(np.clip(patch[..., [2, 1, 0]] / 0.2, 0, 1))
-        ax.plot([1, 11], [30, 30], color="white", lw=2, solid_capstyle="butt")
+        ax.imshow(natural_color(patch))
         ax.set_title(caption, fontsize=6, fontweight="normal")
-        ax.set(xticks=[], yticks=[])
+        bare(ax)
         ax.spines[:].set_visible(False)
+    scale_bar(axes[0, 0], pixel=10)
     return fig
