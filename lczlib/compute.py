@@ -36,8 +36,20 @@ if TYPE_CHECKING:
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, LARGEST = -1, -3, 2**31 - 1  # malloc.h of glibc
 
-__all__ = ["Hands", "begin_worker", "bf16_pays", "cpu_count", "end_with_parent", "in_processes", "in_threads",
-           "keep_freed_memory", "kernels", "pick_device", "prepare_cpu", "seed_everything"]  # fmt: skip
+__all__ = [
+    "Hands",
+    "begin_worker",
+    "bf16_pays",
+    "cpu_count",
+    "end_with_parent",
+    "in_processes",
+    "in_threads",
+    "instruction_set",
+    "keep_freed_memory",
+    "pick_device",
+    "prepare_cpu",
+    "seed_everything",
+]  # fmt: skip
 
 
 def cpu_count() -> int:
@@ -194,7 +206,7 @@ def bf16_pays(device: torch.device | str = "cpu") -> bool:
     return kind == "cpu" and any(supported() for supported in asked)
 
 
-def kernels() -> str:
+def instruction_set() -> str:
     """Which kernels trainings run on here: "cuda", "amx", "avx512-bf16" or "fp32" (a CPU without bfloat16).
 
     Other kernels round otherwise, and thousands of steps later the same seed has trained another network.

@@ -18,7 +18,7 @@ import torch
 from tqdm.auto import tqdm
 
 from lczlib.errors import InputError
-from lczlib.runs import atomic_path, key, make_once
+from lczlib.runs import atomic_path, content_key, make_if_missing
 
 if TYPE_CHECKING:
     from torch_geometric.data import Batch
@@ -194,7 +194,7 @@ def build_graphs(pairs: Pairs, store: Mapping, extra: bool = False, most: int = 
         with atomic_path(cache) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, ids=graphs.ids, x=graphs.x, nodes=graphs.nodes)
 
-    make_once(cache, cache.exists, write)
+    make_if_missing(cache, cache.exists, write)
     with np.load(cache, allow_pickle=False) as kept:
         return GraphSet(kept["ids"], kept["x"], kept["nodes"])
 
@@ -229,7 +229,7 @@ def _cache_path(pairs: Pairs, store: Mapping, extra: bool, most: int) -> Path | 
     if folder is None:
         return None
     sample = hashlib.sha256(np.ascontiguousarray(pairs.rgb[:, ::64, ::64])).hexdigest()  # other images, other graphs
-    return Path(folder) / f"graphs-{key({'ids': pairs.ids, 'rgb': sample, 'extra': extra, 'most': most})}.npz"
+    return Path(folder) / f"graphs-{content_key({'ids': pairs.ids, 'rgb': sample, 'extra': extra, 'most': most})}.npz"
 
 
 def read_published_graphs(data_dir: str | Path, ids: np.ndarray | None = None) -> GraphSet:

@@ -70,10 +70,10 @@ def differences(new: dict, old: dict, spread: dict[str, float] | None = None) ->
 
     Args:
         spread: standard deviation over seeds of the numbers below each first name (`spread_over_seeds`). Where the two
-            were made on other kernels (`compute.kernels`), the same seed trains other networks, which may differ as
+            were made on another `compute.instruction_set`, the same seed trains other networks, which may differ as
             those of other seeds do: there the tolerance is at least four of these.
     """
-    other = spread or {} if new.get("kernels") != old.get("kernels") else {}
+    other = spread or {} if new.get("instruction_set") != old.get("instruction_set") else {}
     before, after = dict(leaves(old["numbers"])), dict(leaves(new["numbers"]))
     found = []
     for name in sorted(before.keys() | after.keys()):
@@ -131,7 +131,9 @@ def compare_with_committed(produced: Path, committed: Path, notebooks: list[str]
 
 def kernels_of(figures: Path) -> str:
     """On which kernels the figures of a folder were made, as they lie there."""
-    return ", ".join(sorted({str(runs.read_json(path).get("kernels", "unknown")) for path in figures.glob("*.json")}))
+    return ", ".join(
+        sorted({str(runs.read_json(path).get("instruction_set", "unknown")) for path in figures.glob("*.json")})
+    )
 
 
 def is_real(entry: dict) -> bool:

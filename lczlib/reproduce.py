@@ -103,7 +103,7 @@ def make_plan(profile: str, data: str | None = None, sam: str | None = None, see
         sizes["common"]["n_pairs"] = len(pairs)  # a synthetic set given is not enlarged
         given["data_dir"] = str(Path(data).resolve())
     given |= {name: value for name, value in (("sam", sam), ("seed", seed)) if value is not None}
-    name = profile if not given else f"{profile}-{runs.key(given)}"
+    name = profile if not given else f"{profile}-{runs.content_key(given)}"
     return Plan(ROOT, profile, sizes, ROOT / "build" / name, given, state, lacking)
 
 
@@ -137,7 +137,7 @@ def state_of(notebook: Path, plan: Plan) -> str:
     parameters = plan.parameters(notebook)
     needed = [path for need in NEEDS.get(notebook.stem[:2], ()) for path in plan.notebooks.glob(f"{need}_*.ipynb")]
     before = [state_of(path, plan) for path in needed]
-    return runs.key([_digest(notebook), parameters, plan.data, _package_digest(plan.root), before])
+    return runs.content_key([_digest(notebook), parameters, plan.data, _package_digest(plan.root), before])
 
 
 def _state_of_data(data_dir: Path) -> str:
@@ -145,7 +145,7 @@ def _state_of_data(data_dir: Path) -> str:
 
     folders = (layout.S2_FOLDER, layout.RGB_FOLDER, layout.TRUTH_FOLDER, layout.GRAPH_FOLDER, layout.SPLIT_FOLDER)
     files = [_digest(data_dir / name) for name in ("index.csv", "dataset.json")]
-    return runs.key(files + [layout.listing(data_dir / name) for name in folders])
+    return runs.content_key(files + [layout.listing(data_dir / name) for name in folders])
 
 
 def _digest(path: Path) -> str:
@@ -259,7 +259,7 @@ def bring_all_up_to_date(notebooks: list[Path], plan: Plan, jobs: int) -> Iterat
     """Rows of `bring_up_to_date` as they come, `jobs` notebooks at a time, each in a process of its own.
 
     Started in their order, but each after those it builds on; what two want, data or a training, is made by one while
-    the other waits (`runs.alone`). When one fails no other is started; those at work end first: their outcome is kept.
+    the other waits (`runs.file_lock`). When one fails no other is started; those at work end first: their results stay.
 
     Raises:
         Failed: with what the first to fail said.

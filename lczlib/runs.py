@@ -38,7 +38,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def alone(path: str | Path) -> Iterator[None]:
+def file_lock(path: str | Path) -> Iterator[None]:
     """Wait until no other process is at work on `path`, then be the only one until the block ends, or this process.
 
     Two notebooks that want the same data, masks or training make them once. The lock is a hidden file beside `path`.
@@ -51,30 +51,30 @@ def alone(path: str | Path) -> Iterator[None]:
         yield
 
 
-def make_once(path: str | Path, there: Callable[[], bool], make: Callable[[], object]) -> None:
+def make_if_missing(path: str | Path, there: Callable[[], bool], make: Callable[[], object]) -> None:
     """Call `make` unless `there()`; of several processes one makes it, and those that waited find it there.
 
     Args:
-        path: what is made; `alone` on it. Nothing is written, no lock either, where it is there already.
+        path: what is made; `file_lock` on it. Nothing is written, no lock either, where it is there already.
     """
     if not there():
-        with alone(path):
+        with file_lock(path):
             if not there():
                 make()
 
 
-def plain(value: Any) -> Any:
+def to_jsonable(value: Any) -> Any:
     """`value` as JSON knows it: numpy scalars and arrays, paths, dataclasses and tuples unfolded, NaN as None."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return plain(dataclasses.asdict(value))
+        return to_jsonable(dataclasses.asdict(value))
     if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): to_jsonable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [plain(item) for item in (sorted(value) if isinstance(value, (set, frozenset)) else value)]
+        return [to_jsonable(item) for item in (sorted(value) if isinstance(value, (set, frozenset)) else value)]
     if isinstance(value, np.ndarray):
-        return plain(value.tolist())
+        return to_jsonable(value.tolist())
     if isinstance(value, np.generic):
-        return plain(value.item())
+        return to_jsonable(value.item())
     if isinstance(value, float):
         return value if np.isfinite(value) else None
     return str(value) if isinstance(value, Path) else value
@@ -83,7 +83,7 @@ def plain(value: Any) -> Any:
 def write_json(path: str | Path, content: Any) -> Path:
     """Write `content` (numpy allowed) as indented JSON, atomically."""
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(plain(content), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(to_jsonable(content), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return Path(path)
 
 
@@ -95,17 +95,17 @@ def read_json(path: str | Path) -> Any:
         raise InputError(f"{path}: not valid JSON ({fault}); delete it and run again") from None
 
 
-def key(params: Any) -> str:
+def content_key(params: Any) -> str:
     """Twelve hexadecimal digits that change with any value in `params` (numpy allowed)."""
-    return hashlib.sha256(json.dumps(plain(params), sort_keys=True).encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps(to_jsonable(params), sort_keys=True).encode()).hexdigest()[:12]
 
 
 class Run:
     """One folder `root/name-<key of params>` that holds what a run makes; `done` once `finish` was called."""
 
     def __init__(self, root: str | Path, name: str, params: dict[str, Any]):
-        self.params = plain(params)
-        self.path = Path(root) / f"{name}-{key(params)}"
+        self.params = to_jsonable(params)
+        self.path = Path(root) / f"{name}-{content_key(params)}"
         self.path.mkdir(parents=True, exist_ok=True)
         if not (self.path / "params.json").exists():
             write_json(self.path / "params.json", self.params)

@@ -12,7 +12,7 @@ import numpy as np
 
 from lczlib.data import Pairs
 from lczlib.errors import InputError
-from lczlib.runs import key
+from lczlib.runs import content_key
 
 METHODS = ("slic", "felzenszwalb", "grid")
 
@@ -57,7 +57,7 @@ class RegionStore:
     def __init__(self, pairs: Pairs, method: str, count: int = 50):
         self.pairs, self.method, self.count = pairs, method, count
         self.rows = {int(i): row for row, i in enumerate(pairs.ids)}
-        self.path = Path(pairs.data_dir) / "masks" / key({"regions": method, "count": count})
+        self.path = Path(pairs.data_dir) / "masks" / content_key({"regions": method, "count": count})
 
     def __getitem__(self, sample_id: int) -> tuple[np.ndarray, np.ndarray]:
         from lczlib.sam import truth_masks

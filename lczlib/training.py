@@ -33,7 +33,7 @@ from lczlib.graphs import CENTRE, COLOUR, GraphSet
 from lczlib.inference import Inputs, Source, load_model, make_model, predict, reestimate_batch_norm, take
 from lczlib.predictions import Predictions
 from lczlib.recipe import Recipe
-from lczlib.runs import Run, alone, atomic_path
+from lczlib.runs import Run, atomic_path, file_lock
 
 __all__ = ["Recipe", "Result", "augment_graphs", "augment_patches", "brighten", "load_model", "make_model", "predict",
            "train_many", "train_stream"]  # fmt: skip
@@ -97,7 +97,7 @@ def train_stream(
         with (
             _processes(device) as (rank, world, where),
             _threads_worth(graphs),
-            alone(run.path / "training") if world == 1 else nullcontext(),
+            file_lock(run.path / "training") if world == 1 else nullcontext(),
         ):
             if world > 1 or not run.done:  # another process may have trained it while we waited
                 training = _Training(run, Source(inputs, where), labels.to(where), rows, recipe, seed, rank, world)

@@ -17,7 +17,7 @@ from lczlib.compute import end_with_parent
 from lczlib.data import Pairs, open_pairs
 from lczlib.data.layout import read_index, read_truth, truth_path, write_index, write_npz, write_pair
 from lczlib.errors import InputError
-from lczlib.runs import make_once, read_json, write_json
+from lczlib.runs import make_if_missing, read_json, write_json
 from lczlib.zones import CODES, K
 
 from .cities import CITIES
@@ -62,7 +62,7 @@ def make_dataset(data_dir: str | Path, pairs: int = 1088, cities: int = 8, seed:
     """
     data_dir, facts = Path(data_dir), {"seed": seed, "cities": cities, "look": LOOK}
     todo = plan(pairs, cities, seed)
-    make_once(
+    make_if_missing(
         data_dir,
         lambda: _facts(data_dir, facts) >= pairs,
         lambda: _make(data_dir, todo, facts, workers, progress),

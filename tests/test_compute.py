@@ -136,8 +136,8 @@ def test_workers_end_when_their_parent_is_killed(tmp_path, with_workers):
 @pytest.mark.parametrize(
     ("amx", "bf16", "expected"), [(True, True, "amx"), (False, True, "avx512-bf16"), (False, False, "fp32")]
 )
-def test_kernels_name_what_trainings_run_on(monkeypatch, amx, bf16, expected):
+def test_instruction_set_names_what_trainings_run_on(monkeypatch, amx, bf16, expected):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: bf16, raising=False)
-    assert compute.kernels() == expected
+    assert compute.instruction_set() == expected

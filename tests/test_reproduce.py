@@ -256,9 +256,14 @@ def test_numbers_that_appear_or_vanish_differ():
 
 
 def test_other_kernels_may_differ_as_other_seeds_do():
-    old = {"figure": "x", "kernels": "amx", "numbers": {"oa": 0.8, "f1": {"1": 0.5}}, "tolerance": {"abs": 0.02}}
+    old = {
+        "figure": "x",
+        "instruction_set": "amx",
+        "numbers": {"oa": 0.8, "f1": {"1": 0.5}},
+        "tolerance": {"abs": 0.02},
+    }
     spread = {"oa": 0.03, "f1": 0.001}
-    same, other = ({"kernels": name, "numbers": {"oa": 0.9, "f1": {"1": 0.515}}} for name in ("amx", "fp32"))
+    same, other = ({"instruction_set": name, "numbers": {"oa": 0.9, "f1": {"1": 0.515}}} for name in ("amx", "fp32"))
     assert len(report.differences(same, old, spread)) == 1
     assert report.differences(other, old, spread) == []  # 4 x 0.03, and never less than the file's tolerance
     assert len(report.differences(other, old)) == 1

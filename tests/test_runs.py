@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from processes import within
 
-from lczlib.runs import Run, alone, atomic_path, key, read_json, write_json
+from lczlib.runs import Run, atomic_path, content_key, file_lock, read_json, write_json
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path):
@@ -27,7 +27,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path):
 
 
 def _make_once(path):
-    with alone(path):
+    with file_lock(path):
         if not path.exists():
             time.sleep(0.5)
             with path.open("a") as file:
@@ -35,7 +35,7 @@ def _make_once(path):
 
 
 def _hold(path):
-    with alone(path):
+    with file_lock(path):
         path.touch()
         time.sleep(600)
 
@@ -75,9 +75,9 @@ def test_damaged_json_is_one_clear_line(tmp_path):
 
 
 def test_key_follows_content_not_order():
-    assert key({"a": 1, "b": 2}) == key({"b": 2, "a": 1})
-    assert key({"a": np.zeros(3)}) != key({"a": np.ones(3)})
-    assert key({"a": 1}) != key({"a": 2})
+    assert content_key({"a": 1, "b": 2}) == content_key({"b": 2, "a": 1})
+    assert content_key({"a": np.zeros(3)}) != content_key({"a": np.ones(3)})
+    assert content_key({"a": 1}) != content_key({"a": 2})
 
 
 def test_a_run_is_found_again_by_its_parameters(tmp_path):

@@ -17,7 +17,7 @@ from lczlib import training
 from lczlib.data.splits import Split
 from lczlib.graphs import GraphSet
 from lczlib.inference import predict, reestimate_batch_norm
-from lczlib.runs import alone
+from lczlib.runs import file_lock
 from lczlib.training import Recipe, train_stream
 
 S2 = Recipe.published("s2", epochs=4, batch_size=16, width=4, batch_norm_momentum=0.8, thin_training=True)
@@ -64,7 +64,7 @@ def test_a_training_that_another_process_does_is_waited_for_not_repeated(tmp_pat
 
     waiting = threading.Thread(target=second)
     elsewhere = tmp_path / "b" / "runs" / first.run.path.name
-    with alone(elsewhere / "training"):
+    with file_lock(elsewhere / "training"):
         waiting.start()
         started.wait()
         time.sleep(0.5)

@@ -29,7 +29,7 @@ from lczlib.city.patches import scene_arguments
 from lczlib.city.rasters import S2_PIXEL, Sentinel2
 from lczlib.city.windows import ALPHA, Job, Predict, compute_chunk, open_job
 from lczlib.errors import InputError
-from lczlib.runs import atomic_path, key
+from lczlib.runs import atomic_path, content_key
 from lczlib.zones import K
 
 CHUNK = {"s2": 16, "ge": 6}  # windows along each side of a chunk
@@ -42,7 +42,7 @@ class Parts:
         rows, cols = job.axes
         files = [[name, Path(name).stat().st_size, Path(name).stat().st_mtime_ns] for name in (job.s2, job.rgb) if name]
         facts = [files, streams, job.alpha, job.step, job.offset, job.units, job.bands, job.rgb_bands]
-        self.folder = out.parent / f".{out.stem}-{key(facts)}.parts"
+        self.folder = out.parent / f".{out.stem}-{content_key(facts)}.parts"
         self.folder.mkdir(parents=True, exist_ok=True)
         side = CHUNK["ge" if job.predict_ge else "s2"]
         self.chunks = [

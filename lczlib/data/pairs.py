@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from lczlib.data import layout
 from lczlib.errors import InputError
-from lczlib.runs import atomic_path, make_once, read_json, write_json
+from lczlib.runs import atomic_path, make_if_missing, read_json, write_json
 
 _KINDS = {
     "s2": (layout.S2_FOLDER, layout.s2_path, layout.read_s2, layout.S2_SHAPE, np.float32),
@@ -57,7 +57,7 @@ def pack(data_dir: str | Path, kind: str, ids: np.ndarray) -> np.memmap:
             packed.flush()
         write_json(note, {"fingerprint": stamp, "pairs": len(ids)})
 
-    make_once(target, fresh, write)
+    make_if_missing(target, fresh, write)
     return np.load(target, mmap_mode="r")
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from lczlib.compute import kernels
-from lczlib.runs import atomic_path, commit, plain, read_json, write_json
+from lczlib.compute import instruction_set
+from lczlib.runs import atomic_path, commit, read_json, to_jsonable, write_json
 
 ONE_COLUMN = 3.5  # inches, one IEEE column
 TWO_COLUMNS = 7.16  # inches, both columns
@@ -81,11 +81,11 @@ class Gallery:
             "alt": alt,
             "data": self.data,
             "follows_from": follows_from,
-            "parameters": plain(self.parameters | parameters),
+            "parameters": to_jsonable(self.parameters | parameters),
             "seed": int(self.seed),
             "commit": commit(),
-            "kernels": kernels(),
-            "numbers": _rounded(plain(numbers)),
+            "instruction_set": instruction_set(),
+            "numbers": _rounded(to_jsonable(numbers)),
         }
         write_json(picture.with_suffix(".json"), entry)
         show(picture)
@@ -140,11 +140,11 @@ def save_figure(
             "figure": stem,
             "question": question,
             "data": kind,
-            "parameters": plain(parameters or {}),
+            "parameters": to_jsonable(parameters or {}),
             "seed": int(seed),
             "commit": commit(),
-            "kernels": kernels(),
-            "numbers": _rounded(plain(numbers)),
+            "instruction_set": instruction_set(),
+            "numbers": _rounded(to_jsonable(numbers)),
             "tolerance": {"abs": 0.02, "rel": 0.0} | (tolerance or {}),
         },
     )

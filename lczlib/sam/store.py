@@ -21,7 +21,7 @@ import pooch
 from tqdm import tqdm
 
 from lczlib.errors import InputError
-from lczlib.runs import alone, atomic_path, key, write_json
+from lczlib.runs import atomic_path, content_key, file_lock, write_json
 
 from .masks import PAPER, Masks, MaskSettings, generate_masks, truth_masks
 
@@ -107,7 +107,7 @@ def make_masks(
     digests = {int(i): hashlib.sha256(read(i)).hexdigest() for i in wanted}
     store = MaskStore(folder, digests)
     if not all(digest in store for digest in digests.values()):
-        with alone(folder):
+        with file_lock(folder):
             store = MaskStore(folder, digests)  # with what another process made while we waited
             new = {digest: i for i, digest in digests.items() if digest not in store}
             tasks = [list(new.values())[i : i + TASK] for i in range(0, len(new), TASK)]
@@ -152,7 +152,7 @@ def _folder(data_dir: Path, sam: str, settings: MaskSettings, checkpoint: str | 
         facts = {"min_area": settings.min_area, "max_masks": settings.max_masks}
     weights = None if sam == "truth" else pooch.file_hash(str(checkpoint_path(sam, checkpoint)))
     params = {"sam": sam, "weights": weights, "settings": facts, "layout": LAYOUT}
-    folder = data_dir / "masks" / key(params)
+    folder = data_dir / "masks" / content_key(params)
     if not (folder / "settings.json").exists():
         write_json(folder / "settings.json", params)
     return folder
