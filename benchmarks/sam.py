@@ -162,11 +162,11 @@ def features(images: Images, found: list[tuple[np.ndarray, np.ndarray]]) -> dict
         def ours_files() -> None:
             store = MaskStore(folder / "store", {i: record[0] for i, record in enumerate(records)})
             for image, one in zip(np.load(folder / "images.npy", mmap_mode="r"), store):
-                node_features(image, *one, boxes_hold=True)
+                node_features(image, *one, masks_within_boxes=True)
 
         variants = {
             "published": lambda: [published_features(partial(np.asarray, i), *one) for i, one in zip(images, found)],
-            "ours": lambda: [node_features(image, *one, boxes_hold=True) for image, one in zip(images, found)],
+            "ours": lambda: [node_features(image, *one, masks_within_boxes=True) for image, one in zip(images, found)],
             "published_files": published_files,
             "ours_files": ours_files,
         }

@@ -35,9 +35,9 @@ def _masks(args: argparse.Namespace) -> None:
 
 def _graphs(args: argparse.Namespace) -> None:
     from lczlib.data import open_pairs
-    from lczlib.graphs import graphs_of
+    from lczlib.graphs import load_graphs
 
-    graphs = graphs_of(open_pairs(args.data), args.sam, workers=args.workers)
+    graphs = load_graphs(open_pairs(args.data), args.sam, workers=args.workers)
     print(f"{args.data}: {len(graphs.ids)} graphs, {graphs.nodes.mean():.1f} nodes each on average")
 
 
@@ -55,14 +55,14 @@ def _fetch(args: argparse.Namespace) -> None:
 
 def _train(args: argparse.Namespace) -> None:
     from lczlib.data import open_pairs, split_pairs
-    from lczlib.graphs import graphs_of
+    from lczlib.graphs import load_graphs
     from lczlib.recipe import Recipe, changed
     from lczlib.training import train_stream
 
     recipe = changed(Recipe.of(args.recipe, args.stream), args.set, "--set", fixed=("stream",))
     pairs = open_pairs(args.data)
     split = split_pairs(pairs, args.split, args.seed)
-    inputs = pairs.s2 if args.stream == "s2" else graphs_of(pairs, args.sam)
+    inputs = pairs.s2 if args.stream == "s2" else load_graphs(pairs, args.sam)
     model = {"s2": "resnet3d11", "ge": "gcn"}[args.stream]
     result = train_stream(args.stream, model, inputs, pairs.index, split, recipe, args.seed, args.work)
     print(f"best validation accuracy {result.history['val_accuracy'].max():.4f}; run: {result.run.path}")

@@ -160,10 +160,13 @@ def _package_digest(root: Path) -> str:
 
 def hindrance(number: str, pairs: Pairs) -> str:
     """What the notebook of that number needs and these pairs do not have; "" where it can be run."""
-    from lczlib.graphs import NO_GRAPHS
+    from lczlib.graphs import require_graphs
 
-    if number not in ("00", "02") and not pairs.has_graphs:
-        return NO_GRAPHS
+    try:
+        if number not in ("00", "02"):
+            require_graphs(pairs)
+    except FileNotFoundError as lacking:
+        return str(lacking).removeprefix(f"{pairs.data_dir}: ")
     if number == "01" and not pairs.has_rgb:
         return "masks need RGB patches (google_img_320); the shipped graphs serve elsewhere"
     cities = set(pairs.cities)

@@ -5,6 +5,7 @@ The regions of an image become masks by the paper's area rule (at least 50 px, t
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -12,54 +13,69 @@ import numpy as np
 
 from lczlib.data import Pairs
 from lczlib.errors import InputError
+<<<<<<< HEAD
 from lczlib.runs import content_key
+=======
+from lczlib.runs import content_key
+from lczlib.sam import truth_masks
+>>>>>>> 0455977 (One door to graphs: load_graphs; kept graphs are made anew when any pixel of a patch or of a mask changes (a sample of pixels was compared before))
 
 METHODS = ("slic", "felzenszwalb", "grid")
 
 __all__ = ["METHODS", "RegionStore", "regions"]
 
 
-def regions(image: np.ndarray, method: str, count: int = 50, shrink: int = 2) -> np.ndarray:
-    """Divide an image into regions.
+def regions(image: np.ndarray, method: str) -> np.ndarray:
+    """Divide an image (H, W, 3) uint8 RGB into regions: (H, W) integer ids from 1.
 
     Args:
-        image: (H, W, 3) uint8 RGB.
-        method: `slic` superpixels; `felzenszwalb` graph-based regions (both scikit-image); `grid` equal squares.
-        count: regions wanted (felzenszwalb finds its own number).
-        shrink: slic and felzenszwalb work on an image smaller by this factor.
-
-    Returns:
-        (H, W) integer ids from 1.
+        method: `slic`, 50 superpixels; `felzenszwalb`, graph-based regions (both scikit-image's, at half the
+            resolution); `grid`, 7 x 7 equal rectangles.
 
     Raises:
-        ValueError: unknown method.
+        InputError: unknown method.
+
+    Source: assumed, not in the paper.
     """
-    height, width = image.shape[:2]
-    if method == "grid":
-        side = max(int(count**0.5), 1)
-        rows, columns = np.arange(height) * side // height, np.arange(width) * side // width
-        return rows[:, None] * side + columns + 1
-    if method not in METHODS:
-        raise InputError(f"unknown segmentation {method!r}; expected one of {', '.join(METHODS)}")
     from skimage import segmentation
 
-    small = cv2.resize(image, (width // shrink, height // shrink), interpolation=cv2.INTER_AREA)
+    if method not in METHODS:
+        raise InputError(f"unknown segmentation {method!r}; expected one of {', '.join(METHODS)}")
+    height, width = image.shape[:2]
+    if method == "grid":
+        rows, columns = np.arange(height) * 7 // height, np.arange(width) * 7 // width
+        return rows[:, None] * 7 + columns + 1
+    small = cv2.resize(image, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
     if method == "slic":
-        found = segmentation.slic(small, n_segments=count, compactness=10, start_label=1)
+        found = segmentation.slic(small, n_segments=50, compactness=10, start_label=1)
     else:
-        found = segmentation.felzenszwalb(small, scale=150, sigma=0.8, min_size=50 // shrink**2 + 1) + 1
+        found = segmentation.felzenszwalb(small, scale=150, sigma=0.8, min_size=13) + 1
     return cv2.resize(found.astype(np.int32), (width, height), interpolation=cv2.INTER_NEAREST)
 
 
+@dataclass(frozen=True)
 class RegionStore:
     """Masks made on demand, read like a MaskStore: `store[id] -> (masks, boxes)`; their graphs are kept in `path`."""
 
+<<<<<<< HEAD
     def __init__(self, pairs: Pairs, method: str, count: int = 50):
         self.pairs, self.method, self.count = pairs, method, count
         self.rows = {int(i): row for row, i in enumerate(pairs.ids)}
         self.path = Path(pairs.data_dir) / "masks" / content_key({"regions": method, "count": count})
+=======
+    pairs: Pairs
+    method: str
+
+    @property
+    def path(self) -> Path:
+        """Folder of what is kept of them."""
+        return Path(self.pairs.data_dir) / "masks" / content_key({"regions": self.method})
+
+    def digest(self, ids: np.ndarray) -> str:
+        """Regions follow from the patches and the method."""
+        return self.method
+>>>>>>> 0455977 (One door to graphs: load_graphs; kept graphs are made anew when any pixel of a patch or of a mask changes (a sample of pixels was compared before))
 
     def __getitem__(self, sample_id: int) -> tuple[np.ndarray, np.ndarray]:
-        from lczlib.sam import truth_masks
-
-        return truth_masks(regions(self.pairs.rgb[self.rows[int(sample_id)]], self.method, self.count))
+        row = np.searchsorted(self.pairs.ids, sample_id)
+        return truth_masks(regions(self.pairs.rgb[row], self.method))

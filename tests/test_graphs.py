@@ -1,13 +1,15 @@
 """Node features as the paper has them, edges by every rule, shipped graphs read without executing anything."""
 
 import pickle
-from types import SimpleNamespace
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
 from lczlib import graphs
+from lczlib.data import layout, open_pairs
+from lczlib.segmentations import RegionStore
 
 
 def place(seed: int, n: int, size: tuple[int, int] = (320, 320)):
@@ -52,9 +54,9 @@ def test_masks_that_reach_beyond_their_boxes_count_whole():
 def test_boxes_known_to_hold_are_not_counted_again():
     image, masks, boxes = place(1, 6)
     np.testing.assert_array_equal(
-        graphs.node_features(image, masks, boxes, boxes_hold=True), graphs.node_features(image, masks, boxes)
+        graphs.node_features(image, masks, boxes, masks_within_boxes=True), graphs.node_features(image, masks, boxes)
     )
-    less = graphs.node_features(image, masks, boxes - [0, 0, 1, 1], boxes_hold=True)
+    less = graphs.node_features(image, masks, boxes - [0, 0, 1, 1], masks_within_boxes=True)
     assert (less[:, :3] != graphs.node_features(image, masks, boxes)[:, :3]).any()
 
 
@@ -91,34 +93,68 @@ def test_extra_features_of_known_shapes():
     np.testing.assert_allclose(texture, [0, 0, 0.5], atol=1e-3)
 
 
+def test_graphs_are_padded_and_counted():
+    places = [place(5, 3), place(9, 0), place(4, 60)]
+    ids, images, found = np.array([5, 9, 4]), [p[0] for p in places], [p[1:] for p in places]
+    built = graphs.GraphSet.from_masks(ids, images, found)
+    assert (built.x.shape, built.nodes.tolist(), built.ids.tolist()) == ((3, 50, 5), [3, 0, 50], [5, 9, 4])
+    np.testing.assert_array_equal(built.x[0, :3], graphs.node_features(*places[0]))
+    assert not built.x[0, 3:].any()
+    more = graphs.GraphSet.from_masks(ids, images, found, extra=True)
+    assert more.x.shape == (3, 50, 8)
+    np.testing.assert_array_equal(more.features(5).x, built.x)
+
+
+@pytest.fixture
+def data_dir(tmp_path):
+    """Two pairs of noise."""
+    for i in (0, 1):
+        rgb = np.random.default_rng(i).integers(0, 256, (320, 320, 3), dtype=np.uint8)
+        layout.write_pair(tmp_path, i, np.full((32, 32, 10), 0.1, np.float32), rgb, 1)
+    return tmp_path
+
+
 class Store(dict):
-    """Masks of pairs 5 and 9 in a folder."""
+    """Masks of pairs in a folder, counting how often they are read."""
 
     def __init__(self, path):
+        super().__init__({i: place(i, 3)[1:] for i in (0, 1)})
         self.path, self.reads = path, 0
-        self.places = {5: place(5, 3), 9: place(9, 0)}
+
+    def digest(self, ids):
+        return str([self[i][0].sum() for i in ids])
 
     def __getitem__(self, i):
         self.reads += 1
-        return self.places[i][1:]
+        return super().__getitem__(int(i))
 
 
-def test_build_graphs_pads_counts_and_keeps(tmp_path):
-    store = Store(tmp_path)
-    pairs = SimpleNamespace(ids=np.array([5, 9]), rgb=np.stack([store.places[5][0], store.places[9][0]]))
-    pairs = type("P", (), {"ids": pairs.ids, "rgb": pairs.rgb, "__len__": lambda self: 2})()
-    built = graphs.build_graphs(pairs, store)
-    assert (built.x.shape, built.nodes.tolist(), built.ids.tolist()) == ((2, 50, 5), [3, 0], [5, 9])
-    np.testing.assert_array_equal(built.x[0, :3], graphs.node_features(*store.places[5]))
-    assert not built.x[0, 3:].any()
-    again = graphs.build_graphs(pairs, store)
-    np.testing.assert_array_equal(again.x, built.x)
-    assert store.reads == 2
-    more = graphs.build_graphs(pairs, store, extra=True)
-    assert more.x.shape == (2, 50, 8)
-    np.testing.assert_array_equal(more.features(5).x, built.x)
-    pairs.rgb[0] = 0  # another image under the same id: the kept graphs no longer hold
-    assert not graphs.build_graphs(pairs, store).x[0, :, :3].any()
+def test_kept_graphs_are_found_until_any_pixel_of_a_patch_or_a_mask_changes(data_dir):
+    store = Store(data_dir / "masks")
+    first = graphs.load_graphs(open_pairs(data_dir), store)
+    reads = store.reads
+    np.testing.assert_array_equal(graphs.load_graphs(open_pairs(data_dir), store).x, first.x)
+    assert store.reads == reads + 2  # for the digest alone
+    rgb = layout.read_rgb(layout.rgb_path(data_dir, 1))[0]
+    y, x = store[1][0][0].nonzero()
+    rgb[y[0], x[0]] ^= 255
+    layout.write_pair(data_dir, 1, np.full((32, 32, 10), 0.1, np.float32), rgb, 1)
+    second = graphs.load_graphs(open_pairs(data_dir), store)
+    np.testing.assert_array_equal(second.x[0], first.x[0])
+    assert (second.x[1, 0, :3] != first.x[1, 0, :3]).all()
+    store[1][0][1][:] = False
+    assert not graphs.load_graphs(open_pairs(data_dir), store).x[1, 1, :3].any()
+
+
+def test_graphs_of_regions_need_no_sam(data_dir):
+    grid = graphs.load_graphs(open_pairs(data_dir), RegionStore(open_pairs(data_dir), "grid"))
+    assert grid.nodes.tolist() == [49, 49]
+
+
+def test_pairs_without_graphs_are_refused(data_dir):
+    shutil.rmtree(data_dir / layout.RGB_FOLDER)
+    with pytest.raises(FileNotFoundError, match=r"neither RGB patches .* nor shipped graphs"):
+        graphs.load_graphs(open_pairs(data_dir))
 
 
 def test_take_keeps_rows_together():

@@ -77,13 +77,15 @@ def test_other_settings_have_another_place_prompts_per_pass_not(data_dir):
 
 
 def test_changed_image_is_made_again(data_dir):
-    before = make_masks(data_dir, "nano", QUICK, ids=[0], progress=False)[0]
+    first = make_masks(data_dir, "nano", QUICK, ids=[0], progress=False)
+    before = first[0]
     flat = np.full((320, 320, 3), 77, np.uint8)
     flat[100:200, 50:260] = 200
     layout.write_pair(data_dir, 0, np.zeros((32, 32, 10), np.float32), flat, 1)
     after = make_masks(data_dir, "nano", QUICK, ids=[0], progress=False)
     assert len(list(after.path.glob("shard_*.npz"))) == 2
     assert not same([before], [after[0]])
+    assert after.digest([0]) != first.digest([0])
 
 
 def test_stopped_in_the_middle_goes_on(data_dir, monkeypatch):

@@ -59,11 +59,11 @@ class RunStream:
 
     def _graphs(self, images: np.ndarray) -> GraphSet:
         """GraphSet of the instances that SAM finds."""
-        from lczlib.graphs import FEATURES, graph_set
+        from lczlib.graphs import FEATURES, GraphSet
         from lczlib.sam import MaskSettings, generate_masks
 
         found = generate_masks(_sam(self.sam), list(images), self.settings or MaskSettings())
-        return graph_set(np.arange(len(images)), images, found, self.params["features"] > len(FEATURES))
+        return GraphSet.from_masks(np.arange(len(images)), images, found, self.params["features"] > len(FEATURES))
 
 
 @lru_cache(maxsize=4)

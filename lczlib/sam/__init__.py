@@ -11,8 +11,8 @@ from ._torchvision_ops import ensure
 
 ensure()  # before anything here, or a reader of this package, imports segment_anything
 
-from .masks import MaskSettings, generate_masks, truth_masks  # noqa: E402
+from .masks import PAPER, MaskSettings, generate_masks, truth_masks  # noqa: E402
 from .models import load_sam  # noqa: E402
 from .store import MaskStore, make_masks  # noqa: E402
 
-__all__ = ["MaskSettings", "MaskStore", "generate_masks", "load_sam", "make_masks", "truth_masks"]
+__all__ = ["PAPER", "MaskSettings", "MaskStore", "generate_masks", "load_sam", "make_masks", "truth_masks"]

@@ -37,8 +37,6 @@ class MaskStore:
     named by model, weights and settings; `store.ids` are the samples it was opened for.
     """
 
-    boxes_hold = True  # no mask reaches beyond its box
-
     def __init__(self, path: str | Path, digests: dict[int, str] | None = None):
         self.path = Path(path)
         self._digests = digests or {}
@@ -64,6 +62,14 @@ class MaskStore:
 
     def __iter__(self) -> Iterator[Masks]:
         return (self[i] for i in self._digests)
+
+    def digest(self, ids: Iterable[int]) -> str:
+        """Changes with any pixel of the images or masks of these samples, or with their order."""
+        digest = hashlib.sha256()
+        for i in ids:
+            image, _, boxes, bits = self._records[self._digests[int(i)]]
+            digest.update(image.encode() + boxes.tobytes() + bits)
+        return digest.hexdigest()
 
     def add(self, records: list[Record]) -> None:
         """Keep the records, in one new file."""
