@@ -13,12 +13,8 @@ import numpy as np
 
 from lczlib.data import Pairs
 from lczlib.errors import InputError
-<<<<<<< HEAD
-from lczlib.runs import content_key
-=======
 from lczlib.runs import content_key
 from lczlib.sam import truth_masks
->>>>>>> 0455977 (One door to graphs: load_graphs; kept graphs are made anew when any pixel of a patch or of a mask changes (a sample of pixels was compared before))
 
 METHODS = ("slic", "felzenszwalb", "grid")
 
@@ -57,12 +53,6 @@ def regions(image: np.ndarray, method: str) -> np.ndarray:
 class RegionStore:
     """Masks made on demand, read like a MaskStore: `store[id] -> (masks, boxes)`; their graphs are kept in `path`."""
 
-<<<<<<< HEAD
-    def __init__(self, pairs: Pairs, method: str, count: int = 50):
-        self.pairs, self.method, self.count = pairs, method, count
-        self.rows = {int(i): row for row, i in enumerate(pairs.ids)}
-        self.path = Path(pairs.data_dir) / "masks" / content_key({"regions": method, "count": count})
-=======
     pairs: Pairs
     method: str
 
@@ -74,7 +64,6 @@ class RegionStore:
     def digest(self, ids: np.ndarray) -> str:
         """Regions follow from the patches and the method."""
         return self.method
->>>>>>> 0455977 (One door to graphs: load_graphs; kept graphs are made anew when any pixel of a patch or of a mask changes (a sample of pixels was compared before))
 
     def __getitem__(self, sample_id: int) -> tuple[np.ndarray, np.ndarray]:
         row = np.searchsorted(self.pairs.ids, sample_id)
