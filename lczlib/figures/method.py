@@ -28,8 +28,8 @@ def one_pair(
     """Two rows, one per stream, from the patch to probabilities, and their weighted sum at the right.
 
     Args:
-        rgb: (320, 320, 3) uint8. s2: (32, 32, 10) reflectance. masks: (n, 320, 320) bool.
-        nodes: (n, 5) node features. p_s2, p_ge: (17,) probabilities. alpha: weight of Sentinel-2. label: the reference zone, 1..17.
+        rgb: (320, 320, 3) uint8. s2: (32, 32, 10) reflectance. masks: (n, 320, 320) bool. nodes: (n, 5) node features.
+        p_s2, p_ge: (17,) probabilities. alpha: weight of Sentinel-2. label: the reference zone, 1..17.
     """
     fig = plt.figure(figsize=(TWO_COLUMNS, 3.1))
     grid = fig.add_gridspec(2, len(_WIDTHS), width_ratios=_WIDTHS)
