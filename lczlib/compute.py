@@ -15,54 +15,35 @@ Two traps cost more than any choice of framework, and both are settled here, onc
 from __future__ import annotations
 
 import ctypes
+import itertools
 import multiprocessing
 import os
 import platform
 import random
+import socket
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from joblib import cpu_count
+
+from lczlib.errors import InputError
 
 if TYPE_CHECKING:
     import torch
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, LARGEST = -1, -3, 2**31 - 1  # malloc.h of glibc
 
-__all__ = [
-    "Hands",
-    "begin_worker",
-    "bf16_pays",
-    "cpu_count",
-    "end_with_parent",
-    "in_processes",
-    "in_threads",
-    "instruction_set",
-    "keep_freed_memory",
-    "pick_device",
-    "prepare_cpu",
-    "seed_everything",
-]  # fmt: skip
-
-
-def cpu_count() -> int:
-    """Cores this process may use: its affinity, cut by a container's quota, at least 1."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    try:
-        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:
-            quota, period = file.read().split()
-        if quota != "max":
-            cores = min(cores, round(int(quota) / int(period)))
-    except (OSError, ValueError):
-        pass
-    return max(cores, 1)
+__all__ = ["ThreadMap", "begin_worker", "bf16_pays", "cpu_count", "end_with_parent", "instruction_set",
+           "keep_freed_memory", "parallel", "pick_device", "prepare_cpu", "seed_everything", "thread_map"]  # fmt: skip
 
 
 @lru_cache(maxsize=1)
@@ -101,63 +82,108 @@ def prepare_cpu(threads: int | None = None) -> dict[str, object]:
     return {"allocator": allocator, "passive_wait": passive, "threads": threads}
 
 
-def in_processes(function: Callable, jobs: Iterable[dict[str, object]], workers: int = 1) -> list:
-    """`function(**job)` for each job, several at a time in processes of one thread each; results in their order.
+def parallel(
+    function: Callable, jobs: Iterable[dict[str, object]], workers: int = 1, dask: str | None = None
+) -> Iterator[Any]:
+    """Yield `function(**job)` for each job, in the order of the jobs, several computed at a time.
 
-    With one worker, or one job, it runs in this process with all its threads.
-    Two trainings of one thread each take less time side by side than one after the other with two threads.
+    Jobs are taken as workers need them, so that images of a whole data set never lie in memory. A worker computes with
+    one thread: two trainings of one thread side by side take less time than one after the other with two threads.
+
+    Args:
+        function: any function; it travels to the workers by cloudpickle.
+        jobs: keyword arguments of each call.
+        workers: processes; with 1, or one job, this process computes, with all its threads.
+        dask: address of a running Dask scheduler, whose workers compute instead. A killed worker costs its tasks' time.
+
+    Raises:
+        InputError: no Dask scheduler answers there.
     """
-    from joblib import Parallel, delayed, parallel_config
+    jobs = iter(jobs)
+    first = list(itertools.islice(jobs, 2))
+    jobs = itertools.chain(first, jobs)
+    if dask:
+        yield from _on_dask(function, jobs, dask)
+    elif workers == 1 or len(first) < 2:
+        yield from (function(**job) for job in jobs)
+    else:
+        from joblib import Parallel, delayed, parallel_config
 
-    jobs = list(jobs)
-    if workers == 1 or len(jobs) < 2:
-        return [function(**job) for job in jobs]
-    with parallel_config("loky", inner_max_num_threads=1):
-        return Parallel(workers)(delayed(_in_worker)(os.getpid(), function, job) for job in jobs)
-
-
-@dataclass(frozen=True)
-class Hands:
-    """How many things are done at once, and a `map` that does them so."""
-
-    count: int
-    map: Callable[..., Iterator]
+        with parallel_config("loky", inner_max_num_threads=1):
+            pool = Parallel(workers, return_as="generator")
+        yield from pool(delayed(_in_worker)(function, job, os.getpid()) for job in jobs)
 
 
-@contextmanager
-def in_threads(device: torch.device) -> Iterator[Hands]:
-    """On a CPU as many hands as torch has threads, each using one; elsewhere one.
+def _on_dask(function: Callable, jobs: Iterator[dict[str, object]], address: str) -> Iterator[Any]:
+    """Submit tasks directly: joblib's Dask backend waits for ever for one whose workers died."""
+    from distributed import Client
+    from distributed.comm import get_address_host_port
 
-    Small tensors gain little from threads within an operation, but nearly all from threads beside each other. Inside,
-    the whole process has one torch thread an operation; afterwards as many as before.
-    """
-    import torch
-
-    threads = torch.get_num_threads()
-    if device.type != "cpu" or threads == 1:
-        yield Hands(1, map)
-        return
-    torch.set_num_threads(1)
     try:
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            yield Hands(threads, pool.map)
-    finally:
-        torch.set_num_threads(threads)
+        socket.create_connection(get_address_host_port(address), 5).close()  # a Client that fails complains at exit
+        client = Client(address, timeout="5s", set_as_default=False)
+    except (OSError, ValueError) as fault:
+        reason = str(fault).splitlines()[0][:80]
+        raise InputError(f"{address}: no Dask scheduler there ({reason}); start one with `dask scheduler`") from None
+    with client:
+        tasks = (client.submit(_in_worker, function, job, pure=False) for job in jobs)
+        running = deque(itertools.islice(tasks, 2 * max(2, sum(client.ncores().values()))))
+        while running:
+            yield running.popleft().result()
+            running.extend(itertools.islice(tasks, 1))
 
 
-def _in_worker(parent: int, function: Callable, job: dict[str, object]) -> object:
-    _end_with(parent)
+def _in_worker(function: Callable, job: dict[str, object], parent: int | None = None) -> Any:
+    import cv2
+
+    if parent:
+        _end_with(parent)
+    keep_freed_memory()
+    cv2.setNumThreads(1)  # it takes every core for every image otherwise
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
     return function(**job)
 
 
 @lru_cache(maxsize=1)  # one watch a process
 def _end_with(parent: int) -> None:
+    """End this process when its parent is gone; loky's workers whose parent was killed wait for a lock for ever."""
+
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(1)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+@dataclass(frozen=True)
+class ThreadMap:
+    """`map` applies a function to items, `n_threads` of them at once."""
+
+    n_threads: int
+    map: Callable[..., Iterator]
+
+
+@contextmanager
+def thread_map(device: torch.device) -> Iterator[ThreadMap]:
+    """A map over as many threads as torch has on a CPU, each operation with one thread; elsewhere the plain `map`.
+
+    Small tensors gain little from threads within an operation and nearly all from operations beside each other. The
+    number of torch threads is set back afterwards.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    if device.type != "cpu" or threads == 1:
+        yield ThreadMap(1, map)
+        return
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield ThreadMap(threads, pool.map)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def end_with_parent() -> None:

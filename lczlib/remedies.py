@@ -19,7 +19,7 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lczlib import metrics
-from lczlib.compute import in_processes
+from lczlib.compute import parallel
 from lczlib.data import Pairs
 from lczlib.data.layout import BANDS
 from lczlib.fusion import fuse
@@ -236,7 +236,7 @@ def remedies_everywhere(
         jobs["ge"].append({"model": ge.model, "target": graphs.take(here), "source": graphs.take(known)})
     cures = {"s2": remedies_s2, "ge": remedies_ge}
     return {
-        s: dict(zip(results[s], in_processes(cures[s], [job | {"tune": tune[s]} for job in jobs[s]], workers)))
+        s: dict(zip(results[s], list(parallel(cures[s], [job | {"tune": tune[s]} for job in jobs[s]], workers))))
         for s in cures
     }
 
@@ -300,7 +300,7 @@ def uneven_frequencies(models: dict[str, nn.Module], pairs: Pairs, workers: int 
         others = np.flatnonzero(pairs.cities != city)
         x, source = np.asarray(pairs.s2[here]), np.asarray(pairs.s2[others[:: max(1, len(others) // 2000)]])
         jobs.append({"model": model, "x": x, "labels": pairs.labels[here], "source": source})
-    hits = in_processes(_hits_of_city, jobs, workers)
+    hits = list(parallel(_hits_of_city, jobs, workers))
     return {name: float(np.concatenate([of_city[name] for of_city in hits]).mean()) for name in hits[0]}
 
 
@@ -335,7 +335,7 @@ def few_labels(
     at = np.concatenate(rows)
     if not len(at):
         return {}
-    said = in_processes(_tuned_in_city, [job for job in jobs if len(job["test"])], workers)
+    said = list(parallel(_tuned_in_city, [job for job in jobs if len(job["test"])], workers))
     y = {k: np.concatenate([of_city[k] for of_city in said]) for k in said[0]}
     t, g = pairs.labels[at], pairs.polygons[at]
     return {

@@ -26,7 +26,7 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 from tqdm.auto import tqdm
 
-from lczlib.compute import in_processes, pick_device, prepare_cpu, seed_everything
+from lczlib.compute import parallel, pick_device, prepare_cpu, seed_everything
 from lczlib.data.splits import Split
 from lczlib.errors import InputError
 from lczlib.graphs import CENTRE, COLOUR, GraphSet
@@ -108,7 +108,7 @@ def train_stream(
 
 def train_many(jobs: Iterable[dict[str, object]], workers: int = 1) -> list[Result]:
     """`train_stream(**job)` for each job, `workers` at a time (on a GPU one after the other); results in order."""
-    return in_processes(train_stream, jobs, workers if pick_device().type == "cpu" else 1)
+    return list(parallel(train_stream, jobs, workers if pick_device().type == "cpu" else 1))
 
 
 @contextmanager

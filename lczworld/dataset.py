@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from lczlib.compute import end_with_parent
+from lczlib.compute import parallel
 from lczlib.data import Pairs, open_pairs
 from lczlib.data.layout import read_index, read_truth, truth_path, write_index, write_npz, write_pair
 from lczlib.errors import InputError
@@ -74,7 +70,8 @@ def _make(data_dir: Path, todo: pd.DataFrame, facts: dict, workers: int, progres
     write_json(data_dir / "dataset.json", {"kind": KIND, **facts, "pairs": 0})
     rows = [(data_dir, *row) for row in todo[["id", "label", "city_number", "scene_seed"]].itertuples(index=False)]
     rows = [row for row in rows if not truth_path(data_dir, row[1]).exists()]
-    for _ in tqdm(_run(rows, workers), total=len(rows), desc="synthetic pairs", unit="pair", disable=not progress):
+    made = parallel(_make_pair, ({"row": row} for row in rows), workers if len(rows) >= 8 else 1)
+    for _ in tqdm(made, total=len(rows), desc="synthetic pairs", unit="pair", disable=not progress):
         pass
     write_index(data_dir, todo, KIND, **facts, pairs=len(todo))
 
@@ -121,28 +118,6 @@ def _facts(data_dir: Path, facts: dict) -> int:
 def _empty(folder: Path) -> bool:
     """Whether nothing but hidden files is there; asked before `dataset.json`, which another process may be writing."""
     return not folder.exists() or all(path.name.startswith(".") for path in folder.iterdir())
-
-
-def _run(rows: list, workers: int) -> Iterator[int]:
-    if workers <= 1 or len(rows) < 8:
-        yield from map(_make_pair, rows)
-        return
-    context = multiprocessing.get_context("spawn")
-    with _one_thread_each(), ProcessPoolExecutor(workers, context, end_with_parent) as pool:
-        yield from pool.map(_make_pair, rows, chunksize=4)
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Processes started inside use one thread each."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def _make_pair(row: tuple) -> int:

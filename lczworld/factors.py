@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from lczlib import metrics
-from lczlib.compute import in_processes
+from lczlib.compute import parallel
 from lczworld.cities import FACTORS, mix
 from lczworld.scene import generate_scene
 
@@ -43,7 +43,7 @@ def switched(
         for factors in conditions().values()
         for c, z, s in places
     ]
-    patches = in_processes(_patch, tasks, workers)
+    patches = list(parallel(_patch, tasks, workers))
     stack = np.array(patches).reshape(len(conditions()), len(places), 32, 32, 10)
     facts = {"labels": np.array([z for _, z, _ in places]), "couple": np.array([c for c, _, _ in places])}
     return dict(zip(conditions(), stack, strict=True)) | facts

@@ -1,12 +1,13 @@
 """Allocator, threads, device and seeds are settled in one place and say what they did."""
 
+import logging
 import os
 import platform
 import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ProcessPoolExecutor
+import warnings
 from multiprocessing import get_context
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 from processes import ended, within
 
 from lczlib import compute
+from lczlib.errors import InputError
 
 HELD = """
 import os, psutil, torch
@@ -62,15 +64,15 @@ def test_threads_side_by_side_use_one_each_and_leave_all_as_it_was():
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(3)
-        with compute.in_threads(torch.device("cpu")) as hands:
+        with compute.thread_map(torch.device("cpu")) as threads:
             meet = threading.Barrier(3, timeout=10)  # passed only if three are at work at once
-            seen = list(hands.map(lambda i: (meet.wait() < 3, i, torch.get_num_threads()), range(3)))
-        assert (hands.count, seen) == (3, [(True, 0, 1), (True, 1, 1), (True, 2, 1)])
-        with pytest.raises(ZeroDivisionError), compute.in_threads(torch.device("cpu")) as hands:
-            list(hands.map(lambda i: 1 / i, range(3)))
+            seen = list(threads.map(lambda i: (meet.wait() < 3, i, torch.get_num_threads()), range(3)))
+        assert (threads.n_threads, seen) == (3, [(True, 0, 1), (True, 1, 1), (True, 2, 1)])
+        with pytest.raises(ZeroDivisionError), compute.thread_map(torch.device("cpu")) as threads:
+            list(threads.map(lambda i: 1 / i, range(3)))
         assert torch.get_num_threads() == 3
-        with compute.in_threads(torch.device("meta")) as hands:
-            assert (hands.count, hands.map) == (1, map)
+        with compute.thread_map(torch.device("meta")) as threads:
+            assert (threads.n_threads, threads.map) == (1, map)
     finally:
         torch.set_num_threads(before)
 
@@ -101,36 +103,77 @@ def threads_and(value: int) -> tuple[int, int]:
     return value, torch.get_num_threads()
 
 
-def test_jobs_in_processes_keep_their_order_and_one_thread():
+def test_results_come_in_the_order_of_the_jobs_from_workers_of_one_thread():
     jobs = [{"value": v} for v in range(4)]
-    assert compute.in_processes(threads_and, jobs, workers=2) == [(v, 1) for v in range(4)]
-    assert [v for v, _ in compute.in_processes(threads_and, jobs[:1])] == [0]
+    assert list(compute.parallel(threads_and, jobs, workers=2)) == [(v, 1) for v in range(4)]
+    assert [v for v, _ in compute.parallel(threads_and, jobs[:1], workers=2)] == [0]
 
 
-def _tell_and_sleep(folder):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_jobs_are_taken_as_they_are_needed(workers):
+    taken = []
+    jobs = ({"value": taken.append(v) or v} for v in range(100))
+    results = compute.parallel(threads_and, jobs, workers)
+    assert next(results)[0] == 0
+    assert len(taken) < 50, "all jobs were taken at once"
+    with warnings.catch_warnings(action="ignore"):
+        results.close()
+
+
+def refuse(value: int) -> None:
+    raise InputError(f"pair {value}: damaged; copy it again")
+
+
+def test_an_error_of_a_job_arrives_as_it_was_raised():
+    with pytest.raises(InputError, match=r"^pair \d: damaged; copy it again$"):
+        list(compute.parallel(refuse, [{"value": v} for v in range(3)], workers=2))
+
+
+def tell_and_sleep(folder):
     (folder / str(os.getpid())).touch()
     time.sleep(600)
 
 
-def _with_a_pool(folder):
-    context = get_context("spawn")
-    with ProcessPoolExecutor(2, context, compute.end_with_parent) as pool:
-        list(pool.map(_tell_and_sleep, [folder] * 2))
+def work_in_two(folder):
+    list(compute.parallel(tell_and_sleep, [{"folder": folder}] * 4, workers=2))
 
 
-def _with_jobs(folder):
-    compute.in_processes(_tell_and_sleep, [{"folder": folder}] * 4, workers=2)
-
-
-@pytest.mark.parametrize("with_workers", [_with_a_pool, _with_jobs])
-def test_workers_end_when_their_parent_is_killed(tmp_path, with_workers):
-    parent = get_context("spawn").Process(target=with_workers, args=(tmp_path,))
+def test_workers_end_when_their_parent_is_killed(tmp_path):
+    parent = get_context("spawn").Process(target=work_in_two, args=(tmp_path,))
     parent.start()
     assert within(60, lambda: len(list(tmp_path.iterdir())) == 2)
     workers = [psutil.Process(int(path.name)) for path in tmp_path.iterdir()]
     parent.kill()
     parent.join()
     assert within(30, lambda: ended(workers)), "a worker outlived its parent"
+
+
+def test_without_a_dask_scheduler_one_line_says_so():
+    with pytest.raises(InputError, match=r"^tcp://127\.0\.0\.1:9: no Dask scheduler there .*; start one"):
+        next(compute.parallel(threads_and, [{"value": 0}], dask="tcp://127.0.0.1:9"))
+
+
+def die_in_the_first_worker(value: int, folder) -> int:
+    if value == 1 and not (folder / "died").exists():
+        (folder / "died").touch()
+        os._exit(1)
+    return value
+
+
+def die(value: int) -> None:
+    os._exit(1)
+
+
+def test_a_killed_dask_worker_costs_nothing_but_time_and_a_deadly_job_is_reported(tmp_path):
+    distributed = pytest.importorskip("distributed")
+    cluster = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with distributed.LocalCluster(**cluster, silence_logs=logging.CRITICAL) as cluster:
+        jobs = [{"value": v, "folder": tmp_path} for v in range(5)]
+        address = cluster.scheduler_address
+        assert list(compute.parallel(die_in_the_first_worker, jobs, dask=address)) == list(range(5))
+        assert (tmp_path / "died").exists()
+        with pytest.raises(distributed.KilledWorker):
+            list(compute.parallel(die, [{"value": 0}], dask=address))
 
 
 @pytest.mark.parametrize(

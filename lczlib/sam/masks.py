@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from lczlib.compute import Hands, in_threads
+from lczlib.compute import ThreadMap, thread_map
 from lczlib.errors import InputError
 
 from . import decoder as decoding
@@ -122,10 +122,10 @@ def generate_masks(
             wanted = sam, group, [boxes for boxes, _ in crops], settings.bf16
             large = sam.image_encoder.img_size > 512  # a ViT: gigabytes a crop, and it keeps all threads busy by itself
             ready = list(_encode(*wanted)) if large else None
-            with in_threads(sam.device) as hands:
-                embeddings = iter(ready or _encode(*wanted, hands.map))
+            with thread_map(sam.device) as threads:
+                embeddings = iter(ready or _encode(*wanted, threads.map))
                 answers = [
-                    [_ask(_Crop(sam, settings, image.shape[:2], *crop), hands) for crop in zip(*of_image, embeddings)]
+                    [_ask(_Crop(sam, settings, image.shape[:2], *crop), threads) for crop in zip(*of_image, embeddings)]
                     for image, of_image in zip(group, crops)
                 ]
                 for image, (boxes, _), parts in zip(group, crops, answers):
@@ -245,14 +245,14 @@ def _prompted(crop: _Crop) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 Candidates = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # masks (n, h, w), boxes (n, 4) XYXY, scores (n,)
 
 
-def _ask(crop: _Crop, hands: Hands) -> Iterator[Candidates]:
+def _ask(crop: _Crop, threads: ThreadMap) -> Iterator[Candidates]:
     """Answers to the prompts of a crop, as they come. Some are answered together: on a CPU some by each thread, the
     fewer the more threads there are.
     """
     most = crop.settings.prompts_per_pass or (32 if crop.sam.device.type == "cpu" else 64)
     image, place, prompts = _prompted(crop)
-    parts = prompts.split(max(most // hands.count, min(most, 4)))
-    return hands.map(_answer, repeat(crop), repeat(image), repeat(place), parts)
+    parts = prompts.split(max(most // threads.n_threads, min(most, 4)))
+    return threads.map(_answer, repeat(crop), repeat(image), repeat(place), parts)
 
 
 @torch.inference_mode()

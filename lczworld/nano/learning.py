@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lczlib.compute import in_processes
+from lczlib.compute import parallel
 from lczlib.errors import InputError
 
 Scenes = tuple[Any, Any]  # RGB (N, S, S, 3) uint8 and instance ids (N, S, S), 0 = none; arrays or, on a GPU, tensors
@@ -31,7 +31,7 @@ def scenes_of(path: Path, count: int, cities: Sequence[int], seed: int, workers:
     if not all(file.exists() for file in files):
         parts = np.array_split(np.arange(count), -(-count // 17))
         jobs = [{"numbers": part.tolist(), "cities": tuple(cities), "seed": seed} for part in parts]
-        made = in_processes(_scenes, jobs, workers)
+        made = list(parallel(_scenes, jobs, workers))
         for file, stacks in zip(files, zip(*made)):
             with atomic_path(file) as temporary, temporary.open("wb") as stream:
                 np.save(stream, np.concatenate(stacks))

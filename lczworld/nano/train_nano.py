@@ -106,14 +106,14 @@ def learn_score(sam: Any, plan: Plan, scenes: Scenes, workers: int, rng: np.rand
     """Teach the model, in place, the IoU of the masks it gives on `plan.scored` scenes, all else as it is; only masks
     that stability and the edges of crops leave count. Returns the mean squared error reached.
     """
-    from lczlib.compute import in_processes
+    from lczlib.compute import parallel
 
     from .evaluation import candidates
 
     first = np.sort(rng.permutation(len(scenes[0]))[: plan.scored])
     parts = np.array_split(first, math.ceil(len(first) / 34))
     jobs = [{"sam": sam, "scenes": scenes[0][part], "instances": scenes[1][part]} for part in parts]
-    tokens, truth, counted = (torch.cat(kind) for kind in zip(*in_processes(candidates, jobs, workers)))
+    tokens, truth, counted = (torch.cat(kind) for kind in zip(*parallel(candidates, jobs, workers)))
     head = sam.mask_decoder.iou_prediction_head.requires_grad_(True)
     for layer in head.layers:
         layer.reset_parameters()

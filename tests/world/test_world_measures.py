@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn.ensemble import RandomForestClassifier
 
-from lczlib.compute import in_processes
+from lczlib.compute import parallel
 from lczlib.data.layout import BANDS
 from lczlib.zones import CODES, RANGES
 from lczworld import COVER, generate_scene, measure
@@ -23,7 +23,7 @@ PROPERTIES = ("bsf", "isf", "psf", "mean_height")
 def rendered() -> dict[str, np.ndarray]:
     """Means and spreads of both patches of two places per polygon."""
     places = product(range(1, 18), range(POLYGONS), (0, 1))
-    rows = in_processes(seen, [{"label": z, "k": k, "second": second} for z, k, second in places], workers=2)
+    rows = list(parallel(seen, [{"label": z, "k": k, "second": second} for z, k, second in places], workers=2))
     names = ("label", "city", "polygon", "second", "s2", "rgb", "fractions")
     return {name: np.array([row[column] for row in rows]) for column, name in enumerate(names)}
 
@@ -46,7 +46,7 @@ def world() -> dict[str, np.ndarray]:
     places = list(product(range(1, 18), range(SEEDS)))
     others = [place for place in places if place not in known]
     jobs = [{"label": z, "city": k % 8, "seed": 3 * k} for z, k in others]
-    known |= dict(zip(others, in_processes(measure, jobs, workers=2)))
+    known |= dict(zip(others, list(parallel(measure, jobs, workers=2))))
     found = [known[place] for place in places]
     properties = {name: np.array([numbers[name] for numbers in found]) for name in (*PROPERTIES, "svf")}
     return {"label": np.array([label for label, _ in places])} | properties
