@@ -1,19 +1,11 @@
-"""workflow/explorer.py: the page computes what `fusion` computes, and a reader can use it without a server."""
-
-import sys
-from pathlib import Path
-from types import SimpleNamespace
+"""lczlib.figures.explorer: the page computes what `fusion` computes, and a reader can use it without a server."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from browser import errors, open_browser
 
 from lczlib import fusion, metrics
-from lczlib.predictions import Predictions
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "workflow"))
-import explorer
+from lczlib.figures import explorer
 
 ALPHAS = (0.0, 0.35, 0.6, 1.0)
 
@@ -21,22 +13,21 @@ ALPHAS = (0.0, 0.35, 0.6, 1.0)
 @pytest.fixture(scope="module")
 def world():
     rng, n = np.random.default_rng(0), 34
-    facts = {"split": "test", "city": "synthetic-1", "polygon": ""}
-    frame = pd.DataFrame({"id": np.arange(n) * 3, "label": np.arange(n) % 17 + 1} | facts)
-    p = [rng.dirichlet(np.full(17, 0.3), n) + 0.4 * np.eye(17)[frame["label"] - 1] for _ in range(2)]
-    s2, ge = (Predictions(frame, (one / one.sum(1, keepdims=True)).astype(np.float32)) for one in p)
+    labels = np.arange(n) % 17 + 1
+    p = [rng.dirichlet(np.full(17, 0.3), n) + 0.4 * np.eye(17)[labels - 1] for _ in range(2)]
+    s2, ge = ((one / one.sum(1, keepdims=True)).astype(np.float32) for one in p)
     mask = np.zeros((2, 320, 320), bool)
     mask[0, 20:90, 30:100] = mask[1, 200:260, 180:300] = True
-    boxes = np.array([[30, 20, 69, 69], [180, 200, 119, 59]])
-    rgb = rng.integers(0, 255, (n, 320, 320, 3), np.uint8)
-    s2_patches = rng.random((n, 32, 32, 10)) * 0.4
-    pairs = SimpleNamespace(ids=frame["id"].to_numpy(), kind="synthetic", rgb=rgb, s2=s2_patches)
-    return pairs, s2, ge, {int(i): (mask, boxes) for i in frame["id"]}
+    nodes = np.array([[0.4, 0.3, 0.2, 0.2, 0.17], [0.6, 0.6, 0.5, 0.75, 0.72]])
+    rgb, patches = rng.integers(0, 255, (n, 320, 320, 3), np.uint8), rng.random((n, 32, 32, 10)) * 0.4
+    views = [explorer.View(f"Pair {i}", labels[i], rgb[i], mask, nodes, ge[i], patches[i], s2[i]) for i in range(n)]
+    return views, labels, s2, ge
 
 
 @pytest.fixture(scope="module")
 def page(world, tmp_path_factory):
-    path = explorer.write_page(explorer.page_data(*world), tmp_path_factory.mktemp("site") / "explorer.html")
+    path = tmp_path_factory.mktemp("site") / "explorer.html"
+    path.write_text(explorer.page(world[0], "synthetic"), encoding="utf-8")
     driver = open_browser()
     driver.get(path.as_uri())
     yield driver
@@ -50,12 +41,12 @@ def test_an_outline_follows_its_mask():
 
 
 def test_the_page_computes_what_fusion_computes(page, world):
-    _, s2, ge, _ = world
+    _, labels, s2, ge = world
     for alpha in ALPHAS:
-        answers = fusion.predicted(fusion.fuse(s2.p, ge.p, alpha))
+        answers = fusion.predicted(fusion.fuse(s2, ge, alpha))
         found = page.execute_script("return explorer.at(arguments[0])", alpha)
-        cm = metrics.confusion(s2.labels, answers)
-        assert found["oa"] == pytest.approx(float((answers == s2.labels).mean()), abs=1e-9)
+        cm = metrics.confusion(labels, answers)
+        assert found["oa"] == pytest.approx(float((answers == labels).mean()), abs=1e-9)
         np.testing.assert_array_equal(found["confusion"], cm)
         np.testing.assert_allclose(found["f1"], np.nan_to_num(metrics.f1(cm)), atol=1e-9)
 
@@ -77,3 +68,16 @@ def test_the_page_fits_a_phone(page):
     size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
     page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     assert page.execute_script("return document.documentElement.scrollWidth") <= 390
+
+
+def test_one_own_picture_has_neither_sentinel2_nor_a_reference(page, world, tmp_path):
+    view = world[0][0]
+    alone = explorer.View("mine.png", 0, view.rgb, view.masks, view.nodes, view.p_ge)
+    (tmp_path / "one.html").write_text(explorer.frame([alone], "your picture"), encoding="utf-8")
+    page.get((tmp_path / "one.html").as_uri())
+    page.switch_to.frame(0)
+    answer = page.find_element("id", "answer").text
+    assert answer.startswith("mine.png: answer of RGB LCZ ")
+    assert not page.find_element("id", "s2").is_displayed()
+    assert not page.find_element("id", "confusion").is_displayed()
+    assert errors(page) == []

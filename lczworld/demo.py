@@ -1,0 +1,116 @@
+"""What the demo notebook draws: scenes and one's own pictures through the shipped streams.
+
+Synthetic pairs are a function of zone, city and seed, so no picture ships: a scene is drawn again when it is shown.
+"""
+
+from __future__ import annotations
+
+import io
+from html import escape
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import torch
+
+from lczlib.errors import InputError
+from lczlib.figures.explorer import View, frame
+from lczlib.graphs import node_features
+from lczlib.models import Stream
+from lczlib.zones import ZONES
+from lczworld.cities import CITIES
+from lczworld.scene import generate_scene
+
+if TYPE_CHECKING:
+    import ipywidgets as widgets
+
+NEW_SEEDS = 5_000_000  # above those of every data set: nobody trained on these scenes
+SIDE, SMALLEST, LARGEST = 320, 64, 8000  # px: of a patch; least and most of a side of one's own picture
+
+
+def view_picture(name: str, rgb: np.ndarray, ge: Stream) -> View:
+    """One RGB picture (320, 320, 3) uint8 through instance masks, graph and GCN."""
+    masks, boxes = ge.instance_masks(rgb[None])[0]
+    return View(name, 0, rgb, masks, node_features(rgb, masks, boxes), ge(rgb[None])[0])
+
+
+def view_scene(label: int, city: int, seed: int, s2: Stream, ge: Stream) -> View:
+    """A synthetic scene through both streams (label, city, seed as for `generate_scene`)."""
+    scene = generate_scene(label, city, seed)
+    rgb = view_picture(f"{CITIES[city].name}, seed {seed}", scene.rgb, ge)
+    return View(rgb.name, label, rgb.rgb, rgb.masks, rgb.nodes, rgb.p_ge, scene.s2, s2(scene.s2[None])[0])
+
+
+def gradient_times_input(model: torch.nn.Module, inputs: torch.Tensor, zone: int, *more: torch.Tensor) -> np.ndarray:
+    """How much each input value of one sample raises the logit of a zone: gradient times input, shaped as the sample.
+
+    Args:
+        inputs: (1, ...) what the network reads. zone: 1..17. more: further arguments of the network.
+
+    Source: Shrikumar et al. 2016, arXiv 1605.01713.
+    """
+    x = inputs.clone().requires_grad_(True)
+    model(x, *more)[0, zone - 1].backward()
+    return (x.grad * x).detach()[0].numpy()
+
+
+def read_picture(content: bytes, name: str) -> np.ndarray:
+    """One's own picture of about 1 m a pixel -> its central square as (320, 320, 3) uint8.
+
+    Raises:
+        InputError: no picture, or one whose size or colours do not serve; what to do about it.
+    """
+    from PIL import Image
+
+    try:
+        picture = Image.open(io.BytesIO(content))
+        picture.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as fault:
+        raise InputError(f"{name}: cannot be read as a picture; give a PNG or JPEG ({str(fault)[:80]})") from fault
+    if not SMALLEST <= min(picture.size) <= max(picture.size) <= LARGEST:
+        width, height = picture.size
+        raise InputError(f"{name}: {width} x {height} px; cut out a square of 320 m, {SMALLEST} to {LARGEST} px a side")
+    if picture.mode not in ("RGB", "L", "P"):
+        raise InputError(f"{name}: colours of kind {picture.mode}; save it as RGB with 8 bits a colour, without alpha")
+    rgb = np.asarray(picture.convert("RGB"))
+    side = min(SIDE, *rgb.shape[:2])
+    top, left = (rgb.shape[0] - side) // 2, (rgb.shape[1] - side) // 2
+    square = rgb[top : top + side, left : left + side]
+    return square if side == SIDE else cv2.resize(square, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
+
+
+def new_scene(s2: Stream, ge: Stream) -> widgets.VBox:
+    """Controls for zone and city and a button that draws a scene nobody has seen, through both streams."""
+    import ipywidgets as widgets
+
+    zone = widgets.Dropdown(options=[(f"{z.code} {z.name}", z.label) for z in ZONES], value=2, description="zone")
+    city = widgets.Dropdown(options=[(c.name, n) for n, c in enumerate(CITIES)], value=6, description="city")
+    again, shown = widgets.Button(description="another scene"), widgets.HTML()
+    seeds = iter(range(NEW_SEEDS, NEW_SEEDS + 1_000_000))
+
+    def draw(_=None) -> None:
+        shown.value = frame([view_scene(zone.value, city.value, next(seeds), s2, ge)], "synthetic", height=820)
+
+    again.on_click(draw)
+    for control in (zone, city):
+        control.observe(draw, "value")
+    draw()
+    return widgets.VBox([widgets.HBox([zone, city, again]), shown])
+
+
+def own_picture(ge: Stream) -> widgets.VBox:
+    """A button to choose one's own RGB picture, which goes through SAM and the RGB stream; a fault is one line."""
+    import ipywidgets as widgets
+
+    upload, shown = widgets.FileUpload(accept="image/*", multiple=False), widgets.HTML("PNG or JPEG, about 1 m a pixel")
+
+    def draw(_=None) -> None:
+        file = upload.value[0]
+        try:
+            view = view_picture(file["name"], read_picture(bytes(file["content"]), file["name"]), ge)
+            shown.value = frame([view], "your picture; the stream was trained on synthetic scenes alone", height=820)
+        except InputError as fault:
+            shown.value = f"<b>{escape(str(fault))}</b>"
+
+    upload.observe(draw, "value")
+    return widgets.VBox([upload, shown])
