@@ -16,13 +16,14 @@ import torch
 from lczlib.errors import InputError
 from lczlib.figures.explorer import View, frame
 from lczlib.graphs import node_features
-from lczlib.models import Stream
 from lczlib.zones import ZONES
 from lczworld.cities import CITIES
 from lczworld.scene import generate_scene
 
 if TYPE_CHECKING:
     import ipywidgets as widgets
+
+    from lczlib.models import Stream
 
 NEW_SEEDS = 5_000_000  # above those of every data set: nobody trained on these scenes
 SIDE, SMALLEST, LARGEST = 320, 64, 8000  # px: of a patch; least and most of a side of one's own picture
