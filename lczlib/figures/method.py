@@ -1,14 +1,18 @@
-"""The method in one picture: one pair through both streams to the sum of their probabilities."""
+"""The demo's pictures: one pair through the method, the hardest scenes, what moved an answer."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lczlib.data import BANDS
 from lczlib.figures.base import STREAM_COLORS, TWO_COLUMNS
-from lczlib.figures.primitives import draw_graph, natural_color, paint_masks, scale_bar
+from lczlib.figures.explorer import View
+from lczlib.figures.primitives import bare, draw_graph, natural_color, paint_masks, scale_bar
 from lczlib.fusion import fuse
 from lczlib.zones import CODES
 
@@ -47,6 +51,32 @@ def one_pair(
     _bars(fig.add_subplot(grid[:, 10]), fused, f"fused, alpha {alpha:g}", "fused", label)
     for cell in (grid[0, 1], grid[0, 7], *(grid[1, column] for column in (1, 3, 5, 7)), grid[:, 9]):
         _arrow(fig.add_subplot(cell))
+    return fig
+
+
+def scenes(views: Sequence[View], alpha: float) -> Figure:
+    """RGB pictures in a row, each with its reference and the answer at this alpha."""
+    fig, axes = plt.subplots(1, len(views), figsize=(TWO_COLUMNS, 1.7), squeeze=False)
+    for axis, view in zip(axes[0], views, strict=True):
+        p = fuse(view.p_s2[None], view.p_ge[None], alpha)[0]
+        _picture(axis, view.rgb, f"is {CODES[view.label - 1]}, p {p[view.label - 1]:.2f}\nanswer {CODES[p.argmax()]}")
+    scale_bar(axes[0, 0], 1.0, 100)
+    return fig
+
+
+def attribution(bands: np.ndarray, view: View, nodes: np.ndarray) -> Figure:
+    """Effect of each band (10,) and each node (n,) on the answer: bars, and circles over the RGB picture."""
+    fig, (left, right) = plt.subplots(1, 2, figsize=(TWO_COLUMNS, 2.4), width_ratios=(1.6, 1))
+    left.bar(BANDS, bands, color=STREAM_COLORS["s2"])
+    left.axhline(0, color="#444444", linewidth=0.6)
+    left.set_ylabel("gradient x input")
+    left.set_title("What moved Sentinel-2's answer")
+    right.imshow(view.rgb, alpha=0.5)
+    bare(right)
+    size = 150 * np.abs(nodes) / max(np.abs(nodes).max(), 1e-9) + 4
+    xy, colors = view.nodes[:, 3:5] * len(view.rgb), np.where(nodes > 0, "#b2182b", "#2166ac")
+    right.scatter(*xy.T, s=size, c=colors, alpha=0.8, edgecolors="black", linewidths=0.4)
+    right.set_title("What moved RGB's answer")
     return fig
 
 
