@@ -69,8 +69,7 @@ def _train(args: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from lczlib.city import map as mapping
-    from lczlib.city import patches
+    from lczlib.city import cli
     from lczlib.data import STRATEGIES
 
     parser = argparse.ArgumentParser(prog="python -m lczlib", description=__doc__)
@@ -107,8 +106,9 @@ def _parser() -> argparse.ArgumentParser:
     fetch.add_argument("what", choices=("lczc-ges2", "sam-vit-b", "sam-vit-l", "sam-vit-h"))
     fetch.add_argument("--to", type=Path, metavar="DIR")
 
-    patches.configure(add("patches", patches.command, "Cut pairs from GeoTIFFs and labelled polygons."))
-    mapping.configure(add("map", mapping.command, "Map the Local Climate Zones of a scene, or compare two maps."))
+    cli.patches_options(add("patches", cli.patches, "Cut pairs from GeoTIFFs and labelled polygons."))
+    cli.map_options(add("map", cli.map, "Map the Local Climate Zones of a scene, or compare two maps."))
+    cli.at_options(add("at", cli.at, "Zone, name and probability of a map at points."))
     return parser
 
 

@@ -175,3 +175,34 @@ def to_old_codes(labels: np.ndarray) -> np.ndarray:
     """The older notation 1-10, 101-107 (uint8; 0 stays 0) of labels 1..17, which some tools still read."""
     labels = np.asarray(labels, dtype=np.uint8)
     return np.where(labels > 10, labels + 90, labels).astype(np.uint8)
+
+
+# Land use of WRF 4.4.2 and later: 50 + LCZ for built zones, 61 for LCZ E ("LCZ 11" there), and for the other natural
+# zones the class of the modified IGBP-MODIS table that is nearest (assumed; WRF has no LCZ numbers for them).
+_WRF = dict(zip(range(1, 11), range(51, 61), strict=True)) | {11: 5, 12: 8, 13: 7, 14: 10, 15: 61, 16: 16, 17: 17}
+_MODIS = {1: 11, 2: 11, 3: 11, 4: 11, 5: 11, 6: 13, 7: 13, 8: 12, 9: 12, 10: 14, 11: 14, 12: 14, 14: 14, 16: 16,
+          17: 17, 18: 14, 19: 14, 20: 16, 21: 17}  # fmt: skip
+
+
+def to_wrf_codes(labels: np.ndarray) -> np.ndarray:
+    """Land-use numbers of WRF (uint8; 0 stays 0) of labels 1..17: 51-60 built, 61 LCZ E, MODIS classes for the rest."""
+    table = np.zeros(K + 1, np.uint8)
+    table[list(_WRF)] = list(_WRF.values())
+    return table[np.asarray(labels, dtype=np.uint8)]
+
+
+def from_wrf_codes(values: np.ndarray) -> np.ndarray:
+    """Labels 1..17 (uint8) of WRF's land-use numbers: 51-61, and MODIS classes as the nearest natural zone.
+
+    0, urban without a zone (13) and snow (15) become 0. Raises InputError on numbers WRF does not have.
+    """
+    table = np.full(62, 255, np.uint8)
+    table[[0, 13, 15]] = NO_DATA
+    table[list(_MODIS)] = list(_MODIS.values())
+    table[list(_WRF.values())] = list(_WRF)
+    whole = np.asarray(values)
+    known = (whole == whole.astype(np.int64)) & (whole >= 0) & (whole < len(table))
+    labels = table[np.where(known, whole, 22).astype(np.int64)]
+    if (labels == 255).any():
+        raise InputError(f"values {np.unique(whole[labels == 255])[:5].tolist()} are no land use of WRF with zones")
+    return labels

@@ -96,3 +96,19 @@ def coded_scene(labels: np.ndarray) -> np.ndarray:
     """(10 h, 10 w, 10) reflectance that `Coded` reads as these labels (h, w), one per 100 m; 0 becomes no-data."""
     values = labels.repeat(10, 0).repeat(10, 1)[..., None] / 40
     return np.broadcast_to(values, (*values.shape[:2], 10)).astype(np.float32)
+
+
+def layout(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """Labels (height, width) drawn at random."""
+    return np.random.default_rng(seed).integers(1, 18, (height, width)).astype(np.uint8)
+
+
+def read(path, band: int = 1) -> np.ndarray:
+    """One band of a raster."""
+    with rasterio.open(path) as data:
+        return data.read(band)
+
+
+def gray_rgb(path, brightness, side=1600, left=LEFT, top=TOP):
+    """An RGB image of one grey, 2 m pixels, `side` m."""
+    return write_tif(path, np.full((3, side // 2, side // 2), brightness, np.uint8), left=left, top=top, pixel=2.0)

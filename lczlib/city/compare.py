@@ -1,23 +1,32 @@
-"""Agreement of a map with another LCZ map of the same place, whatever its notation, type, no-data and CRS."""
+"""Agreement of a map with another LCZ map of the same place, or with labelled polygons; zones at points."""
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass
 from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import rasterio
 from rasterio.enums import Resampling
 from rasterio.features import rasterize
 from rasterio.vrt import WarpedVRT
+from rasterio.warp import transform
 from scipy.ndimage import uniform_filter
 
-from lczlib.city.rasters import one_line, open_raster
+from lczlib.city.legend import write_legend
+from lczlib.city.output import row_windows, write_raster
+from lczlib.city.rasters import apply_affine
+from lczlib.city.zone_raster import ZoneRaster
 from lczlib.errors import InputError
 from lczlib.metrics import confusion, scores
-from lczlib.runs import atomic_path, write_json
-from lczlib.zones import CODES, to_labels
+from lczlib.runs import write_json
+from lczlib.zones import CODES, NAMES
+
+AGREEMENT = ((1, "1", "differs", (178, 24, 43, 255)), (2, "2", "agrees", (77, 146, 33, 255)))
+LON, LAT = ("lon", "longitude", "lng", "long"), ("lat", "latitude")
 
 
 @dataclass(frozen=True)
@@ -26,17 +35,19 @@ class Comparison:
 
     Attributes:
         scores: names of `lczlib.metrics.scores`. matrix: (17, 17), rows = the other map. pixels: compared.
+        bands: names of the bands compared, here and there.
         agreement: path of the raster: 1 differs, 2 agrees, 0 no data in either.
     """
 
     scores: dict
     matrix: np.ndarray
     pixels: int
+    bands: tuple[str, str]
     agreement: Path
 
     def __str__(self) -> str:
         s = self.scores
-        head = f"{self.pixels} pixels compared (nearest neighbour)"
+        head = f"{self.pixels} pixels compared (nearest neighbour; {self.bands[0]} here with {self.bands[1]} there)"
         head += "".join(f", {name} {s[name]:.3f}" for name in ("oa", "kappa", "oa_w"))
         rows = [
             f"LCZ {code}: {n} there, {m} here, F1 {s['f1'][label]:.3f}"
@@ -48,48 +59,105 @@ class Comparison:
         return "\n".join([head, *rows, str(self.agreement)])
 
 
-def compare_maps(here: str | Path, other: str | Path, band: int = 1, own_band: int = 2) -> Comparison:
+def compare_maps(
+    here: str | Path, other: str | Path, band: int | None = None, own_band: int | None = None
+) -> Comparison:
     """Compare a map with another one on the first one's grid; writes `_agreement.tif` and `_agreement.json`.
 
-    The other map is brought to this grid by nearest neighbour: zones are not averaged.
+    Like is compared with like: the filtered zones of both, or the unfiltered ones of both where the other map has no
+    others. The other map is brought to this grid by nearest neighbour: zones are not averaged.
 
     Args:
-        here: map of `map_scene` (band `own_band`: 2, filtered) or any LCZ raster. band: of the other map.
+        here, other: LCZ rasters of any notation, type and CRS. band: of the other map; own_band: of this one; None:
+            by band names and contents (`ZoneRaster`).
 
     Raises:
-        FileNotFoundError, ValueError: unreadable, no CRS, no overlap, or a code that is no LCZ.
+        FileNotFoundError, InputError: unreadable, no CRS, no overlap, or a code that is no LCZ.
     """
-    here = Path(here)
-    one, two = open_raster(here), open_raster(other)
-    if not 1 <= band <= two.count:
-        raise InputError(f"{other}: has {two.count} band(s), no number {band}; give another --compare-band")
-    grid = {"crs": one.crs, "transform": one.transform, "width": one.width, "height": one.height}
-    target = here.with_name(f"{here.stem}_agreement.tif")
-    matrix = np.zeros((17, 17), np.int64)
-    profile = {"driver": "GTiff", "dtype": "uint8", "count": 1, "nodata": 0, "compress": "deflate"} | grid
-    with (
-        WarpedVRT(
-            two, **grid, resampling=Resampling.nearest, nodata=two.nodata if two.nodata is not None else 0
-        ) as warped,
-        atomic_path(target) as temporary,
-        rasterio.open(temporary, "w", **profile, photometric="palette") as file,
-    ):
-        file.write_colormap(1, {0: (255, 255, 255, 0), 1: (178, 24, 43, 255), 2: (77, 146, 33, 255)})
-        for _, window in one.block_windows(1):
-            mine = _labels(one, min(own_band, one.count), window, here)
-            theirs = _labels(warped, band, window, other)
+    one, two = ZoneRaster(here, own_band), ZoneRaster(other, band)
+    if own_band is None and two.filtered is False and one.filtered:
+        one.use(next((n for n in one.zone_bands if n != one.band), one.band))
+    grid = {name: getattr(one.data, name) for name in ("crs", "transform", "width", "height")}
+    target, matrix = Path(here).with_name(f"{Path(here).stem}_agreement.tif"), np.zeros((17, 17), np.int64)
+
+    def fill(file: rasterio.io.DatasetWriter) -> None:
+        file.write_colormap(1, {0: (255, 255, 255, 0)} | {value: color for value, _, _, color in AGREEMENT})
+        for window in row_windows(one.data):
+            mine, theirs = one.read(window), two.read(window, warped)
             both = (mine > 0) & (theirs > 0)
-            matrix += confusion(theirs[both], mine[both])
+            np.add(matrix, confusion(theirs[both], mine[both]), out=matrix)
             file.write(np.where(both, 1 + (mine == theirs), 0).astype(np.uint8), 1, window=window)
         if not matrix.sum():
             raise InputError(f"{other}: no pixel in common with {here}; give a map of the same place")
+
+    tags = {"here": f"{here}, {one.name}", "other": f"{other}, {two.name}"}
+    nodata = two.data.nodata if two.data.nodata is not None else 0
+    with WarpedVRT(two.data, **grid, resampling=Resampling.nearest, nodata=nodata) as warped:
+        write_raster(target, fill, grid | {"count": 1, "photometric": "palette"}, one.data.tags() | tags)
+    write_legend(target, bands=(1,), shown=1, entries=AGREEMENT)
     rows, cols = np.indices((17, 17)).reshape(2, -1) + 1
-    result = Comparison(
-        scores(rows.repeat(matrix.ravel()), cols.repeat(matrix.ravel())), matrix, int(matrix.sum()), target
-    )
-    facts = {"here": str(here), "other": str(other), "resampling": "nearest", "pixels": result.pixels}
+    measured = scores(rows.repeat(matrix.ravel()), cols.repeat(matrix.ravel()))
+    result = Comparison(measured, matrix, int(matrix.sum()), (one.name, two.name), target)
+    facts = tags | {"resampling": "nearest", "pixels": result.pixels}
     write_json(target.with_suffix(".json"), facts | {"scores": result.scores, "confusion": matrix})
     return result
+
+
+def zones_at(path: str | Path, stations: str | Path) -> pd.DataFrame:
+    """Zone and probability of a map at points.
+
+    Args:
+        path: an LCZ raster. stations: CSV with columns lon, lat (degrees) or x, y (in the map's CRS).
+
+    Returns:
+        The table of the stations with lcz (code), lcz_name and, of a map of `map_scene`, probability (0..1); empty
+        where a point lies outside of the map or on no data.
+
+    Raises:
+        FileNotFoundError, InputError: no such file or columns, no numbers, or no station on the map.
+    """
+    if not Path(stations).exists():
+        raise FileNotFoundError(f"{stations}: no such file; give a CSV with columns lon, lat or x, y")
+    try:
+        table = pd.read_csv(stations, sep=None, engine="python")
+    except (ValueError, csv.Error):
+        raise InputError(f"{stations}: no table that can be read; give a CSV with columns lon, lat or x, y") from None
+    zones = ZoneRaster(path)
+    x, y = _coordinates(table, stations, zones.data.crs)
+    col, row = (np.floor(i) for i in apply_affine(~zones.data.transform, x, y))
+    inside = (row >= 0) & (col >= 0) & (row < zones.data.height) & (col < zones.data.width)
+    if not inside.any():
+        raise InputError(f"{stations}: no station lies on {path}; check the columns, or give the map of this place")
+    places = row[inside].astype(int), col[inside].astype(int)
+    labels, found = np.zeros(len(table), int), table.copy()
+    labels[inside] = zones.read()[places]
+    found["lcz"] = ["" if not label else CODES[label - 1] for label in labels]
+    found["lcz_name"] = ["" if not label else NAMES[label - 1] for label in labels]
+    named = [n for n, name in enumerate(zones.data.descriptions, 1) if "prob" in (name or "").lower()]
+    if named:
+        found["probability"] = np.nan
+        found.loc[inside, "probability"] = zones.data.read(named[0])[places] / 100
+        found.loc[labels == 0, "probability"] = np.nan
+    return found
+
+
+def _coordinates(table: pd.DataFrame, stations: str | Path, crs) -> tuple[np.ndarray, np.ndarray]:
+    """x and y (n,) in `crs` of the points of a table."""
+    columns = {str(name).strip().lower(): name for name in table.columns}
+    lon, lat = (next((columns[name] for name in names if name in columns), None) for names in (LON, LAT))
+    names = [lon, lat] if lon and lat else [columns.get("x"), columns.get("y")]
+    if None in names:
+        listed = ", ".join(map(str, table.columns))
+        raise InputError(f"{stations}: no columns lon, lat or x, y among {listed}; name them so")
+    points = table[names].apply(pd.to_numeric, errors="coerce").to_numpy(float)
+    if np.isnan(points).any():
+        line = int(np.isnan(points).any(axis=1).argmax()) + 2
+        raise InputError(f"{stations}: line {line}: {names[0]}, {names[1]} are no numbers; mend that line")
+    if names == [lon, lat]:
+        if (np.abs(points) > (360, 90)).any():
+            raise InputError(f"{stations}: {lon}, {lat} are no degrees; name columns in the map's CRS x and y")
+        return tuple(np.array(v) for v in transform("EPSG:4326", crs, points[:, 0].tolist(), points[:, 1].tolist()))
+    return points[:, 0], points[:, 1]
 
 
 def majority(labels: np.ndarray, cell: int) -> tuple[np.ndarray, np.ndarray]:
@@ -115,16 +183,16 @@ def window_purity(labels: np.ndarray, cell: int, side: int = 32) -> np.ndarray:
     return purity
 
 
-def score_polygons(path: str | Path, polygons: gpd.GeoDataFrame, band: int = 2) -> dict[str, object]:
+def score_polygons(path: str | Path, polygons: gpd.GeoDataFrame, band: int | None = None) -> dict[str, object]:
     """Scores of a map inside labelled polygons (pixels whose centre lies in one).
 
     Returns:
         n (pixels), oa, oa_w, kappa, and `found`: for each zone of the polygons, the share of each zone mapped there.
     """
-    with rasterio.open(path) as data:
-        shapes = zip(polygons.to_crs(data.crs).geometry, polygons["label"], strict=True)
-        truth = rasterize(shapes, data.shape, transform=data.transform, dtype="uint8")
-        mapped = np.where(truth > 0, data.read(band), 0)
+    zones = ZoneRaster(path, band)
+    shapes = zip(polygons.to_crs(zones.data.crs).geometry, polygons["label"], strict=True)
+    truth = rasterize(shapes, zones.data.shape, transform=zones.data.transform, dtype="uint8")
+    mapped = np.where(truth > 0, zones.read(), 0)
     both = mapped > 0
     if not both.any():
         raise InputError(f"{path}: no polygon lies on this map; give polygons of the same place")
@@ -135,15 +203,3 @@ def score_polygons(path: str | Path, polygons: gpd.GeoDataFrame, band: int = 2) 
     }
     measured = scores(truth[both], mapped[both])
     return {name: measured[name] for name in ("n", "oa", "oa_w", "kappa")} | {"found": found}
-
-
-def _labels(data: rasterio.DatasetReader | WarpedVRT, band: int, window, path: str | Path) -> np.ndarray:
-    """Labels 1..17, 0 = no data (tagged, negative, 255, 65535 or NaN), of any notation and type."""
-    with one_line(path):
-        values = data.read(band, window=window)
-    unlabelled = (values < 0) | np.isin(values, (255, 65535))  # what maps without a tag use for no data
-    values = np.where(unlabelled | (values == data.nodata), 0, values)
-    try:
-        return to_labels(values)
-    except ValueError as fault:
-        raise InputError(f"{path}: {fault}; give the right band (--compare-band) or recode it") from None

@@ -1,39 +1,40 @@
-"""What a map is written as: GeoTIFFs that open right in QGIS and in WRF's tools, style, class table, figure."""
+"""What a map is written as: GeoTIFFs that GIS, WRF's and the field's tools read right, each with names and colours."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import rasterio
+import rasterio.shutil
+from pyproj import Geod
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
-from scipy.ndimage import correlate1d
+from scipy.ndimage import gaussian_filter
 
 from lczlib import __version__
+from lczlib.city.legend import COLORMAP, write_kmz, write_legend
+from lczlib.city.zone_raster import ZoneRaster
 from lczlib.runs import atomic_path
-from lczlib.zones import CODES, ZONES, K, to_old_codes
+from lczlib.zones import CODES, ZONES, K, to_old_codes, to_wrf_codes
 
 if TYPE_CHECKING:
-    from lczlib.city.map import Parts
-    from lczlib.city.windows import Job
+    from lczlib.city.windows import MapJob
 
-BAND_NAMES = ("lcz", "lcz_filtered", "probability")
-# (radius, sigma) in m of each zone's Gaussian. Source: LCZ.md, the filter of the global LCZ maps.
+BAND_NAMES = ("lcz", "lczFilter", "probability")  # w2w looks for "lczFilter", the name that the LCZ Generator uses
+# (radius, sigma) in m of each zone's Gaussian. Source: the filter of the global LCZ maps (Demuzere et al. 2022).
 FILTER = dict.fromkeys(CODES, (300, 150)) | {
     "1": (200, 100), "8": (500, 250), "10": (500, 250), "G": (50, 25), **dict.fromkeys("ABCDF", (200, 75)),
 }  # fmt: skip
 STRIP = 4_000_000  # pixels filtered at once, at most
-COLORMAP = {0: (255, 255, 255, 0)} | {
-    zone.label + extra: (*bytes.fromhex(zone.color[1:]), 255)
-    for zone in ZONES
-    for extra in ((0,) if zone.built else (0, 90))
-}
+NO_REAL_CITY = "made by streams trained on synthetic data: they know no real city"
 
 
 def filter_zones(labels: np.ndarray, step: float) -> np.ndarray:
@@ -44,63 +45,64 @@ def filter_zones(labels: np.ndarray, step: float) -> np.ndarray:
     """
     best, winner = np.zeros(labels.shape, np.float32), np.zeros_like(labels)
     for zone in ZONES:
-        where = labels == zone.label
-        if not where.any():
-            continue
-        kernel = gaussian(*FILTER[zone.code], step)
-        smooth = where.astype(np.float32)
-        for axis in (0, 1):
-            smooth = correlate1d(smooth, kernel, axis=axis, mode="constant")
-        winner[smooth > best] = zone.label
-        np.maximum(best, smooth, out=best)
+        if (labels == zone.label).any():
+            radius, sigma = FILTER[zone.code]
+            where = (labels == zone.label).astype(np.float32)
+            smooth = gaussian_filter(where, sigma / step, mode="constant", radius=int(radius // step))
+            winner[smooth > best] = zone.label
+            np.maximum(best, smooth, out=best)
     return np.where(labels > 0, winner, 0).astype(np.uint8)
 
 
-def gaussian(radius: float, sigma: float, step: float) -> np.ndarray:
-    """Weights (2 n + 1,) of a Gaussian cut off at `radius`, summing to 1; all in m."""
-    offsets = np.arange(-int(radius // step), int(radius // step) + 1) * step
-    weights = np.exp(-(offsets**2) / (2 * sigma**2))
-    return (weights / weights.sum()).astype(np.float32)
+def write_map(out: Path, job: MapJob, found: np.ndarray, tags: dict[str, object], cog: bool = False) -> pd.DataFrame:
+    """Write a map and what belongs beside it; returns the area of each zone (of the filtered band).
 
+    `out`: bands lcz, lczFilter (1-17, 0 = no data), probability (per cent of the winner, 0 = no data).
+    Beside it: `_filtered.tif` (one band), the legends of both (`legend.write_legend`), `_classes.csv`, `.png`.
 
-def write_map(out: Path, job: Job, parts: Parts, tags: dict[str, object]) -> pd.DataFrame:
-    """Write the map and its companions; returns the area per zone (of the filtered band).
-
-    `out`: bands lcz, lcz_filtered (1-17, 0 = no data), probability (percent of the winner, 0 = no data).
-    Beside it: `_filtered.tif` (one band, colour table), a `.qml` style of both, `_classes.csv`, `.png`.
+    Args:
+        found: (2, H, W) uint8 labels and probabilities. tags: provenance. cog: write cloud-optimised GeoTIFFs.
     """
-    from lczlib.city.map import strips
+    note = {"note": NO_REAL_CITY} if tags.get("trained_on") == "synthetic" else {}
+    tags = {"software": f"lczlib {__version__}", "step_m": job.step, "codes": "1-17"} | tags | note
+    grid = {"height": job.shape[0], "width": job.shape[1], "crs": job.crs, "transform": job.transform}
 
-    labels = np.lib.format.open_memmap(parts.folder / "lcz.npy", "w+", np.uint8, (job.height, job.width))
-    with atomic_path(out) as temporary, rasterio.open(temporary, "w", count=3, **_profile(job)) as file:
+    def fill(file: rasterio.io.DatasetWriter) -> None:
         file.descriptions = BAND_NAMES
-        file.update_tags(software=f"lczlib {__version__}", step_m=job.step, **tags)
-        for band, p in strips(job, parts.p):
-            known = np.isfinite(p[..., 0])
-            p = np.nan_to_num(p)
-            labels[band] = np.where(known, p.argmax(-1) + 1, 0)
-            _write(file, 1, band, labels[band])
-            _write(file, 3, band, np.where(known, np.rint(100 * p.max(-1)).clip(1, 100), 0).astype(np.uint8))
-        for band, filtered in _filtered(labels, job.step):
-            _write(file, 2, band, filtered)
-    one = write_copy(out, out.with_name(f"{out.stem}_filtered.tif"))
-    write_style(out, band=2)
-    write_style(one, band=1)
+        for band, filtered in _filtered(found[0], job.step):
+            window = Window(0, band.start, job.shape[1], len(filtered))
+            file.write(np.stack([found[0, band], filtered, found[1, band]]), window=window)
+
+    write_raster(out, fill, grid | {"count": 3, "photometric": "minisblack"}, tags, cog)
+    write_legend(out, bands=(1, 2), shown=2)
+    write_copy(out, "filtered", cog=cog)
     areas = measure_areas(out)
     with atomic_path(out.with_name(f"{out.stem}_classes.csv")) as temporary:
-        areas.to_csv(temporary, index=False)
-    _draw(out, areas, str(tags.get("trained_on", "")))
+        areas.assign(**note).to_csv(temporary, index=False)
+    _draw(out, areas, note.get("note", ""))
     return areas
 
 
-def _profile(grid: Job | WarpedVRT) -> dict[str, object]:
-    tiling = {"tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "deflate", "bigtiff": "if_safer"}
-    place = {name: getattr(grid, name) for name in ("width", "height", "crs", "transform")}
-    return {"driver": "GTiff", "dtype": "uint8", "nodata": 0} | place | tiling
-
-
-def _write(file: rasterio.io.DatasetWriter, number: int, band: slice, values: np.ndarray) -> None:
-    file.write(values, number, window=Window(0, band.start, values.shape[1], values.shape[0]))
+def write_raster(
+    path: Path, fill: Callable, grid: dict[str, object], tags: dict[str, object], cog: bool = False
+) -> None:
+    """Write a tiled uint8 GeoTIFF (0 = no data) that `fill` fills, with overviews by mode, or a COG of the same."""
+    profile = {"driver": "GTiff", "dtype": "uint8", "nodata": 0, "tiled": True, "blockxsize": 256, "blockysize": 256,
+               "compress": "deflate", "bigtiff": "if_safer"} | grid  # fmt: skip
+    path.with_name(f"{path.name}.aux.xml").unlink(missing_ok=True)  # of an older map
+    with atomic_path(path) as temporary:
+        with rasterio.open(temporary, "w", **profile) as file:
+            file.update_tags(**tags)
+            fill(file)
+        levels = [2**n for n in range(1, 12) if max(file.shape) >= 32 * 2**n]
+        if cog:
+            with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+                options = {"driver": "COG", "compress": "DEFLATE", "overview_resampling": "MODE"}
+                rasterio.shutil.copy(temporary, Path(folder) / "cog.tif", **options)
+                (Path(folder) / "cog.tif").replace(temporary)
+        elif levels:
+            with rasterio.open(temporary, "r+") as file:
+                file.build_overviews(levels, Resampling.mode)
 
 
 def _filtered(labels: np.ndarray, step: float) -> Iterator[tuple[slice, np.ndarray]]:
@@ -113,76 +115,107 @@ def _filtered(labels: np.ndarray, step: float) -> Iterator[tuple[slice, np.ndarr
         yield slice(first, last), smooth[first - above : last - above]
 
 
-def _windows(file: rasterio.DatasetReader) -> Iterator[Window]:
-    for first in range(0, file.height, 256):
-        yield Window(0, first, file.width, min(256, file.height - first))
+RECODE = {"101-107": to_old_codes, "wrf": to_wrf_codes}  # notation of a copy -> its numbers
 
 
-def write_copy(source: Path, target: Path, old_codes: bool = False, crs: CRS | None = None) -> Path:
-    """The filtered band alone with its colour table; in the notation 101-107 or (nearest neighbour) another CRS."""
-    with (
-        rasterio.open(source) as data,
-        WarpedVRT(data, crs=crs or data.crs, resampling=Resampling.nearest) as view,
-        atomic_path(target) as temporary,
-        rasterio.open(temporary, "w", count=1, photometric="palette", **_profile(view)) as file,
-    ):
-        file.write_colormap(1, COLORMAP)  # before any pixel: GDAL cannot add it later
-        file.set_band_description(1, "lcz_filtered")
-        for window in _windows(view):
-            values = view.read(2, window=window)
-            file.write(to_old_codes(values) if old_codes else values, 1, window=window)
+def write_copy(source: Path, name: str, crs: CRS | None = None, cog: bool = False) -> Path:
+    """One band of zones with colour table and legend: `source` with "_name" added to its stem.
+
+    Args:
+        source: a map of ours (its filtered zones are copied) or any LCZ raster.
+        name: "101-107" and "wrf" recode the zones. crs: brought there by nearest neighbour, on a grid as fine as it
+            takes to keep each zone's area within 0.3 %.
+    """
+    target, recode = source.with_name(f"{source.stem}_{name}.tif"), RECODE.get(name, np.asarray)
+    zones = ZoneRaster(source)
+    palette = {int(recode(np.array(label))): color for label, color in COLORMAP.items()}
+
+    def fill(file: rasterio.io.DatasetWriter) -> None:
+        file.write_colormap(1, palette)  # before any pixel: GDAL cannot add it later
+        file.set_band_description(1, "LCZ")
+        for window in row_windows(view):
+            file.write(recode(zones.read(window, view)), 1, window=window)
+
+    tags = zones.data.tags() | {"band": zones.name, "codes": {"wrf": "WRF"}.get(name, "1-17")}
+    tags.pop("AREA_OR_POINT", None)
+    with WarpedVRT(zones.data, nodata=zones.data.nodata, **_fine_grid(zones, crs)) as view:
+        grid = {name: getattr(view, name) for name in ("width", "height", "crs", "transform")}
+        write_raster(target, fill, grid | {"count": 1, "photometric": "palette"}, tags, cog)
+    write_legend(target, bands=(1,), shown=1, recode=recode)
     return target
 
 
-def copies(out: str | Path, old_codes: bool = False, epsg4326: bool = False) -> list[Path]:
-    """The copies asked for: `_101-107.tif` and `_epsg4326.tif`, each one band (filtered) with colour table."""
-    out, made = Path(out), []
+def _fine_grid(zones: ZoneRaster, crs: CRS | None) -> dict[str, object]:
+    """Grid of a copy in another CRS: pixels divided by 1, 2, 4, 8 or 16 until every zone keeps its area to 0.3 %."""
+    if crs is None:
+        return {"crs": zones.data.crs}
+    here = zone_areas(zones)
+    for finer in (1, 2, 4, 8, 16):
+        grid = zones.grid(crs, finer)
+        with WarpedVRT(zones.data, nodata=zones.data.nodata, **grid) as view:
+            if (np.abs(zone_areas(zones, view) - here) <= 0.003 * here).all():
+                break
+    return grid
+
+
+def row_windows(data: rasterio.DatasetReader | WarpedVRT, rows: int = 256) -> Iterator[Window]:
+    """Windows of whole rows that cover a raster."""
+    for first in range(0, data.height, rows):
+        yield Window(0, first, data.width, min(rows, data.height - first))
+
+
+def zone_areas(zones: ZoneRaster, view: WarpedVRT | None = None) -> np.ndarray:
+    """(17,) km2 of each zone on the ground, of a raster or a warped view of it."""
+    total, areas = np.zeros(K), _pixel_areas(view or zones.data)
+    for window in row_windows(view or zones.data):
+        labels = zones.read(window, view).astype(np.int64)
+        weights = np.broadcast_to(areas[window.row_off : window.row_off + len(labels), None], labels.shape)
+        total += np.bincount(labels.ravel(), weights.ravel(), K + 1)[1:]
+    return total
+
+
+def _pixel_areas(grid: rasterio.DatasetReader | WarpedVRT) -> np.ndarray:
+    """(rows,) km2 of a pixel: on the ellipsoid where the CRS counts in degrees, else of the grid itself."""
+    step = grid.transform
+    if not grid.crs.is_geographic:
+        return np.full(grid.height, abs(step.determinant) / 1e6)
+    edges, geod = step.f + step.e * np.arange(grid.height + 1), Geod(ellps="WGS84")
+    rings = (((0, step.a, step.a, 0), (north, north, south, south)) for north, south in pairwise(edges))
+    return np.array([abs(geod.polygon_area_perimeter(*ring)[0]) for ring in rings]) / 1e6
+
+
+def write_copies(
+    map: str | Path, old_codes: bool = False, epsg4326: bool = False, *,
+    wrf_codes: bool = False, kmz: bool = False, cog: bool = False,
+) -> list[Path]:  # fmt: skip
+    """Copies of a map beside it, each one band of (filtered) zones with legend and provenance.
+
+    Args:
+        map: of `map_scene`, or any LCZ raster. old_codes: `_101-107.tif`. epsg4326: `_epsg4326.tif`.
+        wrf_codes: `_wrf.tif` in WRF's land-use numbers. kmz: `.kmz` for Google Earth. cog: cloud-optimised GeoTIFFs.
+    """
+    source, made = Path(map), []
     if old_codes:
-        made.append(write_copy(out, out.with_name(f"{out.stem}_101-107.tif"), old_codes=True))
+        made.append(write_copy(source, "101-107", cog=cog))
     if epsg4326:
-        made.append(write_copy(out, out.with_name(f"{out.stem}_epsg4326.tif"), crs=CRS.from_epsg(4326)))
+        made.append(write_copy(source, "epsg4326", CRS.from_epsg(4326), cog))
+    if wrf_codes:
+        made.append(write_copy(source, "wrf", cog=cog))
+    if kmz:
+        made.append(write_kmz(ZoneRaster(source)))
     return made
 
 
-def measure_areas(path: Path, band: int = 2) -> pd.DataFrame:
-    """Area per zone of a map in a metric CRS: label, code, name, color, pixels, km2 (all 17 zones)."""
-    counts = np.zeros(K + 1, np.int64)
-    with rasterio.open(path) as data:
-        for window in _windows(data):
-            counts += np.bincount(data.read(band, window=window).ravel(), minlength=K + 1)
-        pixel = abs(data.transform.a * data.transform.e) / 1e6
-    rows = [(z.label, z.code, z.name, z.color, int(counts[z.label]), counts[z.label] * pixel) for z in ZONES]
+def measure_areas(path: str | Path) -> pd.DataFrame:
+    """Area of each of the 17 zones of a map (filtered): label, code, name, color, pixels, km2."""
+    zones = ZoneRaster(path)
+    km2 = zone_areas(zones)
+    pixels = np.rint(km2 / np.median(_pixel_areas(zones.data))).astype(int)
+    rows = [(z.label, z.code, z.name, z.color, pixels[z.label - 1], km2[z.label - 1]) for z in ZONES]
     return pd.DataFrame(rows, columns=["label", "code", "name", "color", "pixels", "km2"])
 
 
-def write_style(path: Path, band: int) -> Path:
-    """A QGIS style beside the raster, of the same name: QGIS takes it up by itself."""
-    entries = "\n".join(
-        f'        <paletteEntry value="{z.label}" color="{z.color.lower()}" alpha="255" label="LCZ {z.code} {z.name}"/>'
-        for z in ZONES
-    )
-    text = f"""<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
-<qgis version="3.22.0" styleCategories="AllStyleCategories">
-  <pipe>
-    <rasterrenderer type="paletted" band="{band}" opacity="1" alphaBand="-1" nodataColor="">
-      <rasterTransparency/>
-      <colorPalette>
-{entries}
-      </colorPalette>
-    </rasterrenderer>
-    <brightnesscontrast brightness="0" contrast="0" gamma="1"/>
-    <huesaturation saturation="0" grayscaleMode="0"/>
-    <rasterresampler maxOversampling="2"/>
-  </pipe>
-  <blendMode>0</blendMode>
-</qgis>
-"""
-    with atomic_path(path.with_suffix(".qml")) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    return path.with_suffix(".qml")
-
-
-def _draw(out: Path, areas: pd.DataFrame, trained_on: str) -> None:
+def _draw(out: Path, areas: pd.DataFrame, note: str) -> None:
     import matplotlib.pyplot as plt
 
     from lczlib.city.plot import plot_map
@@ -190,7 +223,6 @@ def _draw(out: Path, areas: pd.DataFrame, trained_on: str) -> None:
 
     with plt.rc_context():
         use_style()
-        note = "model trained on synthetic data" if trained_on == "synthetic" else ""
         figure = plot_map(out, km2=areas["km2"].to_numpy(), note=note)
         with atomic_path(out.with_suffix(".png")) as temporary:
             figure.savefig(temporary)

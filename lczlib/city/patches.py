@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import inspect
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -239,34 +237,3 @@ def _finish(out: Path, rows: list[tuple], old: pd.DataFrame, report: CutReport, 
     counts = Counter(label for _, label, *_ in rows)
     report.pairs, report.zones = len(rows), {CODES[label - 1]: counts[label] for label in sorted(counts)}
     write_json(out / "patches.json", report)
-
-
-def scene_arguments(parser: argparse.ArgumentParser, required: bool = True) -> None:
-    """The options that say how to read the two images, shared by `patches` and `map`."""
-    parser.add_argument("--s2", required=required, help="Sentinel-2 GeoTIFF: 10, 12 or 13 bands, DN or reflectance")
-    parser.add_argument("--rgb", help="RGB GeoTIFF of 0.1 to 2 m; any CRS")
-    parser.add_argument(
-        "--bands", type=lambda text: text.split(","), help="names of the Sentinel-2 file's bands in order"
-    )
-    parser.add_argument("--offset", type=float, default=0.0, help="added to DN: -1000 where baseline 04.00 left it in")
-    parser.add_argument("--units", choices=("auto", "dn", "reflectance"), default="auto")
-    numbers = lambda text: [int(number) for number in text.split(",")]  # noqa: E731
-    parser.add_argument("--rgb-bands", type=numbers, help="bands holding red, green, blue, such as 3,2,1")
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Options of `python -m lczlib patches`."""
-    scene_arguments(parser)
-    parser.add_argument("--polygons", required=True, help="training areas: .kml, .kmz, .geojson, .shp, .gpkg")
-    parser.add_argument("--out", required=True, help="folder of the new pairs")
-    parser.add_argument("--class-column", help="column of the zone, where it has no usual name")
-    parser.add_argument("--city", help="name of the city in index.csv (default: the Sentinel-2 file's name)")
-    parser.add_argument("--spacing", type=float, default=160.0, help="m between squares (default 160)")
-    parser.add_argument("--coverage", type=float, default=0.5, help="least share of a square in its polygon (0.5)")
-    parser.add_argument("--append", action="store_true", help="add to the pairs already there")
-
-
-def command(args: argparse.Namespace) -> None:
-    """Run `python -m lczlib patches`."""
-    names = inspect.signature(cut_patches).parameters.keys() - {"progress"}
-    print(cut_patches(**{name: getattr(args, name) for name in names}, progress=True))

@@ -13,24 +13,14 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from rasterio.enums import Resampling
 from scipy import ndimage
 
+from lczlib.city.zone_raster import read_labels
 from lczlib.figures.base import TWO_COLUMNS
 from lczlib.figures.primitives import natural_color, scale_bar, zone_ink
 from lczlib.zones import COLORS, ZONES, K
 
 ZONE_COLORS = ListedColormap(COLORS)
-LARGEST = 1600  # pixels drawn along the longer side
-
-
-def read_labels(path: str | Path, band: int = 2) -> tuple[np.ndarray, float]:
-    """Labels (H, W) of a map, thinned for drawing where it is large, and the size of a drawn pixel in m."""
-    with rasterio.open(path) as data:
-        shrink = max(1.0, max(data.shape) / LARGEST)
-        shape = tuple(max(1, round(length / shrink)) for length in data.shape)
-        labels = data.read(band, out_shape=shape, resampling=Resampling.nearest)
-        return labels, data.transform.a * data.width / shape[1]
 
 
 def plot_map(

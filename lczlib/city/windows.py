@@ -1,50 +1,47 @@
-"""Windows of a scene: what a map is made of, how they lie, and what the streams say about a chunk of them.
+"""Windows of a scene: one of 320 m for every pixel of the map, and the zones that the streams find in a chunk of them.
 
-Source: paper and LCZ.md (320 m window slid by 100 m). Assumed: windows with up to a tenth of no-data are used, the
-missing pixels filled with the window's own mean.
+Source: paper, section on LCZ maps (320 m window slid by 100 m). Assumed: at the scene's edge the window moves inwards,
+so that every pixel has a whole one; windows with at most half of no-data are used, the missing pixels filled with the
+window's mean; a pixel of the map whose own ground is mostly no-data stays no-data.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from affine import Affine
 from rasterio.crs import CRS
 from rasterio.warp import transform_bounds
-from scipy import sparse
 
 from lczlib.city.patches import PATCH, require_overlap
 from lczlib.city.rasters import RGB, S2_PIXEL, Sentinel2, apply_affine, metric, utm_of
-from lczlib.data.layout import BANDS
 from lczlib.errors import InputError
-from lczlib.zones import K
+from lczlib.fusion import PUBLISHED_ALPHA, fuse
 
 Predict = Callable[[np.ndarray], np.ndarray]  # patches (n, 32, 32, 10) or images (n, 320, 320, 3) -> (n, 17)
-ALPHA = 0.6  # of the published script
-MOST_VOID = 0.1  # largest share of no-data in a window that is used
+MOST_VOID = 0.5  # largest share of no-data in a window that is used, and in the ground of a pixel that gets a zone
+CHUNK = {"s2": 16, "ge": 6}  # pixels along each side of a chunk
 
 
 @dataclass(frozen=True)
-class Job:
+class MapJob:
     """All that is needed to compute a chunk anywhere: sources, streams and grid; picklable.
 
     Attributes:
-        s2, rgb: absolute paths, "" where not given. units: "dn" or "reflectance". stretch: of the RGB image.
+        s2, rgb: what opens the images again (arguments of `Sentinel2` and `RGB`), None where not given.
+        files: path, size and time of each, so that a changed file is another job.
         predict_s2, predict_ge: the streams, None where not given. alpha: weight of the Sentinel-2 stream.
-        step: m between windows. crs: WKT. corner: left, top. size: rows and columns of 10 m.
+        step: m between windows, size of a pixel. crs: WKT. corner: left, top. size: rows and columns of 10 m.
     """
 
-    s2: str
-    rgb: str
-    bands: tuple[str, ...] | None
-    offset: float
-    units: str
-    rgb_bands: tuple[int, ...] | None
-    stretch: tuple[float, float] | None
+    s2: tuple | None
+    rgb: tuple | None
+    files: tuple
     predict_s2: Predict | None
     predict_ge: Predict | None
     alpha: float
@@ -53,88 +50,72 @@ class Job:
     corner: tuple[float, float]
     size: tuple[int, int]
 
-    @cached_property
-    def axes(self) -> tuple[Axis, Axis]:
-        """Rows and columns."""
-        return tuple(Axis(length, self.step / S2_PIXEL) for length in self.size)
-
     @property
-    def height(self) -> int:
-        """Rows of the map."""
-        return self.axes[0].pixels
-
-    @property
-    def width(self) -> int:
-        """Columns of the map."""
-        return self.axes[1].pixels
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the map: the pixels whose centre lies in the scene."""
+        return tuple(int(length * S2_PIXEL / self.step + 0.5) for length in self.size)
 
     @property
     def transform(self) -> Affine:
         """Of the map."""
         return Affine(self.step, 0, self.corner[0], 0, -self.step, self.corner[1])
 
+    def chunks(self) -> list[tuple[slice, slice]]:
+        """Rows and columns of each chunk of the map."""
+        side = CHUNK["ge" if self.rgb else "s2"]
+        rows, cols = ([slice(i, min(i + side, n)) for i in range(0, n, side)] for n in self.shape)
+        return [(row, col) for row in rows for col in cols]
 
-class Axis:
-    """Windows and map pixels along one axis, in pixels of 10 m.
-
-    Attributes: `pixels` of the map; `starts` (n,) of the distinct windows; `own` (pixels,) the window of each map
-    pixel; `centered` (pixels,) bool, False where the scene's edge moved that window.
-    """
-
-    def __init__(self, length: int, step: float):
-        self.pixels = int(length / step + 0.5)
-        self.centers = (np.arange(self.pixels) + 0.5) * step
-        wanted = np.rint(self.centers - PATCH / 2).astype(int)
-        self.starts, self.own = np.unique(np.clip(wanted, 0, length - PATCH), return_inverse=True)
-        self.centered = self.starts[self.own] == wanted
-
-    def weights(self, pixels: slice) -> sparse.csr_matrix:
-        """(pixels, windows) tent weights: 1 at a window's centre, 0 at its edge."""
-        centers = self.centers[pixels]
-        first = np.searchsorted(self.starts, centers - PATCH, "right")
-        count = np.searchsorted(self.starts, centers, "left") - first
-        ends = np.cumsum(count)
-        windows = np.arange(ends[-1]) - np.repeat(ends - count - first, count)
-        distance = np.abs(np.repeat(centers, count) - self.starts[windows] - PATCH / 2)
-        tent = (1 - distance / (PATCH / 2)).astype(np.float32)
-        return sparse.csr_matrix((tent, windows, np.concatenate([[0], ends])), (len(centers), len(self.starts)))
+    def windows(self, axis: int, pixels: slice) -> tuple[np.ndarray, np.ndarray]:
+        """First 10 m pixel of the window of each map pixel, and which of its 32 (n, 32) are the pixel's own ground."""
+        cell = self.step / S2_PIXEL
+        centers = (np.arange(pixels.start, pixels.stop) + 0.5) * cell
+        starts = np.clip(np.rint(centers - PATCH / 2).astype(int), 0, self.size[axis] - PATCH)
+        return starts, np.abs(starts[:, None] + np.arange(PATCH) + 0.5 - centers[:, None]) <= cell / 2
 
 
 def open_job(
-    s2: str | Path | None,
-    rgb: str | Path | None,
-    predict_s2: Predict | None,
-    predict_ge: Predict | None,
-    *,
-    alpha: float | None = None,
-    step: float = 100.0,
-    bands: list[str] | None = None,
-    offset: float = 0.0,
-    units: str = "auto",
-    rgb_bands: list[int] | None = None,
-) -> tuple[Job, list[str]]:
-    """Open and check the sources; returns the job and warnings. Raises ValueError, FileNotFoundError in one line."""
+    images: dict[str, object], predict_s2: Predict | None, predict_ge: Predict | None,
+    alpha: float | None = None, step: float = 100.0,
+) -> tuple[MapJob, list[str]]:  # fmt: skip
+    """Open and check the sources.
+
+    Args:
+        images: `s2`, `rgb` (paths) and how to read them: `bands`, `offset`, `units`, `rgb_bands`.
+        alpha: weight of the Sentinel-2 stream where both are used; None: the published value.
+
+    Returns:
+        The job, and warnings about the input.
+
+    Raises:
+        InputError, FileNotFoundError: in one line.
+    """
+    s2, rgb = images.get("s2"), images.get("rgb")
     if not (s2 or rgb):
         raise InputError("nothing to map: no image given; give --s2, --rgb or both")
     if step % S2_PIXEL or step <= 0:
         raise InputError(f"--step {step:g}: not a multiple of 10 m; choose 100")
-    scene = Sentinel2(s2, bands, offset, units) if s2 else None
-    image = RGB(rgb, rgb_bands) if rgb else None
+    bands = tuple(images["bands"]) if images.get("bands") else None
+    reading = (bands, images.get("offset") or 0.0, images.get("units") or "auto")
+    scene = Sentinel2(s2, *reading) if s2 else None
+    image = RGB(rgb, images.get("rgb_bands")) if rgb else None
     if scene and image:
         require_overlap(scene, image)
-    grid = (scene.crs, scene.transform, (scene.height, scene.width)) if scene else _grid_of(image)
-    if min(grid[2]) < PATCH:
+    crs, corner, size = (scene.crs, scene.transform, (scene.height, scene.width)) if scene else _grid_of(image)
+    if min(size) < PATCH:
         raise InputError(f"{s2 or rgb}: smaller than one window of 320 m; give a larger scene")
-    if step > 2 * S2_PIXEL * min(grid[2]):
+    if step > 2 * S2_PIXEL * min(size):
         raise InputError(f"--step {step:g}: larger than the scene; choose 100")
-    alpha = 1.0 if not image else 0.0 if not scene else ALPHA if alpha is None else alpha
+    alpha = PUBLISHED_ALPHA if alpha is None else alpha
     if not 0 <= alpha <= 1:
-        raise InputError(f"--alpha {alpha:g}: not between 0 and 1; the published value is {ALPHA}")
-    job = Job(
-        str(Path(s2).resolve()) if s2 else "", str(Path(rgb).resolve()) if rgb else "", tuple(bands) if bands else None,
-        offset, "dn" if scene and scene.dn else "reflectance", tuple(image.indexes) if image else None,
-        image.stretch if image else None, predict_s2 if scene else None, predict_ge if image else None, alpha, step,
-        grid[0].to_wkt(), (grid[1].c, grid[1].f), grid[2],
+        raise InputError(f"--alpha {alpha:g}: not between 0 and 1; the published value is {PUBLISHED_ALPHA}")
+    paths = [Path(path).resolve() for path in (s2, rgb) if path]
+    job = MapJob(
+        s2=(str(Path(s2).resolve()), *reading[:2], "dn" if scene.dn else "reflectance", False) if scene else None,
+        rgb=(str(Path(rgb).resolve()), tuple(image.indexes), tuple(image.stretch)) if image else None,
+        files=tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths),
+        predict_s2=predict_s2 if scene else None, predict_ge=predict_ge if image else None,
+        alpha=alpha, step=step, crs=crs.to_wkt(), corner=(corner.c, corner.f), size=size,
     )  # fmt: skip
     return job, [f"{s2}: {warning}" for warning in (scene.warnings if scene else [])]
 
@@ -146,44 +127,59 @@ def _grid_of(image: RGB) -> tuple[CRS, Affine, tuple[int, int]]:
     return crs, Affine(10, 0, left, 0, -10, top), (int((top - bottom) // 10), int((right - left) // 10))
 
 
-def compute_chunk(job: Job, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
-    """Probabilities (len(rows), len(cols), 17) float32 of the windows that start there; NaN where refused."""
-    p = np.full((len(rows) * len(cols), K), np.nan, np.float32)
-    used = np.ones(len(p), bool)
-    if job.predict_s2:
-        patches, used = _patches(job, rows, cols)
-    if job.predict_ge:
-        images, used = _images(job, rows, cols, used)
+@lru_cache(maxsize=4)
+def _opened(kind: type, arguments: tuple, files: tuple, thread: int) -> Sentinel2 | RGB:
+    """An image, opened once a thread (GDAL shares no dataset between threads), anew where its file changed."""
+    return kind(*arguments)
+
+
+def classify_chunk(job: MapJob, rows: slice, cols: slice) -> np.ndarray:
+    """Zones of the map pixels of a chunk.
+
+    Returns:
+        (2, rows, cols) uint8: label 1..17 of the most probable zone, and its probability in per cent; 0 = no data.
+    """
+    (tops, own_rows), (lefts, own_cols) = job.windows(0, rows), job.windows(1, cols)
+    (top, row_of), (left, col_of) = (np.unique(starts, return_inverse=True) for starts in (tops, lefts))
+    used = np.ones((len(top), len(left)), bool)
+    void = np.zeros((len(tops), len(lefts)), bool)
+    if job.s2:
+        patches, missing = _patches(job, top, left)
+        used = missing.mean(axis=(2, 3)) <= MOST_VOID
+        ground = missing[np.ix_(row_of, col_of)].astype(np.float32)
+        share = np.einsum("rcij,ri,cj->rc", ground, own_rows.astype(np.float32), own_cols.astype(np.float32))
+        void = share > MOST_VOID * own_rows.sum(1)[:, None] * own_cols.sum(1)
+    if job.rgb:
+        images, used = _images(job, top, left, used)
+    found = np.zeros((2, *used.shape), np.uint8)
     if used.any():
-        parts = [job.alpha * job.predict_s2(patches[used])] if job.predict_s2 else []
-        parts += [(1 - job.alpha) * job.predict_ge(images)] if job.predict_ge else []
-        p[used] = sum(parts)
-    return p.reshape(len(rows), len(cols), K)
+        p_s2 = job.predict_s2(patches[used]) if job.s2 else None
+        p_ge = job.predict_ge(images) if job.rgb else None
+        p = p_ge if p_s2 is None else p_s2 if p_ge is None else fuse(p_s2, p_ge, job.alpha)
+        found[:, used] = p.argmax(1) + 1, np.rint(100 * p.max(1)).clip(1, 100)
+    return np.where(void, np.uint8(0), found[:, row_of][:, :, col_of])
 
 
-def _patches(job: Job, rows: np.ndarray, cols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sentinel-2 patches (n, 32, 32, 10), and which of them have data enough; no-data filled with the patch's mean."""
-    scene = Sentinel2(job.s2, job.bands, job.offset, job.units, check=False)
-    block = scene.read(rows[0], cols[0], rows[-1] - rows[0] + PATCH, cols[-1] - cols[0] + PATCH)
+def _patches(job: MapJob, top: np.ndarray, left: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sentinel-2 patches (rows, cols, 32, 32, 10), no-data filled with the mean, and where (rows, cols, 32, 32)."""
+    scene = _opened(Sentinel2, job.s2, job.files, threading.get_ident())
+    block = scene.read(int(top[0]), int(left[0]), int(top[-1] - top[0]) + PATCH, int(left[-1] - left[0]) + PATCH)
     view = np.lib.stride_tricks.sliding_window_view(block, (PATCH, PATCH), axis=(0, 1))
-    patches = np.moveaxis(view[np.ix_(rows - rows[0], cols - cols[0])], 2, -1).reshape(-1, PATCH, PATCH, len(BANDS))
-    void = np.isnan(patches[..., 0])
-    used = void.mean(axis=(1, 2)) <= MOST_VOID
-    for place in np.flatnonzero(used & void.any(axis=(1, 2))):
-        patches[place][void[place]] = patches[place][~void[place]].mean(axis=0)
-    return patches, used
+    patches = np.moveaxis(view[np.ix_(top - top[0], left - left[0])], 2, -1)
+    missing = np.isnan(patches[..., 0])
+    for place in zip(*np.nonzero(missing.any(axis=(2, 3)) & ~missing.all(axis=(2, 3))), strict=True):
+        patches[place][missing[place]] = patches[place][~missing[place]].mean(axis=0)
+    return patches, missing
 
 
-def _images(job: Job, rows: np.ndarray, cols: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """RGB images (m, 320, 320, 3) of the wanted windows that have data enough, and which (n,) those are."""
-    source, crs = RGB(job.rgb, job.rgb_bands, job.stretch), CRS.from_wkt(job.crs)
-    images, used = [], np.zeros(len(wanted), bool)
-    for place in np.flatnonzero(wanted):
-        row, col = rows[place // len(cols)], cols[place % len(cols)]
-        left, top = apply_affine(Affine(S2_PIXEL, 0, job.corner[0], 0, -S2_PIXEL, job.corner[1]), col, row)
-        image, valid = source.read(crs, left, top)
-        used[place] = (~valid).mean() <= MOST_VOID
-        if used[place]:
+def _images(job: MapJob, top: np.ndarray, left: np.ndarray, used: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """RGB images (m, 320, 320, 3) of the used windows that have data enough, and which (rows, cols) those are."""
+    source, crs = _opened(RGB, job.rgb, job.files, threading.get_ident()), CRS.from_wkt(job.crs)
+    grid, images, used = Affine(S2_PIXEL, 0, job.corner[0], 0, -S2_PIXEL, job.corner[1]), [], used.copy()
+    for row, col in np.argwhere(used):
+        image, valid = source.read(crs, *apply_affine(grid, left[col], top[row]))
+        used[row, col] = (~valid).mean() <= MOST_VOID
+        if used[row, col]:
             image[~valid] = image[valid].mean(axis=0)
             images.append(image)
     return np.array(images, np.uint8), used

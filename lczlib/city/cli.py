@@ -1,0 +1,103 @@
+"""Options of the city commands `patches`, `map` and `at`; what they run is imported when they run."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+
+
+def _scene_options(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    """How to read the two images, shared by `patches` and `map`."""
+    parser.add_argument("--s2", required=required, help="Sentinel-2 GeoTIFF: 10, 12 or 13 bands, DN or reflectance")
+    parser.add_argument("--rgb", help="RGB GeoTIFF of 0.1 to 2 m; any CRS")
+    parser.add_argument(
+        "--bands", type=lambda text: text.split(","), help="names of the Sentinel-2 file's bands in order"
+    )
+    parser.add_argument("--offset", type=float, default=0.0, help="added to DN: -1000 where baseline 04.00 left it in")
+    parser.add_argument("--units", choices=("auto", "dn", "reflectance"), default="auto")
+    numbers = lambda text: [int(number) for number in text.split(",")]  # noqa: E731
+    parser.add_argument("--rgb-bands", type=numbers, help="bands holding red, green, blue, such as 3,2,1")
+
+
+def patches_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `python -m lczlib patches`."""
+    _scene_options(parser)
+    parser.add_argument("--polygons", required=True, help="training areas: .kml, .kmz, .geojson, .shp, .gpkg")
+    parser.add_argument("--out", required=True, help="folder of the new pairs")
+    parser.add_argument("--class-column", help="column of the zone, where it has no usual name")
+    parser.add_argument("--city", help="name of the city in index.csv (default: the Sentinel-2 file's name)")
+    parser.add_argument("--spacing", type=float, default=160.0, help="m between squares (default 160)")
+    parser.add_argument("--coverage", type=float, default=0.5, help="least share of a square in its polygon (0.5)")
+    parser.add_argument("--append", action="store_true", help="add to the pairs already there")
+
+
+def patches(args: argparse.Namespace) -> None:
+    """Run `python -m lczlib patches`."""
+    from lczlib.city.patches import cut_patches
+
+    names = inspect.signature(cut_patches).parameters.keys() - {"progress"}
+    print(cut_patches(**{name: getattr(args, name) for name in names}, progress=True))
+
+
+def map_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `python -m lczlib map`."""
+    _scene_options(parser, required=False)
+    parser.add_argument("--out", required=True, help="the map: a GeoTIFF with bands lcz, lczFilter, probability")
+    runs = {"dest": "runs", "action": "append", "default": [], "metavar": "RUN"}
+    parser.add_argument("--run", help="folder of a trained run, demo-s2 or demo-ge; once per stream", **runs)
+    parser.add_argument("--alpha", type=float, help="weight of the Sentinel-2 stream where both are used (published)")
+    parser.add_argument("--step", type=float, default=100.0, help="m between windows, and size of a map pixel (100)")
+    masks = "instance masks: nano, mobile, vit_b, vit_l, vit_h, or the folder DATA/masks/KEY the run was trained with"
+    parser.add_argument("--masks", default="nano", help=masks)
+    faster = "arithmetic of the Sentinel-2 stream; auto: bf16 where a short measurement says that it pays"
+    parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="fp32", help=faster)
+    parser.add_argument("--dask", metavar="ADDRESS", help="spread the windows over an existing Dask scheduler")
+    for name, text in (
+        ("old-codes", "also a copy with 101-107 for LCZ A-G"),
+        ("epsg4326", "also a copy in EPSG:4326, fine enough to keep each zone's area"),
+        ("wrf-codes", "also a copy in land-use numbers of WRF 4.4.2 and later (51-60 built)"),
+        ("kmz", "also an overlay for Google Earth"),
+        ("cog", "write cloud-optimised GeoTIFFs"),
+    ):
+        parser.add_argument(f"--{name}", action="store_true", help=text)
+    parser.add_argument("--compare", metavar="OTHER.tif", help="compare with another LCZ map; alone: compare only")
+    parser.add_argument("--compare-band", type=int, help="band of OTHER.tif that holds the zones (found by name)")
+
+
+def map(args: argparse.Namespace) -> None:
+    """Run `python -m lczlib map`."""
+    from lczlib.city.compare import compare_maps
+    from lczlib.city.map import READING, map_scene
+    from lczlib.city.output import write_copies
+    from lczlib.city.streams import open_streams
+    from lczlib.city.windows import open_job
+
+    if args.s2 or args.rgb or not args.compare:
+        reading, grid = ({name: getattr(args, name) for name in names} for names in (READING, ("alpha", "step")))
+        for warning in open_job({"s2": args.s2, "rgb": args.rgb} | reading, None, None, **grid)[1]:
+            print(f"warning: {warning}")
+        streams = open_streams(args.runs, bool(args.s2), bool(args.rgb), args.masks, args.precision)
+        options = reading | grid | {"dask": args.dask, "cog": args.cog, "progress": True}
+        areas = map_scene(args.out, args.s2, args.rgb, *streams, **options).areas
+        print(areas[areas["pixels"] > 0].to_string(index=False))
+    copies = {name: getattr(args, name) for name in ("old_codes", "epsg4326", "wrf_codes", "kmz", "cog")}
+    for path in write_copies(args.out, **copies):
+        print(path)
+    if args.compare:
+        print(compare_maps(args.out, args.compare, band=args.compare_band))
+
+
+def at_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `python -m lczlib at`."""
+    parser.add_argument("map", metavar="LCZ.tif", help="a map, or any LCZ raster")
+    parser.add_argument("stations", metavar="STATIONS.csv", help="points: columns lon, lat or x, y (the map's CRS)")
+    parser.add_argument("--out", metavar="TABLE.csv", help="where to write the table (printed otherwise)")
+
+
+def at(args: argparse.Namespace) -> None:
+    """Run `python -m lczlib at`."""
+    import sys
+
+    from lczlib.city.compare import zones_at
+
+    zones_at(args.map, args.stations).to_csv(args.out or sys.stdout, index=False)

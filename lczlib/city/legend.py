@@ -1,0 +1,127 @@
+"""The meaning of a raster's numbers, beside it for every reader: names, colours, styles, and an overlay for KMZ."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
+from xml.sax.saxutils import escape
+
+import numpy as np
+from rasterio.crs import CRS
+from rasterio.vrt import WarpedVRT
+
+from lczlib.city.zone_raster import ZoneRaster
+from lczlib.runs import atomic_path
+from lczlib.zones import ZONES
+
+COLORMAP = {0: (255, 255, 255, 0)} | {zone.label: (*bytes.fromhex(zone.color[1:]), 255) for zone in ZONES}
+Entry = tuple[int, str, str, tuple[int, ...]]  # value, code, name, RGBA
+
+
+def write_legend(
+    path: Path, bands: Sequence[int], shown: int, recode: Callable = np.asarray, entries: Sequence[Entry] = ()
+) -> None:
+    """Beside the raster: `.aux.xml` (GDAL: names, attribute table, colours), `.qml` (QGIS) and `.clr` (ArcGIS, GRASS).
+
+    Args:
+        path: of the GeoTIFF. bands: that hold zones. shown: the band that QGIS draws.
+        recode: labels -> the raster's numbers. entries: other classes than the zones.
+    """
+    entries = entries or [
+        (int(recode(np.array(z.label))), z.code, f"LCZ {z.code} {z.name}", COLORMAP[z.label]) for z in ZONES
+    ]
+    entries = sorted(entries)
+    table = "".join(f"{value} {r} {g} {b}\n" for value, _, _, (r, g, b, _) in entries)
+    for suffix, text in ((".tif.aux.xml", _aux_xml(bands, entries)), (".qml", _qml(shown, entries)), (".clr", table)):
+        with atomic_path(path.with_name(path.name + ".aux.xml") if "aux" in suffix else path.with_suffix(suffix)) as at:
+            at.write_text(text, encoding="utf-8")
+
+
+def _aux_xml(bands: Sequence[int], entries: Sequence[Entry]) -> str:
+    """GDAL's sidecar: category names, colour table and raster attribute table of each band."""
+    root, by_value = Element("PAMDataset"), {entry[0]: entry for entry in entries}
+    for number in bands:
+        band = SubElement(root, "PAMRasterBand", band=str(number))
+        SubElement(band, "ColorInterp").text = "Palette"
+        names, colors = SubElement(band, "CategoryNames"), SubElement(band, "ColorTable")
+        for value in range(entries[-1][0] + 1):
+            _, _, name, color = by_value.get(value, (value, "", "", (255, 255, 255, 0)))
+            SubElement(names, "Category").text = name
+            SubElement(colors, "Entry", {f"c{i}": str(c) for i, c in enumerate(color, 1)})
+        table = SubElement(band, "GDALRasterAttributeTable", tableType="thematic")
+        fields = (("Value", 0, 5), ("Code", 2, 0), ("Name", 2, 2), ("Red", 0, 6), ("Green", 0, 7), ("Blue", 0, 8))
+        for index, (name, kind, usage) in enumerate(fields):
+            field = SubElement(table, "FieldDefn", index=str(index))
+            for tag, text in (("Name", name), ("Type", kind), ("Usage", usage)):
+                SubElement(field, tag).text = str(text)
+        for index, (value, code, name, color) in enumerate(entries):
+            row = SubElement(table, "Row", index=str(index))
+            for text in (value, code, name, *color[:3]):
+                SubElement(row, "F").text = str(text)
+    indent(root)
+    return tostring(root, encoding="unicode") + "\n"
+
+
+def _qml(band: int, entries: Sequence[Entry]) -> str:
+    """A QGIS style: QGIS takes it up by itself where it lies beside the raster under the same name."""
+    rows = "\n".join(
+        f'        <paletteEntry value="{value}" color="#{bytes(color[:3]).hex()}" alpha="255" label="{escape(name)}"/>'
+        for value, _, name, color in entries
+    )
+    return f"""<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
+<qgis version="3.22.0" styleCategories="AllStyleCategories">
+  <pipe>
+    <rasterrenderer type="paletted" band="{band}" opacity="1" alphaBand="-1" nodataColor="">
+      <rasterTransparency/>
+      <colorPalette>
+{rows}
+      </colorPalette>
+    </rasterrenderer>
+    <brightnesscontrast brightness="0" contrast="0" gamma="1"/>
+    <huesaturation saturation="0" grayscaleMode="0"/>
+    <rasterresampler maxOversampling="2"/>
+  </pipe>
+  <blendMode>0</blendMode>
+</qgis>
+"""
+
+
+def overlay(zones: ZoneRaster, crs: CRS, most: int = 1600) -> tuple[np.ndarray, tuple[float, ...]]:
+    """Labels (H, W) of a map in another CRS by nearest neighbour, at most 1,600 pixels long, and (left, bottom, right,
+    top) there.
+    """
+    finer = most / max(zones.grid(crs)["width"], zones.grid(crs)["height"])
+    with WarpedVRT(zones.data, nodata=zones.data.nodata, **zones.grid(crs, finer)) as view:
+        return zones.read(view=view), tuple(view.bounds)
+
+
+def picture(labels: np.ndarray, colors: dict[int, tuple[int, ...]] = COLORMAP) -> bytes:
+    """PNG of values (H, W) uint8 in their colours (RGBA)."""
+    from PIL import Image
+
+    table = np.zeros((256, 4), np.uint8)
+    table[list(colors)] = list(colors.values())
+    buffer = io.BytesIO()
+    Image.fromarray(table[labels]).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def write_kmz(zones: ZoneRaster) -> Path:
+    """The map for Google Earth: the zones as an overlay in longitude and latitude, names and provenance in its text."""
+    labels, (west, south, east, north) = overlay(zones, CRS.from_epsg(4326))
+    legend = "".join(f'<li><b style="color:{z.color}">&#9632;</b> LCZ {z.code} {z.name}</li>' for z in ZONES)
+    facts = "".join(f"<li>{escape(f'{name}: {value}')}</li>" for name, value in zones.data.tags().items())
+    text = f"""<?xml version="1.0" encoding="UTF-8"?>
+<kml xmlns="http://www.opengis.net/kml/2.2"><Document><name>{escape(zones.path.stem)}</name>
+<description><![CDATA[<ul>{legend}</ul><ul>{facts}</ul>]]></description>
+<GroundOverlay><name>{zones.name}</name><Icon><href>zones.png</href></Icon><LatLonBox><north>{north}</north>
+<south>{south}</south><east>{east}</east><west>{west}</west></LatLonBox></GroundOverlay></Document></kml>
+"""
+    path = zones.path.with_suffix(".kmz")
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("doc.kml", text)
+        archive.writestr("zones.png", picture(labels))
+    return path

@@ -1,0 +1,109 @@
+"""LCZ rasters, ours and others': which band holds the zones, and the zones as labels 1..17 whatever their notation.
+
+Assumed: of several unnamed bands that hold zones the second is the filtered one, as in maps of the LCZ Generator; a map
+tagged so, or with many values of 51..61, is in the numbers of WRF 4.4.2 and later.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.vrt import WarpedVRT
+from rasterio.warp import calculate_default_transform
+from rasterio.windows import Window
+
+from lczlib.city.rasters import one_line, open_raster
+from lczlib.errors import InputError
+from lczlib.zones import from_wrf_codes, to_labels
+
+WRF_SHARE = 0.05  # of the zones, from which a map is taken to be in WRF's numbers
+SAMPLE = 512  # pixels read along the longer side to tell what a band holds
+
+
+class ZoneRaster:
+    """A raster of zones.
+
+    Attributes: `data` (open); `band`, 1-based, and its `name`; `filtered`: True, False, or None where nothing says so.
+
+    Args:
+        path: of the raster.
+        band: 1-based; None: the filtered zones, else the zones, by band names and by what the bands hold.
+
+    Raises:
+        FileNotFoundError, InputError: unreadable, no such band, or no band that holds zones; in one line.
+    """
+
+    def __init__(self, path: str | Path, band: int | None = None):
+        self.path, self.data = Path(path), open_raster(path)
+        if band is not None and not 1 <= band <= self.data.count:
+            raise InputError(f"{path}: has {self.data.count} band(s), no number {band}; give another --compare-band")
+        self.zone_bands = [n for n in range(1, self.data.count + 1) if self._holds_zones(n)] if band is None else []
+        self.use(band or self._filtered_band())
+
+    def _name(self, band: int) -> str:
+        return (self.data.descriptions[band - 1] or "").lower()
+
+    def _filtered_band(self) -> int:
+        """The band of filtered zones, else the named zones, else of unnamed bands the second that holds zones."""
+        ranked = sorted(self.zone_bands, key=lambda n: ("filter" not in self._name(n), "lcz" not in self._name(n)))
+        named = [n for n in ranked if self._name(n)]
+        return (named or self.zone_bands[1:2] or self.zone_bands or [1])[0]
+
+    def use(self, band: int) -> None:
+        """Read another band from now on."""
+        name = self._name(band)
+        self.band, self.name = band, self.data.descriptions[band - 1] or f"band {band}"
+        raw = self.data.count > 1 and (name.startswith("lcz") or not name)
+        self.filtered = True if "filter" in name or (raw and not name and band == 2) else False if raw else None
+        sample = self._sample(band)
+        in_wrf = ((sample > 50) & (sample < 62)).sum() > WRF_SHARE * (sample > 0).sum()
+        self.to_labels = from_wrf_codes if in_wrf or self.data.tags().get("codes") == "WRF" else to_labels
+
+    def _sample(self, band: int) -> np.ndarray:
+        shrink = max(1.0, max(self.data.shape) / SAMPLE)
+        with one_line(self.path):
+            values = self.data.read(band, out_shape=tuple(max(1, round(n / shrink)) for n in self.data.shape))
+        return self._cleared(values)
+
+    def _holds_zones(self, band: int) -> bool:
+        if any(word in self._name(band) for word in ("prob", "percent", "confidence")):
+            return False
+        self.use(band)
+        try:
+            return bool(self.to_labels(self._sample(band)).any())
+        except InputError:
+            return False
+
+    def _cleared(self, values: np.ndarray) -> np.ndarray:
+        """0 where there is no data: tagged, negative, 255, 65535 or NaN."""
+        void = ~np.isfinite(values) | (values < 0) | np.isin(values, (255, 65535))
+        return np.where(void | (values == self.data.nodata), 0, values)
+
+    def grid(self, crs: CRS, finer: float = 1) -> dict[str, object]:
+        """Arguments of a WarpedVRT in another CRS, its pixels `finer` times smaller than they need to be."""
+        data = self.data
+        place, width, height = calculate_default_transform(data.crs, crs, data.width, data.height, *data.bounds)
+        place = Affine(place.a / finer, place.b, place.c, place.d, place.e / finer, place.f)
+        return {"crs": crs, "transform": place, "width": round(width * finer), "height": round(height * finer)}
+
+    def read(self, window: Window | None = None, view: WarpedVRT | None = None) -> np.ndarray:
+        """Labels 1..17 (uint8, 0 = no data) of a window, from the file or a warped view of it."""
+        with one_line(self.path):
+            values = (view or self.data).read(self.band, window=window)
+        try:
+            return self.to_labels(self._cleared(values))
+        except InputError as fault:
+            raise InputError(f"{self.path}: {fault}; give the right band (--compare-band) or recode it") from None
+
+
+def read_labels(path: str | Path, band: int | None = None, most: int = 1600) -> tuple[np.ndarray, float]:
+    """Labels (H, W) of a map, thinned to at most `most` pixels a side, and the size of a pixel in units of the CRS."""
+    with rasterio.open(path) as data:
+        shrink = max(1.0, max(data.shape) / most)
+        shape = tuple(max(1, round(length / shrink)) for length in data.shape)
+        labels = data.read(band or (2 if data.count > 1 else 1), out_shape=shape)
+        return labels, data.transform.a * data.width / shape[1]

@@ -1,0 +1,141 @@
+"""`python -m lczlib map` and `at`: trained runs, each fault of the input in one line."""
+
+import gc
+
+import numpy as np
+import pandas as pd
+import pytest
+from geodata import LEFT, Bright, Coded, gray_rgb, read, reflectance, write_s2
+
+from lczlib.__main__ import main
+from lczlib.city.streams import RunStream, open_streams
+from lczlib.errors import InputError
+from lczlib.runs import write_json
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A trained run of the Sentinel-2 stream, tiny."""
+    from lczlib.data.splits import make_split
+    from lczlib.training import Recipe, train_stream
+
+    rng = np.random.default_rng(0)
+    index = pd.DataFrame(
+        {"id": range(34), "label": np.arange(34) % 17 + 1, "city": "x", "polygon": [str(i) for i in range(34)]}
+    )
+    patches = rng.random((34, 32, 32, 10), np.float32) * index["label"].to_numpy(np.float32)[:, None, None, None] / 17
+    recipe = Recipe.demo("s2", epochs=1, width=2)
+    split = make_split(index, "sample_pool", seed=0)
+    return train_stream("s2", "resnet3d11", patches, index, split, recipe, 0, tmp_path).run.path
+
+
+def test_a_trained_run_maps_a_scene_from_the_command_line(tmp_path, run, capsys):
+    s2 = write_s2(tmp_path / "s2.tif", reflectance(80, 80), "uint16", dn=True)
+    assert (
+        main(["map", "--s2", str(s2), "--out", str(tmp_path / "m.tif"), "--run", str(run), "--old-codes", "--epsg4326"])
+        == 0
+    )
+    mapped, probability = read(tmp_path / "m.tif"), read(tmp_path / "m.tif", 3)
+    assert mapped.shape == (8, 8)
+    assert (mapped > 0).all()
+    assert (probability >= 100 // 17).all()
+    assert (tmp_path / "m_101-107.tif").exists()
+    assert "km2" in capsys.readouterr().out
+    assert main(["map", "--out", str(tmp_path / "m.tif"), "--compare", str(tmp_path / "m_101-107.tif")]) == 0
+    assert "oa 1.000" in capsys.readouterr().out
+    assert main(["map", "--s2", str(s2), "--out", str(tmp_path / "m.tif")]) == 1  # nor is it lost
+    assert "--run: a map needs a trained run" in capsys.readouterr().err
+    np.testing.assert_array_equal(read(tmp_path / "m.tif", 3), probability)
+
+
+def test_runs_that_do_not_serve_are_refused(tmp_path, run):
+    with pytest.raises(FileNotFoundError, match=r"no run\.json; give the folder of a finished run"):
+        open_streams([tmp_path], True, False)
+    with pytest.raises(ValueError, match=r"--run: no run of stream ge among .*; give one"):
+        open_streams([run], True, True)
+    with pytest.raises(InputError, match=r"--run: a map needs a trained run .*python -m lczlib train"):
+        open_streams([], True, False)
+    stream, none = open_streams([run], True, False)
+    assert isinstance(stream, RunStream)
+    assert none is None
+
+
+def test_the_rgb_stream_finds_its_instances_as_its_pairs_were_made(tmp_path):
+    from lczlib.data.splits import make_split
+    from lczlib.graphs import GraphSet
+    from lczlib.sam import MaskSettings
+    from lczlib.training import Recipe, train_stream
+
+    index = pd.DataFrame({"id": range(34), "label": np.arange(34) % 17 + 1, "city": "x", "polygon": ""})
+    x = np.random.default_rng(0).random((34, 50, 5), np.float32)
+    graphs = GraphSet(index["id"].to_numpy(), x, np.full(34, 50, np.int64))
+    recipe, split = Recipe.demo("ge", epochs=1, width=4), make_split(index, "sample_pool", seed=0)
+    trained = train_stream("ge", "gcn", graphs, index, split, recipe, 0, tmp_path).run
+    masks = tmp_path / "masks" / "0123"
+    write_json(masks / "settings.json", {"sam": "nano", "settings": {"points_per_side": 4, "crop_n_layers": 0}})
+    _, stream = open_streams([trained.path], False, True, str(masks))
+    assert stream.settings == MaskSettings(points_per_side=4, crop_n_layers=0)
+    p = stream(np.random.default_rng(1).integers(0, 255, (2, 320, 320, 3), dtype=np.uint8))
+    assert p.shape == (2, 17)
+    np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-6)
+
+
+def small_scene(folder):
+    return ["--s2", str(write_s2(folder / "s2.tif", reflectance(30, 60)))], "smaller than one window of 320 m"
+
+
+def void_scene(folder):
+    return ["--s2", str(write_s2(folder / "s2.tif", np.zeros((60, 60, 10), np.float32)))], "wholly no-data"
+
+
+def cut_short(folder):
+    whole = write_s2(folder / "whole.tif", reflectance(60, 60))
+    (folder / "s2.tif").write_bytes(whole.read_bytes()[:90_000])
+    return ["--s2", str(folder / "s2.tif")], "cut short or damaged"
+
+
+def odd_step(folder):
+    return ["--s2", str(write_s2(folder / "s2.tif", reflectance(60, 60))), "--step", "33"], "not a multiple of 10 m"
+
+
+def long_step(folder):
+    return [*odd_step(folder)[0][:2], "--step", "5000"], "larger than the scene"
+
+
+def no_geotiff(folder):
+    return [*odd_step(folder)[0][:2], "--out", str(folder / "m.png")], "name it .tif"
+
+
+def odd_alpha(folder):
+    rgb = gray_rgb(folder / "rgb.tif", 99)
+    return [*odd_step(folder)[0][:2], "--rgb", str(rgb), "--alpha", "2"], "not between 0 and 1"
+
+
+def nothing(folder):
+    return [], "no image given"
+
+
+def no_scheduler(folder):
+    return [*odd_step(folder)[0][:2], "--dask", "tcp://127.0.0.1:9"], "no Dask scheduler there"
+
+
+def elsewhere(folder):
+    return [*odd_step(folder)[0][:2], "--rgb", str(gray_rgb(folder / "r.tif", 9, left=LEFT + 1e5))], "does not overlap"
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize(
+    "make",
+    [small_scene, void_scene, cut_short, odd_step, long_step, no_geotiff, odd_alpha, nothing, no_scheduler, elsewhere],
+)
+def test_the_command_line_says_each_fault_in_one_line(tmp_path, make, monkeypatch, capsys):
+    options, says = make(tmp_path)
+    monkeypatch.setattr("lczlib.city.streams.open_streams", lambda *a: (Coded(), Bright()))
+    assert main(["map", "--out", str(tmp_path / "m.tif"), *options]) == 1
+    gc.collect()  # a Dask client that did not connect must not complain later either
+    error = capsys.readouterr().err.strip().splitlines()
+    assert len([line for line in error if "chunk" not in line and line.strip()]) == 1
+    error = error[-1]
+    assert says in error
+    assert "; " in error
+    assert not (tmp_path / "m.tif").exists()

@@ -1,0 +1,167 @@
+"""Comparing a map with others, with polygons, with points."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+from geodata import LEFT, TOP, UTM33, layout, read, square, write_areas, write_tif
+from rasterio.warp import transform
+
+from lczlib.city import write_copies
+from lczlib.city.compare import compare_maps, majority, score_polygons, window_purity, zones_at
+from lczlib.city.polygons import read_polygons
+from lczlib.errors import InputError
+from lczlib.zones import ZONES, to_old_codes, to_wrf_codes
+
+
+def other_map(path, labels, **profile):
+    return write_tif(path, labels[None], pixel=100.0, **profile)
+
+
+@pytest.mark.parametrize(("recode", "profile"), [
+    (lambda labels: labels, {}), (to_wrf_codes, {}), (to_old_codes, {}), (lambda labels: labels.astype(np.int16), {"nodata": -9999}),
+    (lambda labels: labels.astype(np.float32), {"nodata": float("nan")}),
+    (lambda labels: labels.astype(np.float64), {}), (lambda labels: labels, {"untagged": 255}),
+    (lambda labels: labels.astype(np.int16), {"untagged": -9999}),
+])  # fmt: skip
+def test_maps_agree_in_every_notation_and_type(blocky, tmp_path, recode, profile):
+    _, _, result = blocky
+    profile = dict(profile)
+    theirs = recode(read(result.path, 2)).copy()
+    theirs[0] = profile.pop("untagged", 0) or profile.get("nodata", 0)
+    found = compare_maps(result.path, other_map(tmp_path / "o.tif", theirs, **profile))
+    assert found.scores["oa"] == found.scores["kappa"] == found.scores["oa_w"] == 1
+    assert found.pixels == 24 * 31
+    agreement = read(found.agreement)
+    assert (agreement[0] == 0).all()
+    assert (agreement[1:] == 2).all()
+
+
+def test_rows_are_the_other_map_and_disagreement_is_drawn(tmp_path):
+    mine, theirs = np.full((10, 10), 2, np.uint8), np.full((10, 10), 2, np.uint8)
+    theirs[:5] = 5
+    found = compare_maps(other_map(tmp_path / "a.tif", mine), other_map(tmp_path / "b.tif", theirs))
+    assert found.matrix[4, 1] == 50
+    assert found.scores["oa"] == 0.5
+    assert (read(found.agreement)[:5] == 1).all()
+    assert "LCZ 5: 50 there, 0 here" in str(found)
+
+
+def test_a_map_in_another_crs_is_compared_by_nearest_neighbour(tmp_path):
+    labels = np.kron(layout(5, 6), np.ones((8, 8), np.uint8))
+    mine = write_tif(tmp_path / "a.tif", np.stack([labels] * 3), pixel=100.0)
+    found = compare_maps(mine, write_copies(mine, epsg4326=True)[0])
+    assert found.scores["oa"] > 0.93
+    assert found.pixels > 0.98 * labels.size
+
+
+def test_majority_and_purity_tell_pure_places_from_transitions():
+    zones = np.full((160, 160), 6, np.uint8)
+    zones[:, 95:] = 17
+    commonest, share = majority(zones, 10)
+    assert (commonest[:, :9] == 6).all()
+    assert (commonest[:, 10:] == 17).all()
+    assert share[0, 9] == 0.5
+    purity = window_purity(zones, 10)
+    assert (purity[:, :7] == 1).all()
+    assert (purity[:, 9] < 0.7).all()
+
+
+def test_a_map_is_scored_inside_polygons(tmp_path):
+    labels = np.full((10, 10), 2, np.uint8)
+    labels[:, 5:] = 5
+    path = write_tif(tmp_path / "m.tif", labels[None], pixel=100.0)
+    areas = write_areas(tmp_path / "a.geojson", [("2", square(0, 0, 400)), ("5", square(300, 500, 400))])
+    found = score_polygons(path, read_polygons(areas)[0], band=1)
+    assert found["n"] == 32
+    assert found["oa"] == pytest.approx(24 / 32)
+    assert found["found"] == {"2": {"2": 1.0}, "5": {"2": 0.5, "5": 0.5}}
+    far = write_areas(tmp_path / "far.geojson", [("2", square(9e4, 0, 400))])
+    with pytest.raises(ValueError, match="no polygon lies on this map"):
+        score_polygons(path, read_polygons(far)[0], band=1)
+
+
+def test_maps_that_cannot_be_compared_say_why(tmp_path):
+    mine = other_map(tmp_path / "a.tif", layout(9, 9))
+    strange = layout(9, 9)
+    strange[3, 3] = 55
+    with pytest.raises(ValueError, match=r"b\.tif: values \[55\] are no Local Climate Zones; .*recode"):
+        compare_maps(mine, other_map(tmp_path / "b.tif", strange))
+    with pytest.raises(ValueError, match="no pixel in common"):
+        compare_maps(mine, other_map(tmp_path / "c.tif", layout(9, 9), left=LEFT + 9e4))
+    with pytest.raises(ValueError, match="no coordinate reference system"):
+        compare_maps(mine, other_map(tmp_path / "d.tif", layout(9, 9), crs=None))
+    with pytest.raises(ValueError, match=r"has 1 band\(s\), no number 4"):
+        compare_maps(mine, mine, band=4)
+    with pytest.raises(ValueError, match="no number 0"):
+        compare_maps(mine, mine, band=0)
+
+
+@pytest.mark.parametrize(("names", "order", "bands"), [
+    (("lcz", "lczFilter", "classProbability"), "rsp", ("lczFilter", "lczFilter")),
+    (("probability", "lcz_filtered", "lcz"), "psr", ("lczFilter", "lcz_filtered")),
+    (None, "rsp", ("lczFilter", "band 2")),
+    (("LCZ_Filter", "LCZ", "LCZ_Probability"), "srp", ("lczFilter", "LCZ_Filter")),
+    (("lcz", "probability"), "rp", ("lcz", "lcz")),
+    (("LCZ",), "s", ("lczFilter", "LCZ")),
+    (("class probability of the lcz", "zones"), "ps", ("lczFilter", "zones")),
+])  # fmt: skip
+def test_like_is_compared_with_like(tmp_path, names, order, bands):
+    rng = np.random.default_rng(0)
+    smooth = np.kron(layout(5, 6), np.ones((8, 8), np.uint8))
+    held = {"s": smooth, "r": np.where(rng.random(smooth.shape) < 0.2, layout(40, 48, 1), smooth)}
+    held["p"] = np.full_like(smooth, 12)
+    own = ("lcz", "lczFilter", "probability")
+    mine = write_tif(tmp_path / "a.tif", np.stack([held[b] for b in "rsp"]), pixel=100.0, descriptions=own)
+    theirs = write_tif(tmp_path / "b.tif", np.stack([held[b] for b in order]), pixel=100.0, descriptions=names)
+    found = compare_maps(mine, theirs)
+    assert found.bands == bands
+    assert found.scores["oa"] == 1
+    assert f"{bands[0]} here with {bands[1]} there" in str(found)
+
+
+def test_the_agreement_has_a_legend_and_provenance(tmp_path):
+    mine = other_map(tmp_path / "a.tif", layout(9, 9))
+    found = compare_maps(mine, mine)
+    assert "agrees" in found.agreement.with_suffix(".qml").read_text()
+    assert (tmp_path / "a_agreement.tif.aux.xml").exists()
+    with rasterio.open(found.agreement) as data:
+        assert data.tags()["other"].startswith(str(mine))
+
+
+@pytest.fixture
+def stations(tmp_path):
+    """A map of 10 x 10 pixels, and two points on it and one outside in degrees."""
+    labels = layout(10, 10)
+    path = write_tif(tmp_path / "m.tif", np.stack([labels, labels, np.full_like(labels, 70)]), pixel=100.0, nodata=0,
+                     descriptions=("lcz", "lczFilter", "probability"))  # fmt: skip
+    x, y = [LEFT + 50, LEFT + 950, LEFT + 5e4], [TOP - 50, TOP - 350, TOP]
+    lon, lat = transform(UTM33, "EPSG:4326", x, y)
+    return labels, path, pd.DataFrame({"name": list("abc"), "lon": lon, "lat": lat}), pd.DataFrame({"x": x, "y": y})
+
+
+@pytest.mark.parametrize("columns", [("lon", "lat"), ("Longitude", "Latitude"), ("x", "y")])
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_zones_and_probability_at_points(stations, tmp_path, columns, separator):
+    labels, path, degrees, metres = stations
+    table = metres if columns[0] == "x" else degrees.set_axis(["name", *columns], axis=1)
+    table.to_csv(tmp_path / "s.csv", index=False, sep=separator)
+    found = zones_at(path, tmp_path / "s.csv")
+    wanted = [ZONES[labels[0, 0] - 1], ZONES[labels[3, 9] - 1]]
+    assert found["lcz"].tolist() == [zone.code for zone in wanted] + [""]
+    assert found["lcz_name"].tolist() == [zone.name for zone in wanted] + [""]
+    assert found["probability"].tolist()[:2] == [0.7, 0.7]
+    assert np.isnan(found["probability"][2])
+
+
+@pytest.mark.parametrize(("text", "says"), [
+    ("name,east\na,1\n", "no columns lon, lat or x, y among name, east"),
+    ("lon,lat\n13.2,52.5\n13.2,north\n", "line 3: lon, lat are no numbers"),
+    ("lon,lat\n384000,5820000\n", "are no degrees"),
+    ("lon,lat\n0,0\n", "no station lies on"),
+    ("", "no table that can be read"),
+])  # fmt: skip
+def test_stations_that_cannot_be_used_say_why(stations, tmp_path, text, says):
+    (tmp_path / "s.csv").write_text(text)
+    with pytest.raises(InputError, match=says):
+        zones_at(stations[1], tmp_path / "s.csv")
