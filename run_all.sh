@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Regenerates every figure; `./run_all.sh --test` runs the tests instead, `./run_all.sh --help` lists the options.
+# Regenerates every figure into build/; `./run_all.sh --test` runs the tests instead, `./run_all.sh --help` lists the options.
 # On a fresh machine with Python 3.11 it makes .venv from requirements.txt first; inside an active virtual or conda
 # environment (other than conda's base) it uses that.
 set -euo pipefail
@@ -24,7 +24,7 @@ else
     fi
 fi
 
-needed='lczlib torch papermill'
+needed='lczlib torch papermill snakemake latex2mathml'
 if ! "$python" -c 'import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, sys.argv[1:])))' $needed; then
     echo "error: the active environment lacks packages; run: $python -m pip install -r requirements.txt -e ." >&2
     exit 1

@@ -2,28 +2,104 @@
 
 from __future__ import annotations
 
+import argparse
+import os
 import sys
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from lczlib.errors import InputError
 from workflow.numbers import CheckError, compare
+
+if TYPE_CHECKING:
+    from workflow.build import Build
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="./run_all.sh", description="Regenerate every figure from the notebooks.")
+    parser.add_argument("--profile", default="demo", help="demo (default), smoke, paper, evidence: sizes and epochs")
+    parser.add_argument("--data", metavar="DIR", default="", help="a folder of pairs instead of the synthetic world")
+    parser.add_argument("--sam", choices=("nano", "mobile", "truth", "vit_b", "vit_l", "vit_h"), default="")
+    parser.add_argument("--only", metavar="NN", default="", help="one notebook, after those it builds on")
+    parser.add_argument("--seed", type=int, help="seed of splits and training")
+    parser.add_argument("--jobs", type=_positive, help="notebooks side by side; default 2, with a GPU 1")
+    parser.add_argument("--check", action="store_true", help="compare the numbers with the committed figures/*.json")
+    parser.add_argument("--compare", nargs=2, metavar="DIR", type=Path, help="numbers of two folders of figures")
+    parser.add_argument("--publish", action="store_true", help="copy figures over the committed ones, write RESULTS.md")
+    parser.add_argument("--spread", metavar="N", type=_positive, help="spread over N seeds -> figures/spread.json")
+    parser.add_argument("--test", action="store_true", help="(first) run the tests instead")
+    return parser
+
+
+def _positive(text: str) -> int:
+    if int(text) < 1:
+        raise ValueError("1 or more")
+    return int(text)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Do what was asked for; returns 0, or 1 with one line saying what is at fault."""
-    argv = sys.argv[1:] if argv is None else argv
-    if "--compare" in argv:
-        folders = argv[argv.index("--compare") + 1 :]
-        if len(folders) != 2:
-            print("usage: ./run_all.sh --compare DIR_A DIR_B", file=sys.stderr)
-            return 2
-        try:
-            return compare(*map(Path, folders))
-        except CheckError as fault:
-            print(f"error: {fault}", file=sys.stderr)
-            return 1
-    from lczlib import reproduce
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if (options.check or options.spread) and (options.profile, options.data, options.sam, options.seed) != (
+        "demo", "", "", None,
+    ):  # fmt: skip
+        parser.error("--check and --spread are of the demo profile; leave out --profile, --data, --sam, --seed")
+    try:
+        if options.compare:
+            return compare(*options.compare)
+        return _run(options)
+    except (CheckError, InputError, OSError) as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; call again to go on from here", file=sys.stderr)
+        return 130
 
-    return reproduce.main(argv)
+
+def _run(options: argparse.Namespace) -> int:
+    from workflow.build import Build
+    from workflow.publish import publish, published_folder
+    from workflow.run import bring_up_to_date, default_jobs, print_table
+
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # inherited by the notebooks: see lczlib.compute
+    start = time.perf_counter()
+    if options.spread:
+        return _spread(options.spread, options.jobs or default_jobs())
+    build = Build.of(options.profile, options.data, options.sam, options.seed)
+    if options.publish:
+        published_folder(build)  # before hours of work
+    rows = bring_up_to_date(build, options.jobs or default_jobs(), options.only)
+    print_table(rows)
+    print(f"all in {time.perf_counter() - start:.0f} s; figures and report: {build.folder.relative_to(build.root)}")
+    if options.publish:
+        print(f"published to {publish(build, build.chosen(options.only)).relative_to(build.root)}")
+    return _check(build, build.chosen(options.only)) if options.check else 0
+
+
+def _spread(seeds: int, jobs: int) -> int:
+    from workflow.build import ROOT
+    from workflow.spread import run_seeds, write_spread
+
+    if seeds < 8:
+        raise CheckError(f"--spread {seeds}: a standard deviation needs 8 seeds at least")
+    varying = write_spread(run_seeds(seeds, jobs, ROOT), ROOT / "figures" / "spread.json")
+    print(f"figures/spread.json: {sum(varying.values())} numbers of {len(varying)} figures, over {seeds} seeds")
+    return 0
+
+
+def _check(build: Build, chosen: list[str]) -> int:
+    from workflow.check import check
+
+    outcome = check(build, chosen)
+    for line in outcome.lines:
+        print(line)
+    if outcome.absent:
+        print(f"not checked, they need the real samples: {', '.join(sorted(set(outcome.absent)))}")
+    compared = f"{outcome.exact} values compared to 1e-6, {outcome.statistical} with their spread over seeds"
+    print(f"check: {compared}; {len(outcome.lines) or 'none'} disagree")
+    return int(bool(outcome.lines))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """What every figure shares: one style, two widths, one way of saving (PNG, PDF and JSON of one stem)."""
 
+import platform
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.figure import Figure
 
 from lczlib.compute import instruction_set
@@ -84,12 +86,29 @@ class Gallery:
             "parameters": to_jsonable(self.parameters | parameters),
             "seed": int(self.seed),
             "commit": commit(),
-            "instruction_set": instruction_set(),
+            **_machine(),
             "numbers": _rounded(to_jsonable(numbers)),
         }
         write_json(picture.with_suffix(".json"), entry)
         show(picture)
         return picture
+
+
+def _machine() -> dict[str, object]:
+    """What "the same numbers" of a training need besides the seed: processor, arithmetic, threads, versions."""
+    import torch
+
+    about = Path("/proc/cpuinfo")  # Linux; elsewhere what Python knows
+    text = about.read_text(encoding="utf-8").split("\n\n")[0] if about.exists() else ""
+    lines = (line.partition(":") for line in text.splitlines())
+    facts = {name.strip(): value.strip() for name, _, value in lines}
+    names = ("model name", "cpu family", "model", "stepping")
+    return {
+        "cpu": " ".join(f"{name} {facts[name]}" for name in names if name in facts) or platform.processor(),
+        "instruction_set": instruction_set(),
+        "threads": torch.get_num_threads(),
+        "versions": {"torch": torch.__version__, "numpy": np.__version__},
+    }
 
 
 def write_picture(fig: Figure, stem: str, folder: Path, data: str) -> Path:

@@ -1,0 +1,44 @@
+"""Every figure from the notebooks. `./run_all.sh` calls it; by hand, and on a cluster with one of Snakemake's executors:
+
+    snakemake --cores 2 --config profile=smoke
+    snakemake --executor slurm --jobs 10 --config profile=paper data=/path/to/LCZC-GES2 sam=vit_h
+
+A notebook runs again when its `state` has changed: its source, its parameters, the packages' sources, the data, or a
+notebook that it builds on. Options: profile, data, sam, seed, only (one notebook, after those that it builds on), without ("00,demo").
+"""
+
+import json
+import os
+import sys
+
+sys.path.insert(0, workflow.basedir)
+from workflow.build import Build
+
+ROOT = workflow.basedir
+BUILD = Build.of(**{name: config[name] for name in ("profile", "data", "sam", "seed", "without") if name in config})
+ONLY = str(config.get("only", ""))
+ROWS = [f"executed/{name}.json" for name in BUILD.chosen(ONLY.zfill(2) if ONLY.isdigit() else ONLY)]  # only=04 is 4
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [ROOT, os.environ.get("PYTHONPATH")]))
+THREADS = os.environ.get("OMP_NUM_THREADS")  # a rule's shell would set it to 1, and other threads round otherwise
+KEEP = f"export OMP_NUM_THREADS={THREADS};" if THREADS else "unset OMP_NUM_THREADS MKL_NUM_THREADS OPENBLAS_NUM_THREADS;"
+
+
+workdir: str(BUILD.folder)
+
+
+rule all:
+    input:
+        ROWS,
+
+
+rule notebook:
+    input:
+        source=lambda found: BUILD.notebooks[found.name],
+        before=lambda found: [f"executed/{name}.json" for name in BUILD.before(found.name)],
+    output:
+        "executed/{name}.json",
+    params:
+        state=lambda found: BUILD.state(found.name),
+        values=lambda found: json.dumps(BUILD.parameters(found.name)),
+    shell:
+        "{KEEP} exec {sys.executable} -m workflow.execute {input.source:q} {output:q} {params.values:q}"

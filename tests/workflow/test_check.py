@@ -1,0 +1,152 @@
+"""The check fails where it should: altered numbers of every committed figure, other arithmetic, unlikely trainings."""
+
+import copy
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from project import ROOT, draw, make_project, notebook
+
+from workflow.build import Build
+from workflow.check import check, committed_figures, exact_disagreements, statistical_disagreements
+from workflow.execute import execute
+from workflow.numbers import CheckError, is_number, leaves, read_exactly
+from workflow.publish import publish
+from workflow.spread import spread_of, write_spread
+
+COMMITTED = committed_figures(ROOT / "figures")
+SPREAD = ROOT / "figures" / "spread.json"
+SPREADS = read_exactly(SPREAD)["spread"] if SPREAD.exists() else {}
+
+
+def _disagreements(new: dict, old: dict) -> list[str]:
+    if old.get("follows_from", "training") in ("data", "predictions"):
+        return list(exact_disagreements(new, old))
+    return list(statistical_disagreements(new, old, SPREADS.get(old["figure"], {})))
+
+
+def _replaced(entry: dict, name: tuple, value: object) -> dict:
+    changed = copy.deepcopy(entry)
+    inner = changed["numbers"]
+    for step in name[:-1]:
+        inner = inner[step]
+    inner[name[-1]] = value
+    return changed
+
+
+@pytest.mark.parametrize("stem", COMMITTED)
+@pytest.mark.parametrize("factor", [0, 1.5])
+def test_altered_numbers_of_every_committed_figure_are_found(stem, factor):
+    entry = COMMITTED[stem]
+    numbers = {name: value for name, value in leaves(entry["numbers"]) if is_number(value) and abs(value) > 1e-5}
+    assert not _disagreements(entry, entry)
+    assert numbers, "a figure without numbers"
+    found = sum(
+        bool(_disagreements(entry, _replaced(entry, name, type(value)(factor) * value)))
+        for name, value in numbers.items()
+    )
+    exact = entry.get("follows_from") in ("data", "predictions")
+    assert found == len(numbers) if exact else found > 0
+
+
+def test_the_spread_is_the_standard_deviation_in_the_places_of_the_numbers():
+    values = ((0.5, 0.1, 0.3), (0.6, 0.1, 0.5), (0.7, 0.1, 0.4))
+    tables = [
+        {"oa": a, "f1": {"1": b, "2": [c, "text", None]}, "curve": [a] * (i + 1), "seen": i if i else None, "m": 7}
+        for i, (a, b, c) in enumerate(values)
+    ]
+    spread = spread_of(tables)
+    assert spread == {"oa": 0.1, "f1": {"2": [0.1, 0, 0]}, "curve": [0.1, None, None], "seen": None}
+    new, old = {"numbers": tables[0]}, {"numbers": tables[2] | {"oa": 0.9}}
+    assert list(statistical_disagreements(new, old, spread)) == []  # 0.4 are four deviations
+    assert len(list(statistical_disagreements(new, {"numbers": tables[2] | {"oa": 0.91}}, spread))) == 1
+    for altered in ({"m": 8}, {"f1": {"1": 0.2, "2": [0.3, "text", None]}}, {"f1": {"1": 0.1, "2": [0.3, "u", None]}}):
+        assert len(list(statistical_disagreements(new, {"numbers": tables[2] | altered}, spread))) == 1
+    assert len(list(statistical_disagreements({"numbers": tables[0] | {"oa": None}}, old, spread))) == 1
+
+
+def test_a_figure_is_one_line_of_the_spread(tmp_path):
+    builds = []
+    for seed in range(8):
+        build = Build(tmp_path / str(seed), "demo")
+        build.figures.mkdir(parents=True)
+        for stem in ("01_masks", "02_training", "04_alpha"):
+            entry = {"figure": stem, "numbers": {"oa": seed / 10, "n": 5}}
+            (build.figures / f"{stem}.json").write_text(json.dumps(entry))
+        builds.append(build)
+    assert write_spread(builds, tmp_path / "spread.json") == {"02_training": 1, "04_alpha": 1}
+    assert json.loads((tmp_path / "spread.json").read_text()) == {
+        "profile": "demo", "seeds": 8, "spread": {"02_training": {"oa": 0.245}, "04_alpha": {"oa": 0.245}}
+    }  # fmt: skip
+    assert (tmp_path / "spread.json").read_text().count("\n") == 4
+
+
+TRAIN = 'import pathlib; p = pathlib.Path(work_dir, "predictions"); p.mkdir(exist_ok=True); '
+TRAIN += '(p / "s2.npz").write_text("0.5")'
+READ = 'import pathlib; given = float(pathlib.Path(work_dir, "predictions", "s2.npz").read_text())'
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory) -> Build:
+    """A project whose notebook 04 trains, then computes from predictions; run and published."""
+    project = make_project(tmp_path_factory.mktemp("published"))
+    figures = [draw("04_data"), draw("04_fresh", "training", oa="0.7"), draw("04_alpha", "predictions", oa="given")]
+    figures.append(draw("04_berlin", "training", "real Sentinel-2"))
+    notebook(project, "04_alpha", READ, *figures, training=TRAIN)
+    build = Build.of(root=project)
+    build.folder.mkdir(parents=True)
+    execute(build.notebooks["04"], build.folder / "executed" / "04.json", build.parameters("04"))
+    publish(build, ["04"])
+    return build
+
+
+@pytest.fixture
+def project(published, tmp_path) -> Build:
+    shutil.copytree(published.root, tmp_path / "project")
+    return Build.of(root=tmp_path / "project")
+
+
+def _alter(path: Path, value: float) -> None:
+    entry = json.loads(path.read_text())
+    entry["numbers"]["oa"] = value
+    path.write_text(json.dumps(entry))
+
+
+def test_published_are_figures_and_predictions_but_no_picture_of_real_imagery(published):
+    names = {path.name for path in (published.root / "figures").rglob("*") if path.is_file()}
+    stems = ("04_data", "04_fresh", "04_alpha")
+    assert names == {f"{s}.{end}" for s in stems for end in ("png", "pdf", "json")} | {"04_berlin.json", "s2.npz"}
+
+
+def test_each_kind_of_number_is_checked_in_its_own_way(project):
+    committed = project.root / "figures"
+    (project.figures / "04_berlin.json").unlink()  # a machine without the real samples
+    outcome = check(project, ["04"])
+    assert outcome.lines == []
+    assert (outcome.exact, outcome.statistical, outcome.absent) == (4, 4, ["04_berlin"])
+    (committed / "spread.json").write_text('{"spread": {"04_fresh": {"oa": 0.1}, "04_alpha": {"oa": 0.2}}}')
+    _alter(project.figures / "04_alpha.json", 0.6)  # another processor trained another network
+    _alter(project.figures / "04_fresh.json", 0.4)
+    assert check(project, ["04"]).lines == []
+    for stem, value in (("04_data", 0.60001), ("04_alpha", 0.50001), ("04_fresh", 0.85)):
+        before = (committed / f"{stem}.json").read_bytes()
+        _alter(committed / f"{stem}.json", value)
+        (line,) = check(project, ["04"]).lines
+        assert line.startswith(f"{stem}: oa: ")
+        (committed / f"{stem}.json").write_bytes(before)
+
+
+def test_predictions_altered_or_missing_and_figures_that_come_or_go_are_found(project):
+    committed = project.root / "figures"
+    (committed / "predictions" / "s2.npz").write_text("0.75")
+    assert [line.split(" (")[0] for line in check(project, ["04"]).lines] == ["04_alpha: oa: 0.75 | 0.5"]
+    shutil.rmtree(committed / "predictions")
+    with pytest.raises(CheckError, match="no committed predictions"):
+        check(project, ["04"])
+    (committed / "04_alpha.json").unlink()
+    (project.figures / "04_data.json").unlink()
+    assert check(project, ["04"]).lines == [
+        "04_data: committed, but not made here",
+        "04_alpha: made here, not committed",
+    ]

@@ -1,0 +1,204 @@
+"""The runner on small notebooks: what is run, what is kept, what a kill leaves, one line for what a user can mend."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+from processes import ended, within
+from project import ROOT, draw, make_project, notebook, run, start
+
+from workflow.__main__ import main
+from workflow.build import Build, missing_inputs
+
+WAIT = """
+import os, pathlib, time
+here = pathlib.Path(work_dir)
+if not (here / "go").exists():
+    (here / "at_work").write_text(f"{os.getpid()} {os.getppid()}")
+    time.sleep(600)
+"""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> tuple[Path, str]:
+    """A project of three notebooks after a run, and what the run printed; a hub offers a kernel that cannot start."""
+    project = make_project(tmp_path_factory.mktemp("finished"))
+    notebook(project, "00_first", draw("00_first"))
+    notebook(project, "04_second", draw("04_second", "training"))
+    notebook(project, "demo", draw("demo_pair"))
+    kernel = project / "share" / "kernels" / "python3" / "kernel.json"
+    kernel.parent.mkdir(parents=True)
+    other = {"argv": [shutil.which("false"), "{connection_file}"], "display_name": "another", "language": "python"}
+    kernel.write_text(json.dumps(other))
+    status, output, error = run(project, JUPYTER_PATH=str(project / "share"))
+    assert status == 0, output + error
+    return project, output
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_a_run_writes_into_build_only_and_prints_a_table(finished):
+    project, output = finished
+    assert _names(project / "figures") == set()
+    figures = project / "build" / "demo" / "figures"
+    assert _names(figures) == {
+        f"{s}.{end}" for s in ("00_first", "04_second", "demo_pair") for end in ("png", "pdf", "json")
+    }
+    assert json.loads((figures / "04_second.json").read_text())["numbers"]["oa"] == 0.6
+    rows = [line.split() for line in output.split("figure files\n")[1].splitlines()]
+    assert [row[0] for row in rows[:3]] == ["00_first", "04_second", "demo"]
+    assert [row[2] for row in rows[:3]] == ["00_first", "04_second", "demo_pair"]
+
+
+def test_what_has_not_changed_is_not_run_again_and_what_has_is(finished):
+    project, _ = finished
+    (project / "notebooks" / "00_first.ipynb").touch()
+    (project / "build" / "demo" / "figures" / "demo_pair.pdf").unlink()  # a lost figure is made again
+    notebook(project, "04_second", draw("04_second", "training"), "1 + 1")
+    status, output, error = run(project)
+    assert status == 0, error
+    fresh = {line.split()[0]: "up to date" not in line for line in output.split("figure files\n")[1].splitlines()[:3]}
+    assert fresh == {"00_first": False, "04_second": True, "demo": True}
+    assert (project / "build" / "demo" / "figures" / "demo_pair.pdf").exists()
+
+
+def test_a_failing_notebook_is_one_line_and_the_rest_is_kept(tmp_path):
+    project = make_project(tmp_path)
+    notebook(project, "00_first", draw("00_first"), "raise ValueError('no such\\nzone')")
+    notebook(project, "01_second", draw("01_second"))
+    status, _, error = run(project, "--jobs", "2")
+    assert status == 1
+    assert error == (
+        "error: 00_first.ipynb failed in cell 4: ValueError: no such zone; see build/demo/executed/00_first.ipynb\n"
+    )
+    notebook(project, "00_first", draw("00_first"))
+    status, output, error = run(project)
+    assert status == 0, error
+    assert output.count("up to date") == 1
+    notebook(project, "00_first", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    assert "00_first.ipynb: its kernel died" in run(project)[2]
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
+def test_stopped_it_leaves_nothing_at_work_and_goes_on_from_there(tmp_path, sent):
+    project = make_project(tmp_path)
+    notebook(project, "02_first", draw("02_first"))
+    notebook(project, "04_second", WAIT, draw("04_second"))
+    running = start(project)
+    note = project / "build" / "demo" / "at_work"
+    assert within(60, lambda: note.exists() and len(note.read_text().split()) == 2)
+    at_work = [psutil.Process(running.pid), *psutil.Process(running.pid).children(recursive=True)]
+    os.kill(running.pid, sent)
+    assert running.wait(60) == (130 if sent == signal.SIGINT else -sent)
+    assert within(30, lambda: ended(at_work))
+    (project / "build" / "demo" / "go").touch()
+    status, output, error = run(project)
+    assert status == 0, error
+    assert output.count("up to date") == 1  # the first was kept
+    assert (project / "build" / "demo" / "figures" / "04_second.json").exists()
+
+
+def test_of_two_at_once_one_waits_and_finds_it_done(tmp_path):
+    project = make_project(tmp_path)
+    notebook(project, "00_first", "import time; time.sleep(3)", draw("00_first"))
+    both = [start(project), start(project)]
+    outputs = [process.communicate(timeout=120)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert sorted("waiting for it to end" in output for output in outputs) == [False, True]
+    assert sorted("up to date" in output for output in outputs) == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--profile", "huge"], "unknown profile 'huge'; expected one of demo"),
+        (["--data", "nowhere"], "nowhere"),
+        (["--only", "17"], "no notebook '17'; expected one of 00, 01"),
+        (["--publish", "--profile", "smoke"], "only the demo and the evidence profile are published"),
+        (["--spread", "3"], "a standard deviation needs 8 seeds"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_line_and_exit_1(capsys, arguments, words):
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+
+
+def test_a_check_of_another_run_than_the_committed_is_a_usage_error():
+    with pytest.raises(SystemExit) as usage:
+        main(["--check", "--seed", "3"])
+    assert usage.value.code == 2
+
+
+def test_seed_and_sam_have_folders_of_their_own_and_share_the_data():
+    builds = [Build.of(), Build.of(seed=3), Build.of(sam="vit_b"), Build.of("smoke")]
+    assert len({build.folder for build in builds}) == 4
+    notebook_dirs = [build.parameters("02")["data_dir"] for build in builds]
+    assert notebook_dirs == ["../build/demo/data"] * 3 + ["../build/smoke/data"]
+    assert builds[1].parameters("02")["seed"] == 3
+    assert "seed" not in builds[0].parameters("02")  # the literals of the notebook are the demo
+    assert len({build.state("02") for build in builds}) == 4
+
+
+def test_profiles_set_what_notebooks_declare():
+    from workflow.build import declared_parameters
+
+    for profile in ("smoke", "paper", "evidence"):
+        sizes = Build.of(profile).sizes
+        stems = {path.stem: path for path in Build.of().notebooks.values()}
+        assert sizes.keys() <= {"common", *stems}
+        for stem, values in sizes.items():
+            if stem != "common":
+                assert values.keys() <= declared_parameters(stems[stem]), f"{profile}.yaml: {stem}"
+
+
+def _pairs(graphs: bool = True, rgb: bool = True, cities: tuple = ("a", "b", "c")) -> SimpleNamespace:
+    return SimpleNamespace(has_graphs=graphs, has_rgb=rgb, cities=cities)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "skipped", "words"),
+    [
+        (_pairs(), [], ""),
+        (_pairs(rgb=False), ["01"], "masks need RGB patches"),
+        (_pairs(cities=("a", "a")), ["06"], "three named cities"),
+        (_pairs(cities=("",) * 3, rgb=False), ["01", "06"], "three named cities"),
+        (_pairs(graphs=False, rgb=False), ["01", "03", "04", "05", "06", "07", "08"], "these pairs have neither"),
+    ],
+)
+def test_what_the_data_lack_is_skipped_with_the_reason(pairs, skipped, words):
+    lacking = missing_inputs(pairs)
+    assert sorted(lacking) == skipped
+    assert words in lacking.get(skipped[-1] if skipped else "", "")
+    chosen = Build(ROOT, "demo", lacking=lacking).chosen()
+    assert "00" in chosen
+    assert not set(chosen) & set(skipped)
+
+
+@pytest.mark.parametrize(("active", "used"), [
+    ({}, "own"), ({"CONDA_PREFIX": "/c", "CONDA_DEFAULT_ENV": "base"}, "own"),
+    ({"CONDA_PREFIX": "/c", "CONDA_DEFAULT_ENV": "lczlib"}, "active"), ({"VIRTUAL_ENV": "/v"}, "active"),
+])  # fmt: skip
+def test_an_active_environment_is_used_but_never_that_of_conda_itself(tmp_path, active, used):
+    shutil.copy2(ROOT / "run_all.sh", tmp_path)
+    names = ["requirements.txt", "pyproject.toml"]
+    for name in names:
+        (tmp_path / name).touch()
+    lock = subprocess.run(["cksum", *names], cwd=tmp_path, capture_output=True, check=True)
+    for folder, says in ((tmp_path / ".venv" / "bin", "own"), (tmp_path / "bin", "active")):
+        folder.mkdir(parents=True)
+        (folder / "python").write_text(f"#!/bin/sh\necho {says}\n")
+        (folder / "python").chmod(0o755)
+    (tmp_path / ".venv" / "lock").write_bytes(lock.stdout)
+    environment = {"PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"} | active
+    done = subprocess.run(["./run_all.sh"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) == {used}

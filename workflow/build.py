@@ -1,0 +1,192 @@
+"""What one run makes: profile, data, seed, the folder it goes to, and the state that decides what must run again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import nbformat
+import yaml
+
+from lczlib.errors import InputError
+
+if TYPE_CHECKING:
+    from lczlib.data import Pairs
+
+ROOT = Path(__file__).resolve().parents[1]
+# What each notebook builds on; all make the synthetic data themselves where they are missing.
+NEEDS = {"03": ("01",), "04": ("02", "03"), "05": ("02", "03"), "06": ("02", "03"), "07": ("01",), "08": ("02", "03")}
+SOURCES = {".py", ".safetensors", ".mplstyle"}  # of the packages: what can change a number
+LEFT_OUT = "left out"
+PICTURES = {".png", ".pdf", ".json"}
+
+
+def number(notebook: str) -> str:
+    """How a notebook is named in short: "04" for 04_alpha_ablation, "demo" for demo."""
+    return notebook[:2] if notebook[:2].isdigit() else notebook
+
+
+@dataclass(frozen=True)
+class Build:
+    """One run of a profile on certain data with a certain seed.
+
+    Attributes:
+        root: of the project.
+        profile: demo, smoke, paper or evidence.
+        given: data_dir, sam, seed where they were named on the command line; any of them makes a folder of its own.
+        sizes: of the profile, `common` and by notebook; empty for demo, which is the notebooks' own literals.
+        data: digest of the data named on the command line.
+        lacking: short name of a notebook -> what it needs and these data do not have.
+    """
+
+    root: Path
+    profile: str
+    given: dict[str, object] = field(default_factory=dict)
+    sizes: dict[str, dict] = field(default_factory=dict)
+    data: str = ""
+    lacking: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        profile: str = "demo",
+        data: str = "",
+        sam: str = "",
+        seed: int | None = None,
+        without: str = "",
+        root: Path = ROOT,
+    ) -> Build:
+        """Read the profile and look at the data.
+
+        Args:
+            without: short names of notebooks to leave out, "00,01".
+
+        Raises:
+            InputError: unknown profile. FileNotFoundError, InputError: `data` is no folder of pairs.
+        """
+        sizes, found = _sizes(root, profile), ""
+        lacking = dict.fromkeys(filter(None, without.split(",")), LEFT_OUT)
+        given = {name: value for name, value in (("sam", sam), ("seed", seed)) if value not in ("", None)}
+        if data:
+            from lczlib.data import open_pairs
+
+            pairs = open_pairs(data)
+            found, lacking = _state_of_data(Path(data)), missing_inputs(pairs) | lacking
+            sizes["common"] = sizes.get("common", {}) | {"n_pairs": len(pairs)}  # what is given is not enlarged
+            given = {"data_dir": str(Path(data).resolve())} | given
+        return cls(root, profile, given, sizes, found, lacking)
+
+    @cached_property
+    def folder(self) -> Path:
+        """`build/<profile>`, or `build/<profile>-<key>` where data, SAM or seed were named."""
+        return self.root / "build" / (f"{self.profile}-{_key(self.given)}" if self.given else self.profile)
+
+    @property
+    def figures(self) -> Path:
+        """Where this run's figures lie."""
+        return self.folder / "figures"
+
+    @cached_property
+    def notebooks(self) -> dict[str, Path]:
+        """Every notebook by its short name, in order; the demo comes last."""
+        every = sorted((self.root / "notebooks").glob("*.ipynb"))
+        return {number(path.stem): path for path in every}
+
+    def chosen(self, only: str = "") -> list[str]:
+        """Short names of the notebooks that can run on these data; with `only`, those it needs and itself.
+
+        Raises:
+            InputError: no such notebook, or the data lack what it needs.
+        """
+        if only and only not in self.notebooks:
+            raise InputError(f"no notebook {only!r}; expected one of {', '.join(self.notebooks)}")
+        if only in self.lacking:
+            raise InputError(f"{self.notebooks[only].stem}: {self.lacking[only]}")
+        wanted = _with_needed(only) if only else set(self.notebooks)
+        return [name for name in self.notebooks if name in wanted and name not in self.lacking]
+
+    def before(self, notebook: str) -> list[str]:
+        """Short names of the notebooks whose outcome this one reads."""
+        return [need for need in NEEDS.get(notebook, ()) if need in self.notebooks and need not in self.lacking]
+
+    def parameters(self, notebook: str) -> dict[str, object]:
+        """Values for the notebook's `parameters` cell; paths are relative to the folder of the notebooks."""
+        path = self.notebooks[notebook]
+        places = {
+            "profile": self.profile,
+            "data_dir": os.path.relpath(self.root / "build" / self.profile / "data", path.parent),
+            "work_dir": os.path.relpath(self.folder, path.parent),
+            "figures_dir": os.path.relpath(self.figures, path.parent),
+        }
+        values = places | self.sizes.get("common", {}) | self.sizes.get(path.stem, {}) | self.given
+        declared = declared_parameters(path)
+        return {name: value for name, value in values.items() if name in declared}
+
+    def state(self, notebook: str) -> str:
+        """Digest of everything that the outcome of a notebook depends on; it changes when, and only when, that does."""
+        before = [self.state(need) for need in self.before(notebook)]
+        return _key([_digest(self.notebooks[notebook]), self.parameters(notebook), self.data, self._packages, before])
+
+    @cached_property
+    def _packages(self) -> str:
+        every = [path for package in ("lczlib", "lczworld") for path in (self.root / package).rglob("*")]
+        return _key([_digest(path) for path in sorted(every) if path.suffix in SOURCES])
+
+
+def _sizes(root: Path, profile: str) -> dict[str, dict]:
+    folder = root / "notebooks" / "params"
+    known = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    if profile != "demo" and profile not in known:
+        raise InputError(f"unknown profile {profile!r}; expected one of {', '.join(sorted({'demo', *known}))}")
+    return (yaml.safe_load(known[profile].read_text(encoding="utf-8")) or {}) if profile in known else {}
+
+
+def _with_needed(notebook: str) -> set[str]:
+    return {notebook}.union(*(_with_needed(need) for need in NEEDS.get(notebook, ())))
+
+
+def declared_parameters(notebook: Path) -> set[str]:
+    """Names assigned in the cell tagged `parameters`."""
+    cells = nbformat.read(notebook, as_version=4).cells
+    source = "\n".join(cell.source for cell in cells if "parameters" in cell.metadata.get("tags", []))
+    return set(re.findall(r"^(\w+)\s*(?::[^=]+)?=", source, flags=re.MULTILINE))
+
+
+def missing_inputs(pairs: Pairs) -> dict[str, str]:
+    """Short names of the notebooks that cannot run on these pairs, each with what it needs and they lack."""
+    lacking = {}
+    if not pairs.has_graphs:
+        fault = "needs RGB patches (google_img_320) or shipped graphs (gg_nodes_refine), and these pairs have neither"
+        lacking |= dict.fromkeys(("01", "03", "04", "05", "06", "07", "08"), fault)
+    elif not pairs.has_rgb:
+        lacking["01"] = (
+            "masks need RGB patches (google_img_320), which these pairs lack; shipped graphs serve elsewhere"
+        )
+    cities = set(pairs.cities)
+    if "06" not in lacking and ("" in cities or len(cities) < 3):
+        lacking["06"] = "transfer needs three named cities at least, in index.csv"
+    return lacking
+
+
+def _state_of_data(folder: Path) -> str:
+    from lczlib.data import layout
+
+    folders = (layout.S2_FOLDER, layout.RGB_FOLDER, layout.TRUTH_FOLDER, layout.GRAPH_FOLDER, layout.SPLIT_FOLDER)
+    if folder.is_file():
+        return _key([str(folder), folder.stat().st_size, folder.stat().st_mtime_ns])
+    files = [_digest(folder / name) for name in ("index.csv", "dataset.json")]
+    return _key(files + [layout.listing(folder / name) for name in folders])
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
+def _key(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]

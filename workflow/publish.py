@@ -1,0 +1,63 @@
+"""`./run_all.sh --publish`: the figures of a run become the committed ones; RESULTS.md and the gallery follow."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from lczlib.runs import atomic_path, read_json
+from workflow.build import PICTURES, Build
+from workflow.numbers import CheckError
+
+
+def published_folder(build: Build) -> Path:
+    """Where the figures of a build are committed.
+
+    Raises:
+        CheckError: the build is neither the demo nor the evidence as it stands.
+    """
+    if build.given or build.profile not in ("demo", "evidence"):
+        raise CheckError("only the demo and the evidence profile are published, without --data, --sam, --seed")
+    return build.root / "figures" / ("evidence" if build.profile == "evidence" else "")
+
+
+def publish(build: Build, chosen: list[str]) -> Path:
+    """Copy the figures of these notebooks over the committed ones, and the predictions; returns the folder.
+
+    Pictures of real imagery are left out unless their JSON names an `attribution` among its parameters.
+    """
+    target = published_folder(build)
+    made = [path for path in build.figures.iterdir() if path.suffix in PICTURES and path.stem.split("_")[0] in chosen]
+    kept = [path for path in made if path.suffix == ".json" or may_be_shown(read_json(path.with_suffix(".json")))]
+    for path in kept:
+        _copy(path, target / path.name)
+    _forget_what_is_no_longer_made(target, {path.name for path in kept}, chosen)
+    if build.profile == "demo":
+        for path in (build.folder / "predictions").glob("*.npz"):
+            _copy(path, target / "predictions" / path.name)
+    return target
+
+
+def is_real(entry: dict) -> bool:
+    """Whether a figure shows real imagery."""
+    return str(entry["data"]).startswith("real")
+
+
+def may_be_shown(entry: dict) -> bool:
+    """Whether the picture may be committed: it is of no real imagery, or names whom to credit."""
+    return not is_real(entry) or "attribution" in entry.get("parameters", {})
+
+
+def _copy(path: Path, target: Path) -> None:
+    if not target.exists() or target.read_bytes() != path.read_bytes():
+        with atomic_path(target) as temporary:
+            shutil.copyfile(path, temporary)
+
+
+def _forget_what_is_no_longer_made(target: Path, made: set[str], chosen: list[str]) -> None:
+    for path in target.iterdir():
+        numbers = path.with_suffix(".json")
+        if path.stem.split("_")[0] not in chosen or path.suffix not in PICTURES or path.name in made:
+            continue
+        if not numbers.exists() or not is_real(read_json(numbers)):  # not everybody has the real samples
+            path.unlink()
