@@ -46,7 +46,7 @@ def write_run(folder: Path, width: int) -> Path:
 
     from safetensors.torch import save_file
 
-    from lczlib.inference import make_model
+    from lczlib.models.inference import make_model
     from lczlib.recipe import Recipe
     from lczlib.runs import Run
 

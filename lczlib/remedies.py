@@ -24,7 +24,7 @@ from lczlib.data import Pairs
 from lczlib.data.layout import BANDS
 from lczlib.fusion import fuse
 from lczlib.graphs import GraphSet
-from lczlib.inference import Inputs, Source, predict, reestimate_batch_norm, take
+from lczlib.models.inference import Inputs, Source, predict, reestimate_batch_norm, take
 from lczlib.training import Result, augment_patches
 from lczlib.transfer import chosen_elsewhere, labelled_share, node_colors, recovered, skewed
 from lczlib.zones import K, to_index

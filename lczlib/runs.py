@@ -119,9 +119,33 @@ class Run:
         """Mark the run as ended, with its summary (`run.json` holds parameters and summary)."""
         write_json(self.path / "run.json", {"params": self.params, "summary": summary})
 
-    def summary(self) -> dict[str, Any]:
-        """What `finish` wrote. Raises FileNotFoundError when the run has not ended."""
-        return read_json(self.path / "run.json")["summary"]
+    def publish(self, name: str, **about: object) -> Path:
+        """Give the finished run a name, by which `find_run` finds it, and note what it was trained on.
+
+        Args:
+            name: `root/name` leads to the run from now on; a run that had the name before loses it.
+            about: goes into `about.json`: data (kind of the pairs), sam, masks (name of the settings), settings.
+        """
+        write_json(self.path / "about.json", {"name": name, **about})
+        link = self.path.with_name(name)
+        temporary = link.with_name(f".{name}-{os.getpid()}")
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(self.path.name, target_is_directory=True)
+        os.replace(temporary, link)
+        return link
+
+
+def find_run(work_dir: str | Path, name: str) -> Path:
+    """Folder of the run that was published as `name`, for example "s2_polygon_pool_0" by notebook 02.
+
+    Raises:
+        InputError: no finished run of that name, with the notebook that makes it.
+    """
+    folder = Path(work_dir) / "runs" / name
+    if not (folder / "run.json").exists():
+        notebook = {"s2": "02_train_sentinel2", "ge": "03_train_google_earth"}.get(name.split("_")[0], "02 or 03")
+        raise InputError(f"{folder}: no run of that name; run notebook {notebook} with the same work_dir first")
+    return folder.resolve()
 
 
 def commit() -> str:

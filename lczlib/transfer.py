@@ -10,7 +10,7 @@ import pandas as pd
 from lczlib import fusion, metrics
 from lczlib.data.splits import crossed_splits
 from lczlib.graphs import GraphSet
-from lczlib.inference import Inputs
+from lczlib.models.inference import Inputs
 from lczlib.predictions import Predictions, join
 from lczlib.recipe import Recipe
 from lczlib.training import Result, train_many

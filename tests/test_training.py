@@ -1,9 +1,6 @@
-"""One loop for both streams: learns, resumes to the bit, keeps the best, is found again, runs on two processes."""
+"""One loop for both streams: learns, resumes to the bit, keeps the best, is found again, leaves no trace."""
 
-import os
 import shutil
-import subprocess
-import sys
 import threading
 import time
 from dataclasses import replace
@@ -12,12 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 
 from lczlib import training
 from lczlib.data.splits import Split
 from lczlib.graphs import GraphSet
-from lczlib.inference import predict, reestimate_batch_norm
-from lczlib.runs import file_lock
+from lczlib.models import load_stream
+from lczlib.models.inference import load_model, make_model, predict, reestimate_batch_norm
+from lczlib.runs import file_lock, find_run
 from lczlib.training import Recipe, train_stream
 
 S2 = Recipe.published("s2", epochs=4, batch_size=16, width=4, batch_norm_momentum=0.8, thin_training=True)
@@ -146,8 +145,8 @@ def test_faults_of_the_caller_are_named(tmp_path):
         train_stream("s2", "resnet3d11", s2, index, split, GE, 0, tmp_path)
     with pytest.raises(ValueError, match="unknown network"):
         train_stream("s2", "resnet1001", s2, index, split, S2, 0, tmp_path)
-    with pytest.raises(FileNotFoundError, match="no finished training"):
-        training.load_model(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match=r"no finished run there, run\.json is missing"):
+        load_model(tmp_path / "nowhere")
 
 
 def test_damaged_checkpoint_is_named(tmp_path, monkeypatch):
@@ -196,15 +195,15 @@ def test_bf16_and_compile_are_switches(tmp_path):
 def test_predict_is_the_network_itself():
     s2, graphs, _index, _split = world(20)
     torch.manual_seed(0)
-    model = training.make_model("resnet3d11", S2, 10).eval()
+    model = make_model("resnet3d11", S2, 10).eval()
     with torch.no_grad():
         expected = model(torch.from_numpy(s2).permute(0, 3, 1, 2)).softmax(1).numpy()
-    p = training.predict(model, s2, batch_size=7)
+    p = predict(model, s2, batch_size=7)
     assert p.dtype == np.float64
     np.testing.assert_allclose(p, expected, atol=1e-6)
-    np.testing.assert_allclose(training.predict(model, s2, precision="bf16"), expected, atol=0.02)
-    gcn = training.make_model("gcn", GE, 5)
-    np.testing.assert_allclose(training.predict(gcn, graphs).sum(1), 1)
+    np.testing.assert_allclose(predict(model, s2, precision="bf16"), expected, atol=0.02)
+    gcn = make_model("gcn", GE, 5)
+    np.testing.assert_allclose(predict(gcn, graphs).sum(1), 1)
 
 
 def test_graphs_are_mirrored_turned_and_brightened():
@@ -267,11 +266,13 @@ def test_impossible_recipes_are_refused(changes):
 
 def test_nadam_takes_kerass_steps():
     """Nadam as Keras documents it, written out, on a quadratic bowl."""
-    weights = [torch.tensor([[value]], dtype=torch.float64, requires_grad=True) for value in (3.0, -2.0)]
-    optimizer = training.Nadam(weights, 0.01)
+    bowl = nn.Linear(2, 1, bias=False, dtype=torch.float64)
+    bowl.weight.data = torch.tensor([[3.0, -2.0]], dtype=torch.float64)
+    optimizer = training.make_optimizer(bowl, 0.01)
     v, m, s, product = np.array([3.0, -2.0]), 0.0, 0.0, 1.0
     for t in range(1, 31):
-        sum(w.square().sum() for w in weights).backward()
+        optimizer.zero_grad()
+        bowl.weight.square().sum().backward()
         optimizer.step()
         g = 2 * v
         now, following = (0.9 * (1 - 0.5 * 0.96**step) for step in (t, t + 1))
@@ -279,28 +280,75 @@ def test_nadam_takes_kerass_steps():
         m, s = 0.9 * m + 0.1 * g, 0.999 * s + 0.001 * g**2
         m_hat = following * m / (1 - product * following) + (1 - now) * g / (1 - product)
         v = v - 0.01 * m_hat / (np.sqrt(s / (1 - 0.999**t)) + 1e-7)
-    np.testing.assert_allclose([w.item() for w in weights], v, atol=1e-9)
+    np.testing.assert_allclose(bowl.weight.detach()[0], v, atol=1e-9)
 
 
-TWO = """
-import sys
-sys.path.insert(0, {tests!r})
-import torch
-from lczlib.compute import prepare_cpu
-prepare_cpu(1)
-from test_training import train
-train({stream!r}, {folder!r}, epochs=2)
-"""
+def test_a_loss_that_is_not_finite_stops_it_and_the_last_good_state_is_kept(tmp_path):
+    s2, _graphs, index, split = world()
+    good = train_stream("s2", "resnet3d11", s2, index, split, replace(S2, epochs=1), 0, tmp_path / "good")
+    fail = replace(S2, epochs=30, learning_rate=1e30)
+    with pytest.raises(ValueError, match=r"^s2-resnet3d11-.*: the loss of epoch \d, training batch \d is not finite"):
+        train_stream("s2", "resnet3d11", s2, index, split, fail, 0, tmp_path)
+    broken = s2.copy()
+    broken[index["id"].isin(split.validation).argmax(), 0, 0, 0] = np.nan
+    with pytest.raises(ValueError, match=r"epoch 1, validation batch 1 is not finite.*check the inputs"):
+        train_stream("s2", "resnet3d11", broken, index, split, S2, 0, tmp_path)
+    assert good.run.done
 
 
-@pytest.mark.parametrize("stream", ["ge", "s2"])
-def test_two_processes_train_as_one(stream, tmp_path):
-    script = tmp_path / "two.py"
-    script.write_text(TWO.format(tests=os.path.dirname(__file__), stream=stream, folder=str(tmp_path / "two")))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr[-2000:]
-    one, two = train(stream, tmp_path / "one", epochs=2), train(stream, tmp_path / "two", epochs=2)
-    np.testing.assert_allclose(two.history.to_numpy(), one.history.to_numpy(), rtol=1e-3)
-    np.testing.assert_allclose(two.predictions.p, one.predictions.p, atol=1e-3)
+def test_a_loss_that_breaks_late_leaves_the_checkpoint_of_the_epoch_before(tmp_path, monkeypatch):
+    rate = Recipe.learning_rate_at
+    monkeypatch.setattr(Recipe, "learning_rate_at", lambda self, epoch: rate(self, epoch) if epoch < 2 else np.nan)
+    with pytest.raises(ValueError, match=r"epoch 3, .* \(the state after epoch 2 is kept\)"):
+        train("ge", tmp_path)
+    (checkpoint,) = tmp_path.glob("runs/*/checkpoint.pt")
+    state = torch.load(checkpoint, weights_only=True)
+    assert len(state["history"]) == 2
+    assert all(value.isfinite().all() for value in state["model"].values())
+    monkeypatch.undo()
+    resumed = train("ge", tmp_path)
+    assert same_weights(resumed, train("ge", tmp_path / "whole"))
+
+
+def test_the_generators_threads_and_seeds_of_the_caller_are_left_alone(tmp_path):
+    before = torch.get_num_threads()
+    states = torch.random.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    train("ge", tmp_path, epochs=1)
+    assert torch.equal(states[0], torch.random.get_rng_state())
+    assert (states[1] == np.random.get_state()[1]).all()  # noqa: NPY002
+    assert torch.get_num_threads() == before
+
+
+def test_a_published_run_is_found_by_its_name_and_is_a_function_of_patches(tmp_path):
+    s2, _graphs, index, _split = world()
+    with pytest.raises(ValueError, match=r"s2_sample_pool_0: no run of that name; run notebook 02_train_sentinel2"):
+        find_run(tmp_path, "s2_sample_pool_0")
+    train("s2", tmp_path, epochs=1, seed=1).run.publish("s2_sample_pool_0", data="own city")
+    result = train("s2", tmp_path, epochs=2)
+    result.run.publish("s2_sample_pool_0", data="synthetic")
+    assert find_run(tmp_path, "s2_sample_pool_0") == result.run.path
+    stream = load_stream(tmp_path / "runs" / "s2_sample_pool_0")
+    assert (stream.stream, stream.trained_on) == ("s2", "synthetic pairs")
+    assert stream.folder == result.run.path
+    rows = result.predictions.frame["id"].to_numpy() - index["id"].iloc[0]
+    np.testing.assert_allclose(stream(s2[rows]), result.predictions.p, atol=1e-6)
+    with pytest.raises(ValueError, match=r"nowhere: no finished run there, run\.json is missing; make one with"):
+        load_stream(tmp_path / "nowhere")
+
+
+def test_a_demo_stream_that_is_not_shipped_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("lczlib.models.inference.DEMO", tmp_path)
+    with pytest.raises(ValueError, match="demo-ge: this copy of lczlib ships no demo streams"):
+        load_stream("demo-ge")
+
+
+def test_a_graph_run_makes_the_masks_it_was_trained_on(tmp_path):
+    from lczlib.sam import MaskSettings
+
+    result = train("ge", tmp_path, epochs=1)
+    settings = MaskSettings.named("smoke")
+    result.run.publish("ge_sample_pool_0", data="synthetic", sam="nano", masks="smoke", settings=vars(settings))
+    stream = load_stream(find_run(tmp_path, "ge_sample_pool_0"))
+    assert stream.masks == ("nano", settings)
+    image = np.random.default_rng(0).integers(0, 255, (1, 320, 320, 3), np.uint8)
+    np.testing.assert_allclose(stream(image).sum(1), 1)

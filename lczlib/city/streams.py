@@ -50,7 +50,7 @@ class RunStream:
         return f"{self.params['stream']} {self.params['model']} {digest} {how}"
 
     def __call__(self, inputs: np.ndarray) -> np.ndarray:
-        from lczlib.inference import predict
+        from lczlib.models.inference import predict
 
         s2 = self.params["stream"] == "s2"
         return predict(
@@ -69,7 +69,7 @@ class RunStream:
 @lru_cache(maxsize=4)
 def _model(folder: Path):
     from lczlib.compute import pick_device
-    from lczlib.inference import load_model
+    from lczlib.models.inference import load_model
 
     return load_model(folder).to(pick_device())
 

@@ -46,19 +46,32 @@ def pack(data_dir: str | Path, kind: str, ids: np.ndarray) -> np.memmap:
     stamp, note = fingerprint(data_dir, kind, ids), target.with_suffix(".json")
 
     def fresh() -> bool:
-        return target.exists() and note.exists() and read_json(note)["fingerprint"] == stamp
+        found = read_json(note) if target.exists() and note.exists() else {}
+        return found.get("fingerprint") == stamp and "digest" in found
 
     def write() -> None:
         write_json(note, {"fingerprint": None})  # the old pack is stale, whenever this stops
+        digest = hashlib.sha256()
         with atomic_path(target) as temporary:
             packed = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=(len(ids), *shape))
             for row, sample_id in enumerate(tqdm(ids, desc=f"packing {kind}", disable=len(ids) < 2000)):
                 packed[row] = read(path_of(data_dir, sample_id))[0]
+                digest.update(packed[row])
             packed.flush()
-        write_json(note, {"fingerprint": stamp, "pairs": len(ids)})
+        write_json(note, {"fingerprint": stamp, "pairs": len(ids), "digest": digest.hexdigest()})
 
     make_if_missing(target, fresh, write)
     return np.load(target, mmap_mode="r")
+
+
+def digest(array: np.ndarray) -> str:
+    """SHA-256 of the values of an array; that of a whole packed file is read from its note, not computed again."""
+    if isinstance(array, np.memmap) and not array.flags.writeable:
+        note = Path(array.filename).with_suffix(".json")
+        noted = read_json(note) if note.exists() else {}
+        if "digest" in noted and noted.get("pairs") == len(array):
+            return noted["digest"]
+    return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,234 @@
+"""Networks by name, trained runs as functions of patches or images, and probabilities of pairs."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pooch
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
+
+from lczlib.compute import pick_device
+from lczlib.errors import InputError
+from lczlib.graphs import FEATURES, GraphSet
+from lczlib.models.gcn import InstanceGCN
+from lczlib.models.resnet3d import ResNet3D11, set_batch_norm_momentum
+from lczlib.recipe import Recipe
+from lczlib.runs import read_json
+from lczlib.zones import K
+
+if TYPE_CHECKING:
+    from lczlib.sam import MaskSettings
+
+Inputs = np.ndarray | GraphSet
+DEMO = Path(__file__).parent / "demo"  # the shipped runs, `demo-s2` and `demo-ge`
+
+__all__ = ["Inputs", "RunStream", "Source", "load_model", "load_stream", "make_model", "predict",
+           "reestimate_batch_norm", "take"]  # fmt: skip
+
+
+def make_model(name: str, recipe: Recipe, features: int) -> nn.Module:
+    """A network by name: "resnet3d11", "gcn", or one of `lczlib.models.baselines`.
+
+    Args:
+        features: bands of a patch, or features of a node.
+    """
+    if name == "resnet3d11":
+        model = ResNet3D11(recipe.width, features, thin_training=recipe.thin_training)
+    elif name == "gcn":
+        model = InstanceGCN(features, recipe.width)
+    else:
+        from lczlib.models.baselines import make_baseline
+
+        model = make_baseline(name, recipe.width, features)
+    set_batch_norm_momentum(model, recipe.batch_norm_momentum)
+    return model
+
+
+def load_model(path: str | Path) -> nn.Module:
+    """The network of a finished run, on the CPU, evaluating.
+
+    Args:
+        path: the run's folder.
+
+    Raises:
+        InputError: no finished run there.
+    """
+    params = _read_params(Path(path))
+    with torch.random.fork_rng([]):  # initial weights, overwritten at once, shall not move the caller's generator
+        model = make_model(params["model"], Recipe(**params["recipe"]), params["features"])
+    model.load_state_dict(load_file(Path(path) / "model.safetensors"))
+    return model.eval()
+
+
+def _read_params(folder: Path) -> dict:
+    for name in ("run.json", "model.safetensors"):
+        if not (folder / name).exists():
+            remedy = "make one with `python -m lczlib train DATA --stream s2` or notebooks 02 and 03"
+            raise InputError(f"{folder}: no finished run there, {name} is missing; {remedy}")
+    return read_json(folder / "run.json")["params"]
+
+
+def load_stream(run: str | Path, precision: str = "fp32") -> RunStream:
+    """A trained stream as a function of patches or images.
+
+    Args:
+        run: the folder of a run, or one of the shipped runs "demo-s2" (Sentinel-2) and "demo-ge" (RGB). Those were
+            trained on synthetic pairs and do not map real cities.
+        precision: of a Sentinel-2 stream, "fp32" or "bf16".
+
+    Raises:
+        InputError: no finished run there.
+    """
+    shipped = str(run) in ("demo-s2", "demo-ge")
+    stream = RunStream((DEMO / str(run) if shipped else Path(run)).resolve(), precision)
+    if shipped and not (stream.folder / "run.json").exists():
+        raise InputError(f"{run}: this copy of lczlib ships no demo streams; train a run and give its folder")
+    assert stream.params  # a folder that holds no run is reported here, not at the first patch
+    return stream
+
+
+@dataclass(frozen=True)
+class RunStream:
+    """A trained run as a function: patches (n, 32, 32, 10) or images (n, 320, 320, 3) -> (n, 17) probabilities.
+
+    Attributes:
+        folder: of the run.
+        precision: "fp32" or "bf16" (faster where the processor has it; probabilities differ by 1 %), for "s2".
+        sam, settings: make the instance masks of stream "ge"; None: those that the run was trained on.
+    """
+
+    folder: Path
+    precision: str = "fp32"
+    sam: str | None = None
+    settings: MaskSettings | None = None
+
+    @cached_property
+    def params(self) -> dict:
+        """What the run was made with: stream, model, features, recipe, seed."""
+        return _read_params(self.folder)
+
+    @property
+    def stream(self) -> str:
+        """ "s2" or "ge"."""
+        return self.params["stream"]
+
+    @cached_property
+    def about(self) -> dict:
+        """What the run was trained on, as `Run.publish` noted it: data, sam, masks, settings; {} where it did not."""
+        note = self.folder / "about.json"
+        return read_json(note) if note.exists() else {}
+
+    @property
+    def trained_on(self) -> str:
+        """One phrase for maps and figures: "synthetic pairs"."""
+        return f"{self.about['data']} pairs" if self.about.get("data") else "pairs of unknown origin"
+
+    @property
+    def masks(self) -> tuple[str, MaskSettings]:
+        """Model and settings that make instance masks from images."""
+        from lczlib.sam import MaskSettings
+
+        noted = self.about.get("settings")
+        sam = self.sam or self.about.get("sam") or "nano"
+        return "nano" if sam == "truth" else sam, self.settings or (MaskSettings(**noted) if noted else MaskSettings())
+
+    @cached_property
+    def key(self) -> str:
+        """Changes with the weights and with how they are applied."""
+        digest = pooch.file_hash(str(self.folder / "model.safetensors"))[:12]
+        how = self.masks if self.stream == "ge" else self.precision
+        return f"{self.stream} {self.params['model']} {digest} {how}"
+
+    def __call__(self, inputs: np.ndarray) -> np.ndarray:
+        """Probabilities (n, 17) float64."""
+        if self.stream == "s2":
+            return predict(_model(self.folder), inputs, 16, self.precision)
+        from lczlib.sam import generate_masks
+
+        sam, settings = self.masks
+        found = generate_masks(_sam(sam), list(inputs), settings)
+        extra = self.params["features"] > len(FEATURES)
+        return predict(_model(self.folder), GraphSet.from_masks(np.arange(len(inputs)), inputs, found, extra), 16)
+
+
+@lru_cache(maxsize=4)
+def _model(folder: Path) -> nn.Module:
+    return load_model(folder).to(pick_device())
+
+
+@lru_cache(maxsize=1)
+def _sam(name: str) -> nn.Module:
+    from lczlib.sam import load_sam
+
+    return load_sam(name).to(pick_device())
+
+
+def take(inputs: Inputs, rows: np.ndarray) -> Inputs:
+    """These rows of patches or graphs."""
+    return inputs.take(rows) if isinstance(inputs, GraphSet) else inputs[rows]
+
+
+class Source:
+    """Rows of the inputs as the arguments of a network, on the device."""
+
+    def __init__(self, inputs: Inputs, device: torch.device):
+        self.inputs, self.device = inputs, device
+
+    def __call__(self, rows: np.ndarray | slice) -> tuple[Tensor, ...]:
+        """(B, bands, H, W), or (B, M, F) and (B,)."""
+        if isinstance(self.inputs, GraphSet):
+            nodes = self.inputs.nodes[rows]
+            most = max(int(nodes.max(initial=1)), 1)  # no padding beyond the largest graph of the batch
+            return self._tensor(self.inputs.x[rows, :most]), self._tensor(nodes)
+        return (self._tensor(self.inputs[rows], np.float32).permute(0, 3, 1, 2).contiguous(),)
+
+    def _tensor(self, array: np.ndarray, dtype: type | None = None) -> Tensor:
+        """On the device; copied only where the array cannot be written to (a memory map), which torch warns of."""
+        return torch.from_numpy(np.require(array, dtype, ["W", "E"])).to(self.device)
+
+
+def predict(
+    model: nn.Module, inputs: Inputs, batch_size: int = 128, precision: str = "fp32", device: str | None = None
+) -> np.ndarray:
+    """Probabilities (N, K) float64 of patches (N, H, W, C) or of a GraphSet.
+
+    A ResNet3D11 computes with folded batch norms and without its unread positions (exact), in bf16 if asked.
+    """
+    where = torch.device(device) if device else next(model.parameters()).device
+    network = (model.folded() if isinstance(model, ResNet3D11) else model).to(where).eval()
+    source, low = Source(inputs, where), precision == "bf16"
+    p = np.empty((len(inputs), K), dtype=np.float64)
+    with torch.inference_mode(), torch.autocast(where.type, torch.bfloat16, enabled=low):
+        for start in range(0, len(inputs), batch_size):
+            rows = slice(start, start + batch_size)
+            p[rows] = network(*source(rows)).double().softmax(1).cpu().numpy()
+    return p
+
+
+def reestimate_batch_norm(model: nn.Module, inputs: Inputs, share: float = 1.0, batch_size: int = 64) -> nn.Module:
+    """A copy whose batch norms hold the statistics of `inputs`; no label is used, no weight changes.
+
+    On the training pairs this mends what a short training's running means lag behind (Wu and Johnson 2021, "precise
+    batch norm"); on another city's pairs it adapts the network to them (AdaBN, Li et al. 2017).
+
+    Args:
+        inputs: patches (graph networks have no batch norm and come back as they are).
+        share: 1 takes their statistics only, less mixes them with those the model had.
+        batch_size: the statistics are plain means over batches of about this size.
+    """
+    adapted = copy.deepcopy(model)
+    source, rows = Source(inputs, next(adapted.parameters()).device), np.random.default_rng(0).permutation(len(inputs))
+    update_bn((source(part)[0] for part in np.array_split(rows, max(1, round(len(rows) / batch_size)))), adapted)
+    before = model.state_dict()
+    for name, value in adapted.state_dict().items():
+        if name.endswith(("running_mean", "running_var")):
+            value.lerp_(before[name], 1 - share)
+    return adapted.eval()
