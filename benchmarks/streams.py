@@ -33,8 +33,8 @@ from torch.nn import functional  # noqa: E402
 from lczlib.graphs import GraphSet, node_features, to_batch  # noqa: E402
 from lczlib.models import InstanceGCN, ResNet3D11  # noqa: E402
 from lczlib.models.baselines import make_baseline  # noqa: E402
-from lczlib.runs import write_json  # noqa: E402
 from lczlib.models.inference import predict  # noqa: E402
+from lczlib.runs import write_json  # noqa: E402
 from lczlib.training import make_optimizer  # noqa: E402
 
 Work = Callable[[], object]
