@@ -28,7 +28,7 @@ workdir: str(BUILD.folder)
 
 rule all:
     input:
-        ROWS,
+        "site/index.html",
 
 
 rule notebook:
@@ -42,3 +42,15 @@ rule notebook:
         values=lambda found: json.dumps(BUILD.parameters(found.name)),
     shell:
         "{KEEP} exec {sys.executable} -m workflow.execute {input.source:q} {output:q} {params.values:q}"
+
+
+rule site:
+    input:
+        ROWS,
+    output:
+        "site/index.html",
+    params:
+        state=BUILD.report_state,
+        skipped=json.dumps(BUILD.skipped),
+    shell:
+        "exec {sys.executable} -m workflow.site . {params.skipped:q}"

@@ -61,6 +61,7 @@ def main(argv: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     from workflow.build import Build
     from workflow.publish import publish, published_folder
+    from workflow.results import write_results
     from workflow.run import bring_up_to_date, default_jobs, print_table
 
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # inherited by the notebooks: see lczlib.compute
@@ -72,9 +73,10 @@ def _run(options: argparse.Namespace) -> int:
         published_folder(build)  # before hours of work
     rows = bring_up_to_date(build, options.jobs or default_jobs(), options.only)
     print_table(rows)
-    print(f"all in {time.perf_counter() - start:.0f} s; figures and report: {build.folder.relative_to(build.root)}")
+    print(f"all in {time.perf_counter() - start:.0f} s; report: {build.folder.relative_to(build.root)}/site/index.html")
     if options.publish:
         print(f"published to {publish(build, build.chosen(options.only)).relative_to(build.root)}")
+        write_results(build.root)
     return _check(build, build.chosen(options.only)) if options.check else 0
 
 

@@ -133,6 +133,18 @@ class Build:
         before = [self.state(need) for need in self.before(notebook)]
         return _key([_digest(self.notebooks[notebook]), self.parameters(notebook), self.data, self._packages, before])
 
+    @property
+    def skipped(self) -> dict[str, str]:
+        """Notebook -> what it needs and the data lack."""
+        return {self.notebooks[name].stem: fault for name, fault in self.lacking.items() if name in self.notebooks}
+
+    @property
+    def report_state(self) -> str:
+        """Digest of what the report depends on beside the notebooks' outcomes."""
+        places = [self.root / "workflow", self.root / "figures" / "published.json"]
+        files = sorted(path for place in places for path in (place, *place.rglob("*")) if path.suffix != ".pyc")
+        return _key([_digest(path) for path in files])
+
     @cached_property
     def _packages(self) -> str:
         every = [path for package in ("lczlib", "lczworld") for path in (self.root / package).rglob("*")]

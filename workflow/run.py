@@ -46,8 +46,8 @@ def bring_up_to_date(build: Build, jobs: int, only: str = "") -> list[dict[str, 
         begun = time.time()
         _snakemake(build, jobs, only)
     rows = [_row(build, name, begun) for name in names]
-    skipped = [] if only else build.lacking
-    return rows + [{"notebook": build.notebooks[name].stem, "skipped": build.lacking[name]} for name in skipped]
+    skipped = {} if only else build.skipped
+    return rows + [{"notebook": name, "skipped": reason} for name, reason in skipped.items()]
 
 
 def _only_one(path: Path) -> FileLock:

@@ -47,6 +47,7 @@ def make_project(folder: Path) -> Path:
         (folder / name).mkdir(parents=True)
     shutil.copytree(ROOT / "workflow", folder / "workflow", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "Snakefile", folder)
+    shutil.copy(ROOT / "figures" / "published.json", folder / "figures")
     return folder
 
 

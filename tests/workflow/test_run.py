@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+from browser import errors, open_browser
 from processes import ended, within
 from project import ROOT, draw, make_project, notebook, run, start
 
@@ -47,7 +49,7 @@ def _names(folder: Path) -> set[str]:
 
 def test_a_run_writes_into_build_only_and_prints_a_table(finished):
     project, output = finished
-    assert _names(project / "figures") == set()
+    assert _names(project / "figures") == {"published.json"}
     figures = project / "build" / "demo" / "figures"
     assert _names(figures) == {
         f"{s}.{end}" for s in ("00_first", "04_second", "demo_pair") for end in ("png", "pdf", "json")
@@ -56,6 +58,33 @@ def test_a_run_writes_into_build_only_and_prints_a_table(finished):
     rows = [line.split() for line in output.split("figure files\n")[1].splitlines()]
     assert [row[0] for row in rows[:3]] == ["00_first", "04_second", "demo"]
     assert [row[2] for row in rows[:3]] == ["00_first", "04_second", "demo_pair"]
+
+
+def test_the_report_is_a_site_without_a_dead_link_and_nothing_from_elsewhere(finished):
+    site = finished[0] / "build" / "demo" / "site"
+    pages = sorted(site.rglob("*.html"))
+    assert [str(page.relative_to(site)) for page in pages] == [
+        "index.html", "notebooks/00_first.html", "notebooks/04_second.html", "notebooks/demo.html"
+    ]  # fmt: skip
+    for page in pages:
+        text = page.read_text()
+        targets = re.findall(r'(?:href|src)="(?!https?:|data:|#)([^"#]+)', text)
+        assert all((page.parent / target).exists() for target in targets), targets
+        assert not re.search(r'<script|(?:src|<link[^>]*href)="https?:', text)
+        assert all(re.search(r'alt="[^"]+', image) for image in re.findall("<img[^>]*>", text))
+    index = pages[0].read_text()
+    assert index.count("<figure ") == 3
+    assert "OA of <em>one</em> seed." in index
+    assert "&lt;" not in index.split("ledger")[1]
+    assert '<math alttext="\\alpha \\in [0, 1]"' in pages[1].read_text()
+
+
+def test_the_report_fits_a_phone_and_a_browser_finds_no_fault(finished):
+    with open_browser(390) as driver:
+        for page in (finished[0] / "build" / "demo" / "site").rglob("*.html"):
+            driver.get(page.as_uri())
+            assert driver.execute_script("return document.documentElement.scrollWidth") <= 390
+            assert not errors(driver)
 
 
 def test_what_has_not_changed_is_not_run_again_and_what_has_is(finished):

@@ -1,0 +1,63 @@
+"""RESULTS.md and the gallery follow from the numbers files, word for word."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from project import ROOT
+
+from workflow.results import NOT_KNOWN, NOT_MADE, ledger, points, published_text, read_figures, verdict, write_results
+
+PUBLISHED = json.loads((ROOT / "figures" / "published.json").read_text())
+
+
+@pytest.fixture
+def copy(tmp_path) -> Path:
+    for name in ("figures", "notebooks"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.pdf", ".ipynb_checkpoints"))
+    return tmp_path
+
+
+def test_what_is_committed_is_what_the_numbers_files_say(copy):
+    before = {name: (ROOT / name).read_text() for name in ("RESULTS.md", "figures/README.md")}
+    write_results(copy)
+    assert {name: (copy / name).read_text() for name in before} == before
+
+
+@pytest.mark.parametrize(
+    ("gain", "found"),
+    [([0.05, 0.02, 0.08], "supported"), ([-0.05, -0.08, -0.02], "contradicted"), ([0.01, -0.02, 0.04], "undecided")],
+)
+def test_another_number_makes_another_verdict(gain, found):
+    figures = read_figures(ROOT / "figures")
+    numbers = {"gain": {"s2": gain, "0.6": [0.0, -0.01, 0.01]}, "chosen": {"0": 0.6}}
+    row = ledger(figures | {"04_alpha": {"figure": "04_alpha", "profile": "demo", "numbers": numbers}}, PUBLISHED)[0]
+    assert row.verdict == found
+    assert points(gain) in row.here
+    assert row.basis == "demo, 1 seed"
+
+
+def test_the_verdict_needs_every_interval():
+    above, below, around = [0.1, 0.05, 0.2], [-0.1, -0.2, -0.05], [0.1, -0.1, 0.2]
+    words = {"above": "a", "below": "b", "around": "c"}
+    assert [verdict(rows, words) for rows in ([above, above], [above, around], [above, below])] == ["a", "c", "b"]
+
+
+def test_without_its_figure_a_row_says_so_and_evidence_comes_first(tmp_path):
+    assert {row.verdict for row in ledger({}, PUBLISHED)} == {NOT_MADE}
+    for place, value in ((tmp_path, 0.1), (tmp_path / "evidence", 0.2)):
+        place.mkdir(exist_ok=True)
+        entry = {"figure": "04_alpha", "numbers": {"oa": value}, "parameters": {"training": {"n_seeds": 8}}}
+        (place / "04_alpha.json").write_text(json.dumps(entry))
+    found = read_figures(tmp_path)["04_alpha"]
+    assert (found["numbers"]["oa"], found["profile"]) == (0.2, "evidence")
+
+
+def test_a_published_value_filled_in_stands_beside_ours():
+    text = "{{ p.scores.polygon.fused.value.oa | percent }}"
+    assert published_text(text, PUBLISHED) == NOT_KNOWN
+    filled = json.loads(json.dumps(PUBLISHED))
+    filled["scores"]["polygon"]["fused"]["value"]["oa"] = 0.871
+    assert published_text(text, filled) == "87.1 %"
+    assert published_text("{{ p.settings.alpha.value }}", PUBLISHED) == "0.6"
