@@ -1,0 +1,138 @@
+"""The notebooks as committed (anatomy, links) and as executed: every one of them in the smoke profile, once."""
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from browser import errors, open_browser
+
+from lczlib.data import layout, open_pairs
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+FOLDERS, FILES = ("lczlib", "lczworld", "notebooks", "workflow", "figures"), ("run_all.sh", "Snakefile")
+MOVING = pytest.mark.xfail(reason="notebooks are being rewritten", strict=False)
+LABELS = (2, 5, 6, 8, 11, 14, 17)  # zones of the data set without RGB patches
+
+
+def _cells(path: Path, kind: str) -> list:
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == kind]
+
+
+def _code(path: Path) -> list[str]:
+    """Code cells without the lines that only IPython understands."""
+    return [re.sub(r"^(\s*)[%!].*$", r"\1pass", cell.source, flags=re.MULTILINE) for cell in _cells(path, "code")]
+
+
+@MOVING
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+class TestAnatomy:
+    def test_one_title_one_parameters_cell_no_outputs(self, path):
+        cells = nbformat.read(path, as_version=4).cells
+        titles = [
+            line for cell in _cells(path, "markdown") for line in cell.source.splitlines() if line.startswith("# ")
+        ]
+        assert cells[0].source.startswith("# ")
+        assert len(titles) == 1
+        assert sum("parameters" in cell.metadata.get("tags", []) for cell in cells) == 1
+        assert all(not cell.outputs and cell.execution_count is None for cell in _cells(path, "code"))
+
+    def test_cells_and_functions_are_short_and_define_no_class(self, path):
+        long = [source for source in _code(path) if len(source.strip().splitlines()) > 12]
+        assert not long, f"{len(long)} cells of more than 12 lines, the first begins {long[0][:60]!r}"
+        nodes = [node for source in _code(path) for node in ast.walk(ast.parse(source))]
+        assert not [node.name for node in nodes if isinstance(node, ast.ClassDef)]
+        functions = [node for node in nodes if isinstance(node, ast.FunctionDef)]
+        assert not [node.name for node in functions if node.end_lineno - node.lineno + 1 > 5]
+
+    def test_nothing_reaches_around_the_packages(self, path):
+        source = "\n".join(_code(path))
+        for word in ("sys.path", "filterwarnings", "save_figure", "tolerance", "/home/", "/work/"):
+            assert word not in source
+
+    def test_links_and_badges_lead_somewhere(self, path):
+        text = "\n".join(cell.source for cell in _cells(path, "markdown"))
+        links = re.findall(r"\]\(([^)\s]+)\)", text)
+        local = [link.split("#")[0] for link in links if not re.match(r"https?:|mailto:|#", link)]
+        assert not [link for link in local if not (path.parent / link).exists()]
+        badges = [link for link in links if "mybinder.org" in link or "colab.research" in link]
+        assert all(path.name in link.replace("%2F", "/") for link in badges if ".ipynb" in link)
+
+
+def _run(project: Path, *arguments: str) -> str:
+    """`run_all.sh` of a copy of this project; returns what it printed."""
+    environment = os.environ | {"PYTHONPATH": str(project), "VIRTUAL_ENV": sys.prefix, "LCZ_REALDATA": ""}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    command = ["./run_all.sh", "--profile", "smoke", *arguments]
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    """A copy of this project after every notebook was executed in the smoke profile."""
+    copy = tmp_path_factory.mktemp("project")
+    for name in FOLDERS:
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+    for name in FILES:
+        shutil.copy2(ROOT / name, copy)
+    _run(copy)
+    return copy
+
+
+@MOVING
+@pytest.mark.notebooks
+def test_every_notebook_runs_and_leaves_figures_that_say_all(project):
+    figures = project / "build" / "smoke" / "figures"
+    entries = {path.stem: json.loads(path.read_text()) for path in figures.glob("*.json")}
+    assert {stem.split("_")[0] for stem in entries} == {path.stem.split("_")[0] for path in NOTEBOOKS}
+    for stem, entry in entries.items():
+        assert (figures / f"{stem}.png").stat().st_size > 2000
+        assert (figures / f"{stem}.pdf").exists()
+        assert all(entry[name] for name in ("data", "question", "caption", "alt", "follows_from", "numbers")), stem
+    assert {path.name for path in project.iterdir()} == {*FOLDERS, *FILES, "build"}
+    committed = {path.relative_to(ROOT / "figures") for path in (ROOT / "figures").rglob("*")}
+    assert {path.relative_to(project / "figures") for path in (project / "figures").rglob("*")} == committed
+
+
+@pytest.mark.notebooks
+def test_the_report_of_every_notebook_has_no_dead_link_and_fits_a_phone(project):
+    pages = sorted((project / "build" / "smoke" / "site").rglob("*.html"))
+    assert {path.stem for path in NOTEBOOKS} <= {page.stem for page in pages}
+    for page in pages:
+        targets = re.findall(r'(?:href|src)="(?!https?:|data:|#|mailto:)([^"#]+)', page.read_text())
+        assert not [target for target in targets if not (page.parent / target).exists()], page
+    with open_browser(390) as driver:
+        for page in pages:
+            driver.get(page.as_uri())
+            assert driver.execute_script("return document.documentElement.scrollWidth") <= 390, page
+            assert not errors(driver), page
+
+
+@pytest.mark.notebooks
+def test_the_published_data_set_without_rgb_patches_runs_as_it_is(project, tmp_path):
+    data = _published_without_rgb(project / "build" / "smoke" / "data", tmp_path / "published")
+    _run(project, "--data", str(data), "--only", "05")
+    (figures,) = project.glob("build/smoke-*/figures")
+    assert "LCZC-GES2" in {json.loads(path.read_text())["data"] for path in figures.glob("05_*.json")}
+
+
+def _published_without_rgb(synthetic: Path, target: Path) -> Path:
+    """Pairs of some zones in the published layout as its repository comes: no index, no RGB, graphs of 1 to 5 nodes."""
+    pairs = open_pairs(synthetic)
+    (target / "gg_nodes_refine").mkdir(parents=True)
+    for i, label, s2 in zip(pairs.ids, pairs.labels, pairs.s2):
+        if label in LABELS:
+            layout.write_pair(target, i, s2, None, label)
+            x = np.random.default_rng(i).random((1 + i % 5, 5))
+            np.savez(target / "gg_nodes_refine" / f"graph_{i}.npz", x=x, a=np.zeros((len(x), len(x))))
+    return target
