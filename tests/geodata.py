@@ -67,7 +67,7 @@ def write_areas(path, rows, crs=UTM33, column="lcz", to_crs=None):
 class Coded:
     """A stream whose answer is known: the zone is written in the reflectance of the window's middle 100 m."""
 
-    key = "coded"
+    key, trained_on, about = "coded", "nothing", {}  # as a RunStream has
 
     def __init__(self, sharpness: float = 0.9):
         self.sharpness = sharpness
@@ -83,7 +83,7 @@ class Coded:
 class Bright:
     """An RGB stream: LCZ 2 where the image is bright, LCZ A where it is dark."""
 
-    key = "bright"
+    key, trained_on, about = "bright", "nothing", {}
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         share = images.mean(axis=(1, 2, 3)) / 255

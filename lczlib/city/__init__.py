@@ -9,9 +9,14 @@ compare    with another map, with polygons, at points; zone_raster: any LCZ rast
 cli        the options of the commands
 """
 
-from lczlib.city.map import MapResult, map_scene
-from lczlib.city.output import write_copies
-from lczlib.city.patches import cut_patches
-from lczlib.city.streams import RunStream
+import importlib
 
-__all__ = ["MapResult", "RunStream", "cut_patches", "map_scene", "write_copies"]
+_HOME = {"MapResult": "map", "map_scene": "map", "write_copies": "output", "cut_patches": "patches"}
+__all__ = ["MapResult", "cut_patches", "map_scene", "write_copies"]
+
+
+def __getattr__(name: str) -> object:
+    """These names, imported when they are first used: `--help` needs none of them."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -47,10 +47,10 @@ def map_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", help="folder of a trained run, demo-s2 or demo-ge; once per stream", **runs)
     parser.add_argument("--alpha", type=float, help="weight of the Sentinel-2 stream where both are used (published)")
     parser.add_argument("--step", type=float, default=100.0, help="m between windows, and size of a map pixel (100)")
-    masks = "instance masks: nano, mobile, vit_b, vit_l, vit_h, or the folder DATA/masks/KEY the run was trained with"
-    parser.add_argument("--masks", default="nano", help=masks)
+    masks = "instance masks: nano, mobile, vit_b, vit_l, vit_h, or a folder DATA/masks/KEY"
+    parser.add_argument("--masks", help=f"{masks} (as the run was trained)")
     faster = "arithmetic of the Sentinel-2 stream; auto: bf16 where a short measurement says that it pays"
-    parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="fp32", help=faster)
+    parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help=faster)
     parser.add_argument("--dask", metavar="ADDRESS", help="spread the windows over an existing Dask scheduler")
     for name, text in (
         ("old-codes", "also a copy with 101-107 for LCZ A-G"),
@@ -77,8 +77,12 @@ def map(args: argparse.Namespace) -> None:
         for warning in open_job({"s2": args.s2, "rgb": args.rgb} | reading, None, None, **grid)[1]:
             print(f"warning: {warning}")
         streams = open_streams(args.runs, bool(args.s2), bool(args.rgb), args.masks, args.precision)
+        used = [stream for stream in streams if stream]
+        for stream in used:
+            print(f"stream {stream.key}, trained on {stream.trained_on}")
+        trained_on = ", ".join(sorted({stream.about.get("data", "") for stream in used} - {""}))
         options = reading | grid | {"dask": args.dask, "cog": args.cog, "progress": True}
-        areas = map_scene(args.out, args.s2, args.rgb, *streams, **options).areas
+        areas = map_scene(args.out, args.s2, args.rgb, *streams, trained_on, **options).areas
         print(areas[areas["pixels"] > 0].to_string(index=False))
     copies = {name: getattr(args, name) for name in ("old_codes", "epsg4326", "wrf_codes", "kmz", "cog")}
     for path in write_copies(args.out, **copies):

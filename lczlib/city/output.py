@@ -63,7 +63,7 @@ def write_map(out: Path, job: MapJob, found: np.ndarray, tags: dict[str, object]
     Args:
         found: (2, H, W) uint8 labels and probabilities. tags: provenance. cog: write cloud-optimised GeoTIFFs.
     """
-    note = {"note": NO_REAL_CITY} if tags.get("trained_on") == "synthetic" else {}
+    note = {"note": NO_REAL_CITY} if "synthetic" in str(tags.get("trained_on")) else {}
     tags = {"software": f"lczlib {__version__}", "step_m": job.step, "codes": "1-17"} | tags | note
     grid = {"height": job.shape[0], "width": job.shape[1], "crs": job.crs, "transform": job.transform}
 

@@ -1,14 +1,16 @@
 """`python -m lczlib map` and `at`: trained runs, each fault of the input in one line."""
 
 import gc
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
-from geodata import LEFT, Bright, Coded, gray_rgb, read, reflectance, write_s2
+import rasterio
+from geodata import LEFT, TOP, Bright, Coded, gray_rgb, read, reflectance, write_s2
 
 from lczlib.__main__ import main
-from lczlib.city.streams import RunStream, open_streams
+from lczlib.city.streams import open_streams, pick_precision
 from lczlib.errors import InputError
 from lczlib.runs import write_json
 
@@ -49,15 +51,47 @@ def test_a_trained_run_maps_a_scene_from_the_command_line(tmp_path, run, capsys)
 
 
 def test_runs_that_do_not_serve_are_refused(tmp_path, run):
-    with pytest.raises(FileNotFoundError, match=r"no run\.json; give the folder of a finished run"):
+    with pytest.raises(InputError, match=r"no finished run there, run\.json is missing; make one with"):
         open_streams([tmp_path], True, False)
     with pytest.raises(ValueError, match=r"--run: no run of stream ge among .*; give one"):
         open_streams([run], True, True)
     with pytest.raises(InputError, match=r"--run: a map needs a trained run .*python -m lczlib train"):
         open_streams([], True, False)
     stream, none = open_streams([run], True, False)
-    assert isinstance(stream, RunStream)
-    assert none is None
+    assert (stream.stream, none) == ("s2", None)
+
+
+def test_precision_is_chosen_by_what_is_faster(run, monkeypatch):
+    stream = open_streams([run], True, False)[0]
+    for bf16, chosen in ((0.5, "bf16"), (0.9, "fp32")):  # s, where fp32 takes 1
+        clock = SimpleNamespace(perf_counter=iter(np.cumsum([0, 1, 0, bf16] * 3)).__next__)
+        monkeypatch.setattr("lczlib.city.streams.time", clock)
+        assert pick_precision(stream, patches=2) == chosen
+    monkeypatch.undo()
+    assert open_streams([run], True, False, precision="auto")[0].precision in ("fp32", "bf16")
+
+
+def test_a_run_of_the_synthetic_world_says_so_on_every_output(tmp_path, run, capsys):
+    write_json(run / "about.json", {"data": "synthetic"})
+    s2 = write_s2(tmp_path / "s2.tif", reflectance(80, 80))
+    options = ["--run", str(run), "--precision", "bf16", "--epsg4326", "--kmz"]
+    assert main(["map", "--s2", str(s2), "--out", str(tmp_path / "m.tif"), *options]) == 0
+    said = capsys.readouterr().out
+    assert "bf16, trained on synthetic pairs" in said
+    for name in ("m", "m_filtered", "m_epsg4326"):
+        with rasterio.open(tmp_path / f"{name}.tif") as data:
+            assert "no real city" in data.tags()["note"]
+    assert "no real city" in (tmp_path / "m_classes.csv").read_text()
+
+
+def test_zones_at_stations_from_the_command_line(tmp_path, blocky, capsys):
+    (tmp_path / "s.csv").write_text(f"name,x,y\na,{LEFT + 1250},{TOP - 1250}\n")
+    assert main(["at", str(blocky[2].path), str(tmp_path / "s.csv")]) == 0
+    header, row = capsys.readouterr().out.strip().splitlines()
+    assert header == "name,x,y,lcz,lcz_name,probability"
+    assert row.endswith("0.9")
+    assert main(["at", str(blocky[2].path), str(tmp_path / "none.csv")]) == 1
+    assert "no such file; give a CSV" in capsys.readouterr().err
 
 
 def test_the_rgb_stream_finds_its_instances_as_its_pairs_were_made(tmp_path):

@@ -7,9 +7,9 @@ import json
 import os
 import subprocess
 
-import numpy as np
 import pytest
-from geodata import read
+import rasterio
+from rasterio.vrt import WarpedVRT
 
 from lczlib.city import write_copies
 from lczlib.city.output import measure_areas
@@ -45,11 +45,13 @@ def run(script: str, *arguments: object) -> str:
 
 def test_w2w_takes_the_filtered_zones_of_every_file(blocky, tmp_path):
     path = blocky[2].path
-    share = np.bincount(read(path, 2).ravel(), minlength=18)[1:] / read(path, 2).size
     for file in (path, tmp_path / "lcz_filtered.tif", *write_copies(path, old_codes=True, epsg4326=True)):
         run(W2W, file, tmp_path)
-        clean = np.bincount(read(tmp_path / "clean.tif").ravel(), minlength=18)[1:18]
-        np.testing.assert_allclose(clean / clean.sum(), share, atol=0.01)
+        with rasterio.open(tmp_path / "clean.tif") as clean, rasterio.open(path) as ours:
+            taken, grid = clean.read(1), {"transform": clean.transform, "width": clean.width, "height": clean.height}
+            with WarpedVRT(ours, crs=clean.crs, **grid) as view:
+                raw, filtered = view.read(1), view.read(2)
+        assert (taken == filtered)[filtered > 0].mean() > 0.85 > (taken == raw)[raw > 0].mean()
 
 
 def test_lcz4py_measures_the_areas_of_the_filtered_zones(blocky, tmp_path):

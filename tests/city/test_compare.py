@@ -19,7 +19,8 @@ def other_map(path, labels, **profile):
 
 
 @pytest.mark.parametrize(("recode", "profile"), [
-    (lambda labels: labels, {}), (to_wrf_codes, {}), (to_old_codes, {}), (lambda labels: labels.astype(np.int16), {"nodata": -9999}),
+    (lambda labels: labels, {}), (to_wrf_codes, {}), (to_old_codes, {}),
+    (lambda labels: labels.astype(np.int16), {"nodata": -9999}),
     (lambda labels: labels.astype(np.float32), {"nodata": float("nan")}),
     (lambda labels: labels.astype(np.float64), {}), (lambda labels: labels, {"untagged": 255}),
     (lambda labels: labels.astype(np.int16), {"untagged": -9999}),
