@@ -1,4 +1,7 @@
-"""The command line: `python -m lczlib COMMAND`. Exit 0; 1 the input is at fault, in one line; 2 usage."""
+"""The command line: `python -m lczlib COMMAND`. Exit 0; 1 the input is at fault, in one line; 2 usage.
+
+Parsers are built without torch, pandas or rasterio; a command imports what it needs when it runs.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,11 @@ import os
 import sys
 from pathlib import Path
 
+from lczlib.city import cli
 from lczlib.errors import InputError
 
-SAMS = ("nano", "truth", "vit_b", "vit_l", "vit_h")
+SAMS = ("nano", "truth", "mobile", "vit_b", "vit_l", "vit_h")
+FETCHED = ("lczc-ges2", "real-samples", "sam-mobile", "sam-vit-b", "sam-vit-l", "sam-vit-h")
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -26,7 +31,7 @@ def _check(args: argparse.Namespace) -> None:
 
 def _masks(args: argparse.Namespace) -> None:
     from lczlib.data import open_pairs
-    from lczlib.sam.store import make_masks
+    from lczlib.sam import make_masks
 
     ids = open_pairs(args.data).ids[: args.limit]
     store = make_masks(args.data, sam=args.sam, ids=ids, workers=args.workers, dask=args.dask)
@@ -41,84 +46,91 @@ def _graphs(args: argparse.Namespace) -> None:
     print(f"{args.data}: {len(graphs.ids)} graphs, {graphs.nodes.mean():.1f} nodes each on average")
 
 
-def _fetch(args: argparse.Namespace) -> None:
-    from lczlib.data.fetch import fetch_file, fetch_lczc_ges2
-
-    if args.what == "lczc-ges2":
-        print(fetch_lczc_ges2(args.to or Path("LCZC-GES2")))
-        return
-    from lczlib.sam.models import CHECKPOINTS, cache_dir
-
-    known = CHECKPOINTS[args.what.removeprefix("sam-").replace("-", "_")]
-    print(fetch_file(known.url, (args.to or cache_dir()) / known.file, known.sha256))
-
-
 def _train(args: argparse.Namespace) -> None:
+    from lczlib.compute import prepare_cpu
     from lczlib.data import open_pairs, split_pairs
     from lczlib.graphs import load_graphs
     from lczlib.recipe import Recipe, changed
+    from lczlib.sam import PAPER
     from lczlib.training import train_stream
 
+    prepare_cpu()
     recipe = changed(Recipe.of(args.recipe, args.stream), args.set, "--set", fixed=("stream",))
     pairs = open_pairs(args.data)
     split = split_pairs(pairs, args.split, args.seed)
     inputs = pairs.s2 if args.stream == "s2" else load_graphs(pairs, args.sam)
     model = {"s2": "resnet3d11", "ge": "gcn"}[args.stream]
     result = train_stream(args.stream, model, inputs, pairs.index, split, recipe, args.seed, args.work)
-    print(f"best validation accuracy {result.history['val_accuracy'].max():.4f}; run: {result.run.path}")
+    masks = {"sam": args.sam, "masks": "paper", "settings": vars(PAPER)} if args.stream == "ge" else {}
+    run = result.run.publish(f"{args.stream}_{args.split}_{args.seed}", data=pairs.kind, **masks)
+    print(f"best validation accuracy {result.history['val_accuracy'].max():.4f}; run: {run}")
+
+
+def _fetch(args: argparse.Namespace) -> None:
+    from lczlib.data import fetch
+
+    if args.what == "lczc-ges2":
+        print(fetch.fetch_lczc_ges2(args.to or Path("LCZC-GES2")))
+    elif args.what == "real-samples":
+        print(fetch.fetch_real_samples(args.to or Path("real-samples")))
+    else:
+        from lczlib.sam.models import CHECKPOINTS, cache_dir
+
+        known = CHECKPOINTS[args.what.removeprefix("sam-").replace("-", "_")]
+        print(fetch.fetch_file(known.url, (args.to or cache_dir()) / known.file, known.sha256))
 
 
 def _parser() -> argparse.ArgumentParser:
-    from lczlib.city import cli
-    from lczlib.data import STRATEGIES
-
-    parser = argparse.ArgumentParser(prog="python -m lczlib", description=__doc__)
+    traced = {"action": "store_true", "help": "show the traceback of an input's fault too"}
+    parser = argparse.ArgumentParser(prog="python -m lczlib", description=__doc__.splitlines()[0])
+    parser.add_argument("--traceback", **traced)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def add(name: str, run, text: str) -> argparse.ArgumentParser:
+    def add(name: str, run, text: str, data: bool = True) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(run=run)
+        command.add_argument("--traceback", default=argparse.SUPPRESS, **traced)
+        if data:
+            command.add_argument("data", type=Path, metavar="DATA")
         return command
 
-    checking = add("check", _check, "Read every file of a data set and list each fault; exit 1 if there is any.")
-    checking.add_argument("data", type=Path, metavar="DATA")
-
+    add("check", _check, "Read every file of a data set and list each fault; exit 1 if there is any.")
     masks = add("masks", _masks, "Make instance masks of every RGB patch (resumable).")
     graphs = add("graphs", _graphs, "Make node features and graphs from the instance masks.")
     for command in (masks, graphs):
-        command.add_argument("data", type=Path, metavar="DATA")
         command.add_argument("--sam", default="nano", choices=SAMS)
         command.add_argument("--workers", type=int, default=1, help="processes")
     masks.add_argument("--limit", type=int, help="only the first N pairs")
     masks.add_argument("--dask", metavar="ADDRESS", help="spread the images over an existing Dask scheduler")
 
     train = add("train", _train, "Train one stream on a data set (resumable); prints the folder of the run, for `map`.")
-    train.add_argument("data", type=Path, metavar="DATA")
     train.add_argument("--stream", choices=("s2", "ge"), required=True, help="Sentinel-2 patches, or graphs of RGB")
     train.add_argument("--recipe", choices=("published", "demo"), default="published", help="demo: for a laptop")
     train.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE", help="departures from the recipe")
-    train.add_argument("--split", choices=STRATEGIES, default="polygon_pool")
+    train.add_argument("--split", choices=("sample_pool", "polygon_pool", "city"), default="polygon_pool")
     train.add_argument("--sam", default="nano", choices=SAMS, help="whose instance masks make the graphs of stream ge")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--work", type=Path, default=Path("build/trained"), help="folder of runs (build/trained)")
 
-    fetch = add("fetch", _fetch, "Download the published data or a SAM checkpoint, checked by SHA-256 (resumable).")
-    fetch.add_argument("what", choices=("lczc-ges2", "sam-vit-b", "sam-vit-l", "sam-vit-h"))
+    fetch = add("fetch", _fetch, "Download data or weights, checked by SHA-256 (resumable).", data=False)
+    fetch.add_argument("what", choices=FETCHED)
     fetch.add_argument("--to", type=Path, metavar="DIR")
 
-    cli.patches_options(add("patches", cli.patches, "Cut pairs from GeoTIFFs and labelled polygons."))
-    cli.map_options(add("map", cli.map, "Map the Local Climate Zones of a scene, or compare two maps."))
-    cli.at_options(add("at", cli.at, "Zone, name and probability of a map at points."))
+    cli.patches_options(add("patches", cli.patches, "Cut pairs from GeoTIFFs and labelled polygons.", data=False))
+    cli.map_options(add("map", cli.map, "Map the Local Climate Zones of a scene, or compare two maps.", data=False))
+    cli.at_options(add("at", cli.at, "Zone, name and probability of a map at points.", data=False))
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; returns the exit status."""
+    """Run one command; returns the exit status. A fault of the program itself shows its traceback."""
     args = _parser().parse_args(argv)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded: see lczlib.compute
     try:
         args.run(args)
     except (InputError, OSError) as fault:
+        if args.traceback:
+            raise
         print(f"error: {' '.join(str(fault).split())}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -80,11 +80,16 @@ def to_jsonable(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+def write_text(path: str | Path, text: str) -> Path:
+    """Write a text file, atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return Path(path)
+
+
 def write_json(path: str | Path, content: Any) -> Path:
     """Write `content` (numpy allowed) as indented JSON, atomically."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(to_jsonable(content), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return Path(path)
+    return write_text(path, json.dumps(to_jsonable(content), indent=2, ensure_ascii=False) + "\n")
 
 
 def read_json(path: str | Path) -> Any:

@@ -299,3 +299,34 @@ def test_the_digest_of_a_packed_file_is_read_from_its_note(data_dir, monkeypatch
     computed = digest(np.array(s2))
     monkeypatch.setattr("hashlib.sha256", lambda *a: pytest.fail("the packed file was read again"))
     assert digest(s2) == computed
+
+
+class _Touch:
+    """A harmless stand-in for a hostile pickle: executed, it would leave a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_check_reads_splits_and_graphs_and_executes_nothing(data_dir, tmp_path):
+    folder, marker = data_dir / "patches_split", tmp_path / "executed"
+    folder.mkdir()
+    parts = {"train": np.array([0, 1]), "validation": np.array([2]), "test": np.array([3, 99, 100])}
+    (folder / "partition_random.npz").write_bytes(pickle.dumps(parts))
+    (folder / "partition_hostile.npz").write_bytes(pickle.dumps(parts | {"x": _Touch(marker)}))
+    (data_dir / "gg_nodes_refine").mkdir()
+    write_npz(data_dir / "gg_nodes_refine" / "graph_0.npz", x=np.zeros((3, 5)), a=np.zeros((2, 2)))
+    write_npz(data_dir / "gg_nodes_refine" / "graph_77.npz", x=np.zeros((3, 5)), a=np.zeros((3, 3)))
+    faults = {str(fault.path.relative_to(data_dir)): fault.fault for fault in check(data_dir)}
+    assert set(faults) == {
+        "patches_split/partition_hostile.npz",
+        "patches_split/partition_random.npz",
+        "gg_nodes_refine/graph_0.npz",
+        "gg_nodes_refine/graph_77.npz",
+    }
+    assert "asks for" in faults["patches_split/partition_hostile.npz"]
+    assert faults["patches_split/partition_random.npz"].startswith("pair 99 and 1 more")
+    assert not marker.exists()

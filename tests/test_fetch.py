@@ -5,7 +5,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from lczlib.data.fetch import fetch_file, unpack
+from lczlib.data import fetch
+from lczlib.data.fetch import fetch_file, fetch_real_samples, unpack
 
 CONTENT = bytes(range(256)) * 4000
 
@@ -85,3 +86,15 @@ def test_archives_stay_in_their_folder(tmp_path):
     bad.write_bytes(b"no zip")
     with pytest.raises(ValueError, match="not a sound zip"):
         unpack(bad, tmp_path / "out3")
+
+
+def test_real_samples_come_with_their_coordinates_and_licences(server, tmp_path, monkeypatch):
+    url, _ = server
+    digest = hashlib.sha256(CONTENT).hexdigest()
+    monkeypatch.setattr(fetch, "REAL_SAMPLES", dict.fromkeys(fetch.REAL_SAMPLES, (url, digest)))
+    with pytest.raises(ValueError, match="not downloaded"):
+        fetch_real_samples(tmp_path)  # the server breaks off once; calling again goes on
+    folder = fetch_real_samples(tmp_path)
+    assert (folder / "berlin" / "Berlin_S2_2024-10-24_sample.tif").read_bytes() == CONTENT
+    assert "UTM_Zone_33N" in (folder / "berlin" / "Berlin_labels.prj").read_text()
+    assert "CC BY-SA 4.0" in (folder / "README.txt").read_text()

@@ -10,6 +10,7 @@ import pytest
 from lczlib.__main__ import main
 from lczlib.data import open_pairs
 from lczlib.data.layout import s2_path
+from lczlib.models import load_stream
 from lczworld.__main__ import main as make_world
 
 
@@ -69,6 +70,8 @@ def test_a_stream_is_trained_and_its_run_named(data_dir, tmp_path, stream, capsy
     asked += ["--work", str(tmp_path), "--set", "epochs=1", "width=2", "learning_rate=1e-3", "precision=fp32"]
     assert main(asked) == 0
     run = Path(capsys.readouterr().out.split("run: ")[1].strip())
+    assert run.name == f"{stream}_sample_pool_0"
+    assert load_stream(run).trained_on == "synthetic pairs"
     assert (run / "model.safetensors").exists()
     recipe = json.loads((run / "run.json").read_text())["params"]["recipe"]
     assert (recipe["width"], recipe["learning_rate"], recipe["precision"]) == (2, 1e-3, "fp32")
@@ -82,7 +85,26 @@ def test_a_wrong_field_of_a_recipe_is_one_line(data_dir, change, capsys):
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-@pytest.mark.parametrize("command", ["check", "masks", "graphs", "train", "fetch", "patches", "map"])
+def test_help_needs_none_of_the_heavy_libraries():
+    code = "import sys; from lczlib.__main__ import _parser; _parser().format_help(); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"numpy", "torch", "pandas", "rasterio", "cv2", "sklearn"} & set(loaded)
+
+
+@pytest.mark.parametrize("place", [0, 2])
+def test_traceback_is_shown_where_asked_for(place, tmp_path):
+    arguments = ["check", str(tmp_path / "nowhere")]
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        main([*arguments[:place], "--traceback", *arguments[place:]])
+
+
+def test_a_fault_of_the_program_is_not_blamed_on_the_input(data_dir, monkeypatch):
+    monkeypatch.setattr("lczlib.data.check", lambda folder: [][0])
+    with pytest.raises(IndexError):
+        main(["check", str(data_dir)])
+
+
+@pytest.mark.parametrize("command", ["check", "masks", "graphs", "train", "fetch", "patches", "map", "at"])
 def test_every_command_has_help(command, capsys):
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])

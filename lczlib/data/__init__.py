@@ -1,6 +1,7 @@
-"""Pairs of patches on disk: layout (read, write, check), pairs (open, pack), splits, fetch, patches (cut)."""
+"""Pairs of patches on disk: layout (read, write), checks, pairs (open, pack), splits, fetch."""
 
-from lczlib.data.layout import BANDS, Fault, check, read_index, write_index, write_pair
+from lczlib.data.checks import Fault, check
+from lczlib.data.layout import BANDS, read_index, write_index, write_pair
 from lczlib.data.pairs import Pairs, open_pairs, pack
 from lczlib.data.splits import STRATEGIES, Split, make_split, read_published_split, split_pairs
 

@@ -8,13 +8,36 @@ from pathlib import Path
 
 import pooch
 import requests
+from pyproj import CRS
 from tqdm.auto import tqdm
 
 from lczlib.errors import InputError
-from lczlib.runs import atomic_path
+from lczlib.runs import atomic_path, write_text
 
 LCZC_GES2_URL = "https://github.com/ctrlovefly/DF4LCZ/archive/refs/heads/main.zip"  # about 670 MB with its data
 _BLOCK = 1 << 16
+_HEATWISE = "https://raw.githubusercontent.com/heatwise-lcz/heatwise-patch-extraction"
+_LABELS = f"{_HEATWISE}/8aeca534e04ea59130cb22c4d82e5bdc78c46141/data/Berlin/Berlin_labels"
+_SOLARIS = "https://raw.githubusercontent.com/CosmiQ/solaris/b40c92fddaacd46c5fc31a89ba3aa2012dfbc0d3"
+REAL_SAMPLES = {  # file: (address, SHA-256)
+    "berlin/Berlin_S2_2024-10-24_sample.tif": (
+        f"{_HEATWISE}/de87a2abd3f1d2310e7607e1647a85615fb3396c/data/Berlin/Berlin_S2_2024-10-24_sample.tif",
+        "60a1ec291783241c7a160fd61c2ecf25ef0df9e247c5129c2302b56f5289d2bc",
+    ),
+    "berlin/Berlin_labels.shp": (f"{_LABELS}.shp", "91fa050e6d9d1a6cd7123be2c9ab6b5197feed88e88e48a47081df0295d16d85"),
+    "berlin/Berlin_labels.shx": (f"{_LABELS}.shx", "d31c312535d2626a61bffd53f7de831a9283564e081fcbe9d5a0cc0b862136c5"),
+    "berlin/Berlin_labels.dbf": (f"{_LABELS}.dbf", "f57b6690660e18026f07cfdc94ba0dc8ef722f0a7521d0d3ad6a49ebe986f58b"),
+    "rotterdam/ms1.tif": (
+        f"{_SOLARIS}/solaris/data/preproc_tutorial/ms1.tif",
+        "5c0b92a1b2b9c0fddf6d568fa2f86909b868780e0b06ada9c4207aed4e12a63c",
+    ),
+}
+LICENCES = """Real samples, for trials; not part of lczlib.
+
+berlin     heatwise-lcz/heatwise-patch-extraction, MIT; contains modified Copernicus Sentinel data (2024)
+rotterdam  CosmiQ/solaris, Apache-2.0; SpaceNet 6 imagery, CC BY-SA 4.0
+terramind  not fetched: https://github.com/IBM/terramind, folder examples, Apache-2.0; Copernicus
+"""
 
 
 class ResumableHTTP:
@@ -103,3 +126,16 @@ def fetch_lczc_ges2(to: str | Path, url: str = LCZC_GES2_URL) -> Path:
     """
     archive = fetch_file(url, Path(to).with_suffix(".zip"))
     return unpack(archive, to, strip=1)
+
+
+def fetch_real_samples(to: str | Path) -> Path:
+    """Two real places: a Sentinel-2 scene of Berlin with labelled polygons, and 1 m RGB of Rotterdam.
+
+    Set the environment variable LCZ_REALDATA to the folder, and notebooks 01, 06 and 08 use them. `README.txt` in it
+    names sources and licences.
+    """
+    for name, (url, sha256) in REAL_SAMPLES.items():
+        fetch_file(url, Path(to) / name, sha256)
+    write_text(Path(to) / "berlin" / "Berlin_labels.prj", CRS.from_epsg(32633).to_wkt("WKT1_ESRI"))
+    write_text(Path(to) / "README.txt", LICENCES)
+    return Path(to)

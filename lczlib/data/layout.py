@@ -1,4 +1,4 @@
-"""LCZC-GES2 on disk: where each file lies, how it is read and written, and `check`, which finds every fault.
+"""LCZC-GES2 on disk: where each file lies, how it is read and written.
 
 Source: the published repository's layout; `index.csv` and `dataset.json` are this project's additions, because the
 published set names neither the city nor the polygon of a pair.
@@ -11,8 +11,7 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -33,18 +32,6 @@ TRUTH = (*MAPS, "bsf", "isf", "psf", "svf", "mean_height", "zone", "seed")
 
 S2_FOLDER, RGB_FOLDER, TRUTH_FOLDER = "sen2_img_patches", "google_img_320", "truth"
 GRAPH_FOLDER, SPLIT_FOLDER, PACK_FOLDER = "gg_nodes_refine", "patches_split", "packed"
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One fault of a data set: the file, what is wrong, what to do."""
-
-    path: Path
-    fault: str
-    remedy: str
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.fault}; {self.remedy}"
 
 
 def s2_path(data_dir: str | Path, sample_id: int) -> Path:
@@ -218,84 +205,3 @@ def patch_ids(folder: Path) -> list[int]:
     """Ids of the patches `..._{id}.npz` in a folder, ascending; [] where there is no folder."""
     found = (re.fullmatch(r".+_(\d+)\.npz", path.name) for path in folder.glob("[!.]*.npz")) if folder.exists() else ()
     return sorted(int(match[1]) for match in found if match)
-
-
-def check(data_dir: str | Path) -> list[Fault]:
-    """Every fault of a data set, each with its file and remedy; [] when it is sound.
-
-    Reads every patch: unreadable or damaged files, wrong shapes, types and value ranges, labels that differ between
-    the two patches or from the index, files without a row and rows without a file, polygons in two zones.
-
-    Raises:
-        FileNotFoundError: no data there at all.
-    """
-    data_dir = Path(data_dir)
-    try:
-        index = read_index(data_dir)
-    except ValueError as fault:
-        if (data_dir / "index.csv").exists():
-            return [_as_fault(data_dir / "index.csv", fault)]
-        ids = patch_ids(data_dir / S2_FOLDER)  # some of the patches that stand for an index are damaged
-        index = pd.DataFrame({"id": ids, "label": 0, "city": "", "polygon": ""})
-    faults = list(_check_index(data_dir, index))
-    kinds = [(read_s2, s2_path), *[(read_rgb, rgb_path)] * (data_dir / RGB_FOLDER).exists()]
-    truth = (data_dir / TRUTH_FOLDER).exists()
-    for sample_id, label in zip(index["id"], index["label"], strict=True):
-        for read, path in kinds:
-            faults += _check_patch(read, path(data_dir, sample_id), label)
-        faults += _check_truth(truth_path(data_dir, sample_id)) if truth else []
-    return faults + list(_check_graphs(data_dir, index))
-
-
-def _as_fault(path: Path, error: Exception) -> Fault:
-    text = str(error).removeprefix(f"{path}: ")
-    fault, _, remedy = text.partition("; ")
-    return Fault(path, fault, remedy or "copy or make it again")
-
-
-def _check_index(data_dir: Path, index: pd.DataFrame) -> Iterator[Fault]:
-    path = data_dir / "index.csv"
-    for folder in (S2_FOLDER, RGB_FOLDER, TRUTH_FOLDER):
-        for stray in sorted(set(patch_ids(data_dir / folder)) - set(index["id"])):
-            yield Fault(data_dir / folder, f"pair {stray} has a file but no row in index.csv", "add the row")
-    named = index[index["polygon"] != ""]
-    zones_per_polygon = named.groupby(["city", "polygon"])["label"].nunique()
-    for city, polygon in zones_per_polygon[zones_per_polygon > 1].index:
-        yield Fault(path, f"polygon {polygon!r} of {city!r} has pairs of several zones", "one polygon, one zone")
-
-
-def _check_patch(read, path: Path, label: int) -> list[Fault]:
-    try:
-        image, own_label = read(path)
-    except (ValueError, FileNotFoundError) as error:
-        return [_as_fault(path, error)]
-    faults = []
-    if label and own_label != label:
-        faults.append(Fault(path, f"label {own_label}, but {label} in the index", "make both the same"))
-    if image.min() == image.max():
-        faults.append(Fault(path, f"every value is {image.min()}", "no-data? cut the patch elsewhere"))
-    return faults
-
-
-def _check_truth(path: Path) -> list[Fault]:
-    try:
-        shapes = {name: array.shape for name, array in read_truth(path).items() if name in MAPS}
-    except (ValueError, FileNotFoundError) as error:
-        return [_as_fault(path, error)]
-    wrong = [f"{name} is {shape}" for name, shape in shapes.items() if shape != RGB_SHAPE[:2]]
-    return [Fault(path, ", ".join(wrong), f"expected {RGB_SHAPE[:2]}")] if wrong else []
-
-
-def _check_graphs(data_dir: Path, index: pd.DataFrame) -> Iterator[Fault]:
-    known = set(index["id"])
-    for sample_id in patch_ids(data_dir / GRAPH_FOLDER):
-        path = data_dir / GRAPH_FOLDER / f"graph_{sample_id}.npz"
-        try:
-            x, a = read_npz(path, "x", "a")
-        except ValueError as error:
-            yield _as_fault(path, error)
-            continue
-        if x.ndim != 2 or x.shape[1] != 5 or a.shape != (len(x), len(x)):
-            yield Fault(path, f"x is {x.shape} and a is {a.shape}", "expected (n, 5) and (n, n)")
-        if sample_id not in known:
-            yield Fault(path, "graph of a pair that is not in the index", "remove it or add the pair")
