@@ -1,13 +1,15 @@
 """lczlib.sam.masks and its decoder against segment_anything's own code."""
 
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 
-from lczlib.sam import MaskSettings, _torchvision_ops, decoder, generate_masks, load_sam, truth_masks
-from lczlib.sam.masks import _full_size, _mend, boxes_of
+from lczlib.sam import MaskSettings, _torchvision_ops, decoder, generate_masks, load_sam, truth_masks, vit
+from lczlib.sam.masks import _full_size, _remove_small_regions, boxes_of
 
 LOOSE = MaskSettings(pred_iou_thresh=0.6, stability_score_thresh=0.6)
 
@@ -72,12 +74,12 @@ def test_a_batch_gives_what_single_images_give(nano):
         assert np.abs(boxes - alone_boxes).max() <= 1
 
 
-def test_threads_and_prompts_at_a_time_change_nothing(nano):
+def test_threads_change_nothing(nano):
     image, before, found = scene(seed=5), torch.get_num_threads(), []
     try:
-        for threads, prompts in ((1, None), (2, None), (5, 3)):
+        for threads in (1, 2, 5):
             torch.set_num_threads(threads)
-            found += generate_masks(nano, [image], dataclasses.replace(LOOSE, prompts_per_pass=prompts))
+            found += generate_masks(nano, [image], LOOSE)
     finally:
         torch.set_num_threads(before)
     for masks, boxes in found[1:]:
@@ -144,14 +146,28 @@ def test_decoder_equals_the_original_with_its_gradients(nano):
     for shared in (image, image.repeat(4, 1, 1, 1)):
         tokens, keys = decoder.attend(original, shared, place, prompts)
         every = torch.ones(4, 3, dtype=torch.bool)
-        masks = decoder.make_masks(original, tokens, keys, (6, 5), every)
+        masks = decoder.mask_logits(original, tokens, keys, (6, 5), every)
         scale = expected.abs().max()
         assert torch.allclose(masks.view_as(expected), expected, atol=1e-4 * scale)
         assert torch.allclose(decoder.predict_iou(original, tokens), scores, atol=1e-4)
         some = every.clone()
         some[1], some[2, :2] = False, False
-        kept = decoder.make_masks(original, tokens, keys, (6, 5), some)
+        kept = decoder.mask_logits(original, tokens, keys, (6, 5), some)
         assert torch.allclose(kept, masks.view(4, 3, 24, 20)[some], atol=1e-6 * scale)
+
+
+@pytest.mark.parametrize("relative", [True, False])
+def test_vit_encoder_equals_the_original(relative):
+    from segment_anything.modeling import ImageEncoderViT
+
+    torch.manual_seed(0)
+    sizes = {"img_size": 160, "embed_dim": 32, "depth": 2, "num_heads": 2, "out_chans": 16, "use_rel_pos": relative}
+    encoder = ImageEncoderViT(**sizes, window_size=4, global_attn_indexes=(1,)).eval()
+    for parameter in encoder.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    x = torch.randn(2, 3, 160, 160)
+    with torch.no_grad():
+        assert torch.allclose(vit.encode(encoder, x), encoder(x), atol=1e-4)
 
 
 def test_truth_masks_follow_the_area_rule():
@@ -183,7 +199,7 @@ def test_small_regions_as_segment_anything_removes_them():
         expected, changed = remove_small_regions(mask, 12, "holes")
         expected, changed_again = remove_small_regions(expected, 12, "islands")
         x, y, w, h = boxes_of(mask[None])[0]
-        same = _mend(mask, np.array([x, y, x + w, y + h]), 12)
+        same = _remove_small_regions(mask, np.array([x, y, x + w, y + h]), 12)
         assert same == (not (changed or changed_again))
         assert np.array_equal(mask, expected)
 
@@ -191,7 +207,7 @@ def test_small_regions_as_segment_anything_removes_them():
 def test_only_tiny_islands_leave_the_largest():
     mask = np.zeros((30, 30), bool)
     mask[2:4, 2:4], mask[10:13, 10:13] = True, True
-    _mend(mask, np.array([2, 2, 12, 12]), 25)
+    _remove_small_regions(mask, np.array([2, 2, 12, 12]), 25)
     assert mask.sum() == 9
 
 
@@ -215,9 +231,14 @@ def _box_iou(a, b):
     return size / ((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - size)
 
 
-def test_torchvision_works_after_ensure():
-    _torchvision_ops.ensure()
-    import torchvision
+def test_import_of_lczlib_sam_leaves_torchvision_as_it_is():
+    code = (
+        "import lczlib.sam, sys; assert not any('torchvision' in name and 'lczlib' not in name for name in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
+
+def test_torchvision_works_where_it_is_not_compiled_for_this_torch():
+    torchvision = _torchvision_ops.import_torchvision()
     boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9]])
     assert torchvision.ops.nms(boxes, torch.tensor([0.1, 0.2]), 0.5).tolist() == [1]

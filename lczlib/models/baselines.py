@@ -202,9 +202,9 @@ def _densenet(width: int, bands: int) -> nn.Module:
 
 
 def _torchvision():
-    from lczlib.sam._torchvision_ops import ensure
+    from lczlib.sam._torchvision_ops import import_torchvision
 
-    ensure()
+    import_torchvision()
     import torchvision
 
     return torchvision

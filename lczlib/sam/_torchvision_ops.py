@@ -1,43 +1,63 @@
-"""Let torchvision be imported beside a torch that its compiled operators were not built for.
+"""torchvision beside a torch that its compiled operators were not built for.
 
 segment_anything imports torchvision, and torchvision registers shape rules for its operators `nms` and `qnms` as it is
 imported: where its compiled library did not load (a CPU build of torch beside the package index's torchvision is the
 common case) that import fails with "operator torchvision::nms does not exist". Two operators defined here in Python are
 all that segment_anything needs. Where the compiled ones load, nothing is defined.
-
-Call `ensure()` before the first import of segment_anything or torchvision.
 """
 
 from __future__ import annotations
 
 import importlib.util
+from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import torch
 from torch import library as operators
 
-_SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-_library: operators.Library | None = None
 
+@lru_cache(maxsize=1)
+def define_missing_operators() -> operators.Library | None:
+    """Give torch the operators without which torchvision cannot be imported; None where the compiled ones load.
 
-def ensure() -> bool:
-    """Make `import torchvision` work. Idempotent.
-
-    Returns:
-        True if torchvision's compiled operators are used, False if those of this module are.
+    torchvision itself is neither imported nor changed.
     """
-    global _library
-    if _library is None and _compiled():
-        return True
-    if _library is None:
-        _library = operators.Library("torchvision", "DEF")
-        for name in ("nms", "qnms"):
-            _library.define(name + _SCHEMA)
-            _library.impl(name, nms, "CPU")
-        import torchvision.ops.boxes
+    if _compiled():
+        return None
+    library = operators.Library("torchvision", "DEF")
+    for name in ("nms", "qnms"):
+        library.define(name + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        library.impl(name, nms, "CPU")
+    return library
 
-        torchvision.ops.boxes._assert_has_ops = lambda: None  # nms exists now: do not refuse to call it
+
+def import_torchvision() -> ModuleType:
+    """The module `torchvision`, with an `ops.nms` that works: the compiled one, or where it is missing that of here.
+
+    Raises:
+        ModuleNotFoundError: torchvision is not installed.
+    """
+    missing = define_missing_operators()
+    import torchvision.ops.boxes
+
+    if missing:
+        torchvision.ops.boxes._assert_has_ops = lambda: None  # it refuses to call operators that are not compiled
+    return torchvision
+
+
+def _compiled() -> bool:
+    """Whether torchvision's compiled library loads beside this torch (found without importing torchvision)."""
+    spec = importlib.util.find_spec("torchvision")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("torchvision: not installed; run: pip install torchvision")
+    for path in Path(spec.origin).parent.glob("_C*"):
+        try:
+            torch.ops.load_library(path)
+            return hasattr(torch.ops.torchvision, "nms")
+        except (ImportError, OSError):
+            continue
     return False
 
 
@@ -67,17 +87,3 @@ def nms(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> torc
         with np.errstate(invalid="ignore"):  # two empty boxes: 0 / 0 is not above any threshold
             alive[i + 1 :] &= ~(overlap / (area[i] + area[i + 1 :] - overlap) > iou_threshold)
     return torch.as_tensor(np.array(kept, np.int64))
-
-
-def _compiled() -> bool:
-    """Whether torchvision's compiled library loads beside this torch (found without importing torchvision)."""
-    spec = importlib.util.find_spec("torchvision")
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("torchvision: not installed; run: pip install torchvision")
-    for path in Path(spec.origin).parent.glob("_C*"):
-        try:
-            torch.ops.load_library(path)
-            return hasattr(torch.ops.torchvision, "nms")
-        except (ImportError, OSError):
-            continue
-    return False

@@ -52,11 +52,13 @@ def attend(decoder: MaskDecoder, image: Tensor, place: Tensor, prompts: Tensor) 
             q = queries + points
             queries = queries + layer.self_attn(q, q, queries)
         queries = layer.norm1(queries)
-        queries = layer.norm2(queries + _look(layer.cross_attn_token_to_image, queries + points, keys, place))
+        seen = _cross_attend_to_image(layer.cross_attn_token_to_image, queries + points, keys, place)
+        queries = layer.norm2(queries + seen)
         queries = layer.norm3(queries + layer.mlp(queries))
-        keys = layer.norm4(_listen(layer.cross_attn_image_to_token, keys, place, queries + points, queries))
+        attention = layer.cross_attn_image_to_token
+        keys = layer.norm4(_cross_attend_to_tokens(attention, keys, place, queries + points, queries))
     last = decoder.transformer.final_attn_token_to_image
-    queries = queries + _look(last, queries + points, keys, place)
+    queries = queries + _cross_attend_to_image(last, queries + points, keys, place)
     return decoder.transformer.norm_final_attn(queries), keys
 
 
@@ -65,7 +67,7 @@ def predict_iou(decoder: MaskDecoder, tokens: Tensor) -> Tensor:
     return decoder.iou_prediction_head(tokens[:, 0])[:, 1:]
 
 
-def make_masks(decoder: MaskDecoder, tokens: Tensor, keys: Tensor, size: tuple[int, int], keep: Tensor) -> Tensor:
+def mask_logits(decoder: MaskDecoder, tokens: Tensor, keys: Tensor, size: tuple[int, int], keep: Tensor) -> Tensor:
     """Mask logits of the kept masks.
 
     Args:
@@ -114,7 +116,7 @@ def _product(a: Tensor, keys: Tensor) -> Tensor:
     return torch.bmm(a, keys.transpose(1, 2))
 
 
-def _look(attention: Attention, q: Tensor, keys: Tensor, place: Tensor) -> Tensor:
+def _cross_attend_to_image(attention: Attention, q: Tensor, keys: Tensor, place: Tensor) -> Tensor:
     """Tokens q (P, T, C) attend to the image: keys + place as keys, keys as values. (P, T, C)"""
     heads, depth = attention.num_heads, attention.internal_dim // attention.num_heads
     q = _heads(attention.q_proj, q, heads) / math.sqrt(depth)  # the keys' bias shifts a row as a whole: no effect
@@ -126,8 +128,8 @@ def _look(attention: Attention, q: Tensor, keys: Tensor, place: Tensor) -> Tenso
     return attention.out_proj(seen.transpose(1, 2).flatten(2) + attention.v_proj.bias)
 
 
-def _listen(attention: Attention, keys: Tensor, place: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """The image (keys + place) attends to tokens k, v (P, T, C); returns keys + what it heard: (P, N, C)."""
+def _cross_attend_to_tokens(attention: Attention, keys: Tensor, place: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """The image (keys + place) attends to tokens k, v (P, T, C); returns keys + the attended values: (P, N, C)."""
     heads, depth = attention.num_heads, attention.internal_dim // attention.num_heads
     k = _heads(attention.k_proj, k, heads) / math.sqrt(depth)  # (P, H, T, D)
     offset = (k @ attention.q_proj.bias.unflatten(0, (heads, depth, 1))).flatten(1, 2)  # (P, H T, 1)
@@ -136,5 +138,7 @@ def _listen(attention: Attention, keys: Tensor, place: Tensor, k: Tensor, v: Ten
     scores = scores.baddbmm(k, keys.transpose(1, 2)) if len(keys) > 1 else scores
     weights = torch.softmax(scores.unflatten(1, (heads, -1)), 2).flatten(1, 2)  # (P, H T, N)
     out = attention.out_proj.weight.T.unflatten(0, (heads, depth))  # (H, D, C)
-    heard = _heads(attention.v_proj, v, heads) @ out + attention.out_proj.bias / heads  # the weights of a head sum to 1
-    return torch.baddbmm(keys.expand(len(v), -1, -1), weights.transpose(1, 2), heard.flatten(1, 2))
+    values = (
+        _heads(attention.v_proj, v, heads) @ out + attention.out_proj.bias / heads
+    )  # the weights of a head sum to 1
+    return torch.baddbmm(keys.expand(len(v), -1, -1), weights.transpose(1, 2), values.flatten(1, 2))

@@ -12,6 +12,7 @@ import copy
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
@@ -23,13 +24,16 @@ from lczlib.compute import ThreadMap, thread_map
 from lczlib.errors import InputError
 
 from . import decoder as decoding
-from ._torchvision_ops import ensure, nms
+from . import vit
+from ._torchvision_ops import import_torchvision
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
 
 Masks = tuple[np.ndarray, np.ndarray]  # masks (n, H, W) bool, boxes (n, 4) int32 XYWH
+Candidates = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # masks (n, h, w), boxes (n, 4) XYXY, scores (n,)
 CHUNK = 32  # masks brought to full size together: small enough for a core's cache
+PROMPTS = {"cpu": 32, "cuda": 64}  # decoded at a time, on a CPU by all threads together
 _halves: weakref.WeakKeyDictionary[Any, tuple[Any, Any]] = weakref.WeakKeyDictionary()
 
 
@@ -42,8 +46,6 @@ class MaskSettings:
         max_masks: at most so many are kept, the largest, largest first.
         bf16: in bfloat16 (of nano the decoder only): faster on CPUs with AMX and on GPUs; masks differ by a few pixels,
             and some with a score near a threshold come or go.
-        prompts_per_pass: prompts decoded at a time, on a CPU by all threads together; changes speed and memory, not the
-            result. None: 32 on a CPU (twice as many are 2 % faster there, with 150 to 250 MB more for nano), else 64.
     """
 
     points_per_side: int = 12
@@ -57,7 +59,6 @@ class MaskSettings:
     min_area: int = 50
     max_masks: int = 50
     bf16: bool = False
-    prompts_per_pass: int | None = None
 
     @classmethod
     def named(cls, name: str, sam: str = "nano") -> MaskSettings:
@@ -79,7 +80,7 @@ class MaskSettings:
 
     def generator_arguments(self) -> dict[str, float]:
         """The keyword arguments that give SamAutomaticMaskGenerator the same settings."""
-        own = ("min_area", "max_masks", "bf16", "prompts_per_pass")
+        own = ("min_area", "max_masks", "bf16")
         return {name: value for name, value in vars(self).items() if name not in own}
 
 
@@ -113,25 +114,31 @@ def generate_masks(
     for i, image in enumerate(images):
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise InputError(f"image {i}: {image.shape} {image.dtype}; masks need (H, W, 3) uint8 RGB")
+    import_torchvision()
     step = images_per_pass or (1 if sam.device.type == "cpu" else 8)
-    out: list[Masks] = []
     with torch.inference_mode():
-        for start in range(0, len(images), step):
-            group = images[start : start + step]
-            crops = [_crops(image.shape[:2], settings) for image in group]
-            wanted = sam, group, [boxes for boxes, _ in crops], settings.bf16
-            large = sam.image_encoder.img_size > 512  # a ViT: gigabytes a crop, and it keeps all threads busy by itself
-            ready = list(_encode(*wanted)) if large else None
-            with thread_map(sam.device) as threads:
-                embeddings = iter(ready or _encode(*wanted, threads.map))
-                answers = [
-                    [_ask(_Crop(sam, settings, image.shape[:2], *crop), threads) for crop in zip(*of_image, embeddings)]
-                    for image, of_image in zip(group, crops)
-                ]
-                for image, (boxes, _), parts in zip(group, crops, answers):
-                    found = [_best(list(part), settings) for part in parts]
-                    out.append(_finish(found, boxes, image.shape[:2], settings))
-    return out
+        groups = (images[start : start + step] for start in range(0, len(images), step))
+        return [masks for group in groups for masks in _masks_of(sam, group, settings)]
+
+
+def _masks_of(sam: Sam, images: Sequence[np.ndarray], settings: MaskSettings) -> list[Masks]:
+    """`generate_masks` for images whose crops share the encoder's passes."""
+    from segment_anything.utils.amg import generate_crop_boxes
+
+    crops = [generate_crop_boxes(image.shape[:2], settings.crop_n_layers, 512 / 1500) for image in images]  # SAM's 512
+    to_encode = sam, images, [boxes for boxes, _ in crops], settings.bf16
+    large = sam.image_encoder.img_size > 512  # gigabytes a crop, and it keeps all threads busy by itself
+    ready = list(_encode(*to_encode)) if large else None
+    with thread_map(sam.device) as threads:
+        embeddings = iter(ready or _encode(*to_encode, threads.map))
+        candidates = [
+            [_decode(_Crop(sam, settings, image.shape[:2], *crop), threads) for crop in zip(*of_image, embeddings)]
+            for image, of_image in zip(images, crops)
+        ]
+        return [
+            _merge_crops([_best(list(part), settings) for part in parts], boxes, image.shape[:2], settings)
+            for image, (boxes, _), parts in zip(images, crops, candidates)
+        ]
 
 
 def truth_masks(instances: np.ndarray, settings: MaskSettings = PAPER) -> Masks:
@@ -147,7 +154,7 @@ def truth_masks(instances: np.ndarray, settings: MaskSettings = PAPER) -> Masks:
     ids, areas = np.unique(instances[instances > 0], return_counts=True)
     order = np.argsort(-areas, kind="stable")[: settings.max_masks]
     ids = ids[order][areas[order] >= settings.min_area]
-    return _whole_if_none(instances[None] == ids[:, None, None], settings)
+    return _with_boxes(instances[None] == ids[:, None, None])
 
 
 def boxes_of(masks: np.ndarray) -> np.ndarray:
@@ -158,19 +165,18 @@ def boxes_of(masks: np.ndarray) -> np.ndarray:
     return (np.stack([x0, y0, x1 - x0, y1 - y0], 1) * x.any(1, keepdims=True)).astype(np.int32)
 
 
-def _whole_if_none(masks: np.ndarray, settings: MaskSettings) -> Masks:
-    masks = masks[: settings.max_masks]
+def _corners(masks: np.ndarray) -> np.ndarray:
+    """The boxes of masks as (n, 4) x0, y0, x1, y1."""
+    boxes = boxes_of(masks)
+    boxes[:, 2:] += boxes[:, :2]
+    return boxes
+
+
+def _with_boxes(masks: np.ndarray) -> Masks:
+    """Masks and their boxes; where there is none, one mask of the whole image."""
     if len(masks) == 0:
         masks = np.ones((1, *masks.shape[1:]), bool)
     return masks, boxes_of(masks)
-
-
-def _crops(size: tuple[int, int], settings: MaskSettings) -> tuple[list[list[int]], list[int]]:
-    """Boxes (x0, y0, x1, y1) of the image and its crops, and the layer of each. Overlap ratio: SAM's 512 / 1500."""
-    ensure()
-    from segment_anything.utils.amg import generate_crop_boxes
-
-    return generate_crop_boxes(size, settings.crop_n_layers, 512 / 1500)
 
 
 def _parts(sam: Sam, bf16: bool) -> tuple[Any, Any]:
@@ -203,7 +209,9 @@ def _encode(
     encoder, decoder = _parts(sam, bf16)
     inner, outer = (next(part.parameters()).dtype for part in (encoder, decoder))
     stacked = torch.stack(tensors).to(inner)
-    encode = torch.inference_mode()(encoder.forward)  # threads do not take over the mode
+    exact_vit = sam.device.type == "cpu" and type(encoder).__name__ == "ImageEncoderViT"
+    encode = partial(vit.encode, encoder) if exact_vit else encoder.forward
+    encode = torch.inference_mode()(encode)  # threads do not take over the mode
     passes = run(encode, stacked.split(1 if sam.device.type == "cpu" else len(stacked)))
     return (embedding.to(outer) for some in passes for embedding in some)
 
@@ -242,21 +250,16 @@ def _prompted(crop: _Crop) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return crop.embedding + dense[:1].to(kind), place.to(kind), sparse.to(kind)
 
 
-Candidates = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # masks (n, h, w), boxes (n, 4) XYXY, scores (n,)
-
-
-def _ask(crop: _Crop, threads: ThreadMap) -> Iterator[Candidates]:
-    """Answers to the prompts of a crop, as they come. Some are answered together: on a CPU some by each thread, the
-    fewer the more threads there are.
-    """
-    most = crop.settings.prompts_per_pass or (32 if crop.sam.device.type == "cpu" else 64)
+def _decode(crop: _Crop, threads: ThreadMap) -> Iterator[Candidates]:
+    """Candidates from the prompts of a crop, as they come: on a CPU every thread decodes some of them at a time."""
+    most = PROMPTS.get(crop.sam.device.type, 64)
     image, place, prompts = _prompted(crop)
-    parts = prompts.split(max(most // threads.n_threads, min(most, 4)))
-    return threads.map(_answer, repeat(crop), repeat(image), repeat(place), parts)
+    parts = prompts.split(max(most // threads.n_threads, 4))
+    return threads.map(_candidates, repeat(crop), repeat(image), repeat(place), parts)
 
 
 @torch.inference_mode()
-def _answer(crop: _Crop, image: torch.Tensor, place: torch.Tensor, prompts: torch.Tensor) -> Candidates:
+def _candidates(crop: _Crop, image: torch.Tensor, place: torch.Tensor, prompts: torch.Tensor) -> Candidates:
     """What some prompts of a crop give after the filters by predicted IoU, stability and the crop's edge.
 
     Args:
@@ -270,29 +273,42 @@ def _answer(crop: _Crop, image: torch.Tensor, place: torch.Tensor, prompts: torc
     masks = [torch.zeros(0, *crop.size, dtype=torch.bool, device=sam.device)]
     boxes, scores = [torch.zeros(0, 4, dtype=torch.int64)], [torch.zeros(0)]
     if keep.any():
-        logits = decoding.make_masks(decoder, tokens, keys, tuple(image.shape[2:]), keep)
+        logits = decoding.mask_logits(decoder, tokens, keys, tuple(image.shape[2:]), keep)
         for small, score in zip(logits.split(CHUNK), iou[keep].split(CHUNK)):
-            found, box, which = _usable(crop, small)
+            found, box, which = _stable(crop, small)
             masks.append(found)
             boxes.append(box)
             scores.append(score.cpu()[which])
     return torch.cat(masks), torch.cat(boxes), torch.cat(scores)
 
 
-def _usable(crop: _Crop, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _stable(crop: _Crop, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Of mask logits (n, h, w) those that are stable and end within the crop: masks in its frame, boxes (k, 4) XYXY in
     the image's, which (n,) bool.
+
+    Stability is the IoU of the masks above the threshold + 1 and above the threshold - 1. Boxes and areas are counted
+    here, not by `segment_anything.utils.amg`: the same numbers, six times faster on a CPU.
     """
+    from segment_anything.utils.amg import is_box_near_crop_edge
+
+    level, least = crop.sam.mask_threshold, crop.settings.stability_score_thresh
     full = _full_size(crop.sam, logits.float(), crop.size)
-    masks, boxes, which = _threshold(full, crop.sam.mask_threshold, crop.settings.stability_score_thresh)
-    boxes += torch.tensor(crop.box[:2] * 2)
-    inside = ~_near_edge(boxes, crop.box, crop.image_size)
+    steady = torch.ones(len(full), dtype=torch.bool, device=full.device)
+    if least > 0:
+        steady = _areas(full, level + 1) / _areas(full, level - 1) >= least
+    masks = (full if steady.all() else full[steady]) > level
+    boxes = torch.as_tensor(_corners(masks.cpu().numpy()), dtype=torch.int64)
+    height, width = crop.image_size
+    inside = ~is_box_near_crop_edge(boxes, crop.box, [0, 0, width, height])
+    which = steady.cpu()
     which[which.clone()] = inside
-    return masks[inside.to(masks.device)], boxes[inside], which
+    return masks[inside.to(masks.device)], boxes[inside] + torch.tensor(crop.box[:2] * 2), which
 
 
 def _best(parts: list[Candidates], settings: MaskSettings) -> tuple[torch.Tensor, torch.Tensor]:
     """What NMS leaves of a crop's candidates: masks and boxes."""
+    from torchvision.ops import nms
+
     masks, boxes, scores = (torch.cat(part) for part in zip(*parts))
     best = nms(boxes.float(), scores, settings.box_nms_thresh)
     return masks[best.to(masks.device)].cpu(), boxes[best]
@@ -301,43 +317,22 @@ def _best(parts: list[Candidates], settings: MaskSettings) -> tuple[torch.Tensor
 def _full_size(sam: Sam, logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """Decoder logits (n, h, w) -> (n, *size), by SAM's two bilinear steps; the second left out where it is identity.
 
-    On a CPU by OpenCV, five times faster than torch there and the same but for rounding.
+    On a CPU by OpenCV, one map after the other while it is in the cache: five times faster than torch, the same but for
+    rounding.
     """
-    side = sam.image_encoder.img_size
-    scale = side / max(size)
-    inner = (int(size[0] * scale + 0.5), int(size[1] * scale + 0.5))
-    if logits.device.type == "cpu":
-        return _full_size_by_opencv(logits, side, inner, size)
-    full = F.interpolate(logits[None], (side, side), mode="bilinear", align_corners=False)[..., : inner[0], : inner[1]]
-    return full[0] if inner == size else F.interpolate(full, size, mode="bilinear", align_corners=False)[0]
-
-
-def _full_size_by_opencv(
-    logits: torch.Tensor, side: int, inner: tuple[int, int], size: tuple[int, int]
-) -> torch.Tensor:
-    """`_full_size`, one map after the other, while it is in the cache."""
     import cv2
 
+    side = sam.image_encoder.img_size
+    inner = tuple(int(length * side / max(size) + 0.5) for length in size)
+    if logits.device.type != "cpu":
+        full = F.interpolate(logits[None], (side, side), mode="bilinear", align_corners=False)
+        full = full[..., : inner[0], : inner[1]]
+        return full[0] if inner == size else F.interpolate(full, size, mode="bilinear", align_corners=False)[0]
     full = torch.empty(len(logits), *size)
     for small, out in zip(logits.numpy(), full.numpy()):
         large = cv2.resize(small, (side, side), interpolation=cv2.INTER_LINEAR)[: inner[0], : inner[1]]
         out[...] = large if inner == size else cv2.resize(large, size[::-1], interpolation=cv2.INTER_LINEAR)
     return full
-
-
-def _threshold(
-    logits: torch.Tensor, level: float, stability: float, offset: float = 1.0
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Masks (k, h, w) of the stable ones of `logits` (n, h, w), their boxes (k, 4) XYXY, and which they are (n,) bool.
-
-    Stability is the IoU of the masks above level + offset and above level - offset.
-    """
-    inner, outer = _areas(logits, level + offset), _areas(logits, level - offset)
-    steady = inner / outer >= stability if stability > 0 else torch.ones_like(inner, dtype=torch.bool)
-    masks = (logits if steady.all() else logits[steady]) > level
-    box = torch.as_tensor(boxes_of(masks.cpu().numpy()), dtype=torch.int64)
-    box[:, 2:] += box[:, :2]
-    return masks, box, steady.cpu()
 
 
 def _areas(logits: torch.Tensor, level: float) -> torch.Tensor:
@@ -347,52 +342,42 @@ def _areas(logits: torch.Tensor, level: float) -> torch.Tensor:
     return torch.tensor([np.count_nonzero(one > level) for one in logits.numpy()], dtype=torch.int64)
 
 
-def _near_edge(
-    boxes: torch.Tensor, crop: list[int], image_size: tuple[int, int], tolerance: float = 20
-) -> torch.Tensor:
-    """Whether boxes (n, 4) XYXY end within 20 px of the crop's edge where that is not the image's edge: (n,) bool."""
-    image = torch.tensor([0, 0, image_size[1], image_size[0]])
-    return (((boxes - torch.tensor(crop)).abs() <= tolerance) & ((boxes - image).abs() > tolerance)).any(1)
-
-
-def _finish(
+def _merge_crops(
     found: list[tuple[torch.Tensor, torch.Tensor]],
     crops: list[list[int]],
     size: tuple[int, int],
     settings: MaskSettings,
 ) -> Masks:
     """From the masks of all crops to the image's: NMS that prefers small crops, small regions, NMS, the area rule."""
+    from torchvision.ops import nms
+
     boxes = torch.cat([box for _, box in found])
-    areas = torch.tensor([(c[2] - c[0]) * (c[3] - c[1]) for c in crops], dtype=torch.float32)
-    origin = torch.arange(len(crops)).repeat_interleave(torch.tensor([len(box) for _, box in found]))
-    starts = torch.tensor([0, *[len(box) for _, box in found]]).cumsum(0)
-    keep = (
-        nms(boxes.float(), 1 / areas[origin], settings.crop_nms_thresh) if len(crops) > 1 else torch.arange(len(boxes))
-    )
+    counts = torch.tensor([len(box) for _, box in found])
+    origin = torch.arange(len(crops)).repeat_interleave(counts)
+    keep = torch.arange(len(boxes))
+    if len(crops) > 1:
+        areas = torch.tensor([(c[2] - c[0]) * (c[3] - c[1]) for c in crops], dtype=torch.float32)
+        keep = nms(boxes.float(), 1 / areas[origin], settings.crop_nms_thresh)
     masks = np.zeros((len(keep), *size), bool)
+    first = counts.cumsum(0) - counts
     for mask, i in zip(masks, keep.tolist()):
         x0, y0, x1, y1 = crops[origin[i]]
-        mask[y0:y1, x0:x1] = found[origin[i]][0][i - starts[origin[i]]].numpy()
-    if settings.min_mask_region_area > 0 and len(masks):
-        masks = _without_small_regions(masks, boxes[keep].numpy(), settings)
+        mask[y0:y1, x0:x1] = found[origin[i]][0][i - first[origin[i]]].numpy()
+    if settings.min_mask_region_area > 0 and len(masks):  # changed masks give way to unchanged ones
+        least = settings.min_mask_region_area
+        same = [_remove_small_regions(mask, box, least) for mask, box in zip(masks, boxes[keep].numpy())]
+        threshold = max(settings.box_nms_thresh, settings.crop_nms_thresh)
+        masks = masks[nms(torch.as_tensor(_corners(masks)).float(), torch.tensor(same).float(), threshold).numpy()]
     area = masks.sum((1, 2))
-    order = np.argsort(-area, kind="stable")
-    return _whole_if_none(masks[order[area[order] >= settings.min_area]], settings)
+    order = np.argsort(-area, kind="stable")[: settings.max_masks]
+    return _with_boxes(masks[order[area[order] >= settings.min_area]])
 
 
-def _without_small_regions(masks: np.ndarray, boxes: np.ndarray, settings: MaskSettings) -> np.ndarray:
-    """Fill small holes, remove small islands, then NMS that prefers unchanged masks. Changes `masks` in place."""
-    unchanged = [_mend(mask, box, settings.min_mask_region_area) for mask, box in zip(masks, boxes)]
-    box = boxes_of(masks)
-    box[:, 2:] += box[:, :2]
-    threshold = max(settings.box_nms_thresh, settings.crop_nms_thresh)
-    return masks[nms(torch.as_tensor(box).float(), torch.tensor(unchanged).float(), threshold).numpy()]
-
-
-def _mend(mask: np.ndarray, box: np.ndarray, smallest: int) -> bool:
+def _remove_small_regions(mask: np.ndarray, box: np.ndarray, smallest: int) -> bool:
     """Fill holes and remove islands below `smallest` px in place, inside its box (XYXY); True if nothing changed.
 
-    One pixel around the box stands for the outside, which is a full row or column at least: larger than `smallest`.
+    As `segment_anything.utils.amg.remove_small_regions`, ten times faster: one pixel around the box stands for the
+    outside, which is a full row or column at least: larger than `smallest`.
     """
     import cv2
 

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from lczlib.errors import InputError
 
 from . import grouping
-from ._torchvision_ops import ensure
+from ._torchvision_ops import import_torchvision
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
@@ -110,7 +110,7 @@ def checkpoint_path(name: str, checkpoint: str | Path | None = None) -> Path:
 
 def build_sam(name: str) -> Sam:
     """The model of that name with initial (random) weights."""
-    ensure()
+    import_torchvision()
     import segment_anything
 
     return build_nano() if name == "nano" else segment_anything.sam_model_registry[name]()
@@ -118,7 +118,7 @@ def build_sam(name: str) -> Sam:
 
 def build_nano(size: int = 320, dim: int = 64) -> Sam:
     """nano: segment_anything's prompt encoder and mask decoder (64 channels, 4 heads), `NanoEncoder` before them."""
-    ensure()
+    import_torchvision()
     from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 
     tokens = size // NanoEncoder.stride

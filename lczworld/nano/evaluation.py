@@ -17,10 +17,9 @@ from lczlib.sam.masks import (
     Masks,
     MaskSettings,
     _Crop,
-    _crops,
     _encode,
     _prompted,
-    _usable,
+    _stable,
     boxes_of,
     generate_masks,
 )
@@ -106,9 +105,9 @@ def reachable(
 
 def _points(size: tuple[int, int], settings: MaskSettings) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Whole pixels x, y (n,) of the grid's points in the image and in each of its crops."""
-    from segment_anything.utils.amg import build_point_grid
+    from segment_anything.utils.amg import build_point_grid, generate_crop_boxes
 
-    for (x0, y0, x1, y1), layer in zip(*_crops(size, settings)):
+    for (x0, y0, x1, y1), layer in zip(*generate_crop_boxes(size, settings.crop_n_layers, 512 / 1500)):
         grid = build_point_grid(settings.points_in(layer))
         yield tuple((grid * (x1 - x0, y1 - y0) + (x0, y0)).astype(int).T)
 
@@ -117,9 +116,11 @@ def grouped(sam: Sam, images: Iterable[np.ndarray], settings: MaskSettings = PAP
     """The regions that nano's encoder finds, at all its levels, under a point of the grid of each image and of its
     crops: what its decoder has to choose from.
     """
+    from segment_anything.utils.amg import generate_crop_boxes
+
     for image in images:
         size, found = image.shape[:2], []
-        crops = _crops(size, settings)[0]
+        crops = generate_crop_boxes(size, settings.crop_n_layers, 512 / 1500)[0]
         for (x0, y0, x1, y1), (x, y) in zip(crops, _points(size, settings)):
             for numbers in _region_maps(sam, image[y0:y1, x0:x1]):
                 asked = np.unique(numbers[y - y0, x - x0])
@@ -151,9 +152,11 @@ def candidates(
         tokens (P, C) that the IoU is predicted from; iou (P, 3) of each mask with the instance it meets best; and
         (P, 3) bool, which of these count: the masks that are steady and end within their crop.
     """
+    from segment_anything.utils.amg import generate_crop_boxes
+
     tokens, met, counted = [], [], []
     for image, ids in zip(scenes, instances):
-        boxes, layers = _crops(image.shape[:2], settings)
+        boxes, layers = generate_crop_boxes(image.shape[:2], settings.crop_n_layers, 512 / 1500)
         with torch.inference_mode():
             for box, layer, embedding in zip(boxes, layers, _encode(sam, [image], [boxes], bf16=False)):
                 crop = _Crop(sam, settings, image.shape[:2], box, layer, embedding)
@@ -175,8 +178,8 @@ def _every_mask(crop: _Crop) -> tuple[torch.Tensor, np.ndarray, torch.Tensor]:
     for part in prompts.split(32):
         answers, keys = decoding.attend(decoder, image, place, part)
         every = torch.ones(len(part), 3, dtype=torch.bool)
-        logits = decoding.make_masks(decoder, answers, keys, tuple(image.shape[2:]), every)
-        found, _, which = _usable(crop, logits)
+        logits = decoding.mask_logits(decoder, answers, keys, tuple(image.shape[2:]), every)
+        found, _, which = _stable(crop, logits)
         tokens.append(answers[:, 0])
         masks.append(found.numpy())
         usable.append(which.view(-1, 3))

@@ -98,7 +98,7 @@ class NanoTrainer(nn.Module):
             self.sam.mask_decoder, image.repeat_interleave(count, 0), place, torch.stack([first, second], 1)
         )
         every = torch.ones(len(tokens), 3, dtype=torch.bool)
-        logits = decoding.make_masks(self.sam.mask_decoder, tokens, keys, tuple(image.shape[2:]), every)
+        logits = decoding.mask_logits(self.sam.mask_decoder, tokens, keys, tuple(image.shape[2:]), every)
         return logits.unflatten(0, (-1, 3)), decoding.predict_iou(self.sam.mask_decoder, tokens)
 
 

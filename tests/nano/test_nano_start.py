@@ -50,7 +50,7 @@ def test_tokens_carry_the_code_under_their_point(looked_up):
 def test_masks_are_larger_on_the_region_of_their_point(looked_up):
     sam, tokens, keys, codes, at = looked_up
     every = torch.ones(len(tokens), 3, dtype=torch.bool)
-    logits = decoder.make_masks(sam.mask_decoder, tokens, keys, (40, 40), every).unflatten(0, (-1, 3))
+    logits = decoder.mask_logits(sam.mask_decoder, tokens, keys, (40, 40), every).unflatten(0, (-1, 3))
     alike = torch.einsum("cp,chw->phw", codes[:, at[:, 1], at[:, 0]], codes) > 1.99
     for mask in (0, 1):
         inside = torch.stack([m[a].mean() for m, a in zip(logits[:, mask], alike)])
