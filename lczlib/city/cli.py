@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import inspect
+from dataclasses import fields
 
 
 def _scene_options(parser: argparse.ArgumentParser, required: bool = True) -> None:
@@ -33,10 +33,10 @@ def patches_options(parser: argparse.ArgumentParser) -> None:
 
 def patches(args: argparse.Namespace) -> None:
     """Run `python -m lczlib patches`."""
-    from lczlib.city.patches import cut_patches
+    from lczlib.city.patches import CutOptions, cut_patches
 
-    names = inspect.signature(cut_patches).parameters.keys() - {"progress"}
-    print(cut_patches(**{name: getattr(args, name) for name in names}, progress=True))
+    options = {field.name: getattr(args, field.name) for field in fields(CutOptions)}
+    print(cut_patches(args.s2, args.polygons, args.out, args.rgb, progress=True, **options))
 
 
 def map_options(parser: argparse.ArgumentParser) -> None:
@@ -74,8 +74,8 @@ def map(args: argparse.Namespace) -> None:
 
     if args.s2 or args.rgb or not args.compare:
         reading, grid = ({name: getattr(args, name) for name in names} for names in (READING, ("alpha", "step")))
-        for warning in open_job({"s2": args.s2, "rgb": args.rgb} | reading, None, None, **grid)[1]:
-            print(f"warning: {warning}")
+        for remark in open_job({"s2": args.s2, "rgb": args.rgb} | reading, None, None, **grid)[1]:
+            print(remark)
         streams = open_streams(args.runs, bool(args.s2), bool(args.rgb), args.masks, args.precision)
         used = [stream for stream in streams if stream]
         for stream in used:

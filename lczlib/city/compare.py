@@ -18,7 +18,7 @@ from scipy.ndimage import uniform_filter
 
 from lczlib.city.legend import write_legend
 from lczlib.city.output import row_windows, write_raster
-from lczlib.city.rasters import apply_affine
+from lczlib.city.source import apply_affine
 from lczlib.city.zone_raster import ZoneRaster
 from lczlib.errors import InputError
 from lczlib.metrics import confusion, scores

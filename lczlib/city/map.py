@@ -104,7 +104,7 @@ def map_scene(
         raise InputError(f"{out}: the map is a GeoTIFF; name it .tif")
     images = {"s2": s2, "rgb": rgb} | {name: options.pop(name, None) for name in READING}
     dask, progress, cog = (options.pop(name, None) for name in ("dask", "progress", "cog"))
-    job, warnings = open_job(images, predict_s2, predict_ge, **options)
+    job, remarks = open_job(images, predict_s2, predict_ge, **options)
     streams = [getattr(stream, "key", repr(stream)) for stream in (job.predict_s2, job.predict_ge) if stream]
     store = ChunkStore(out, job, streams)
     missing = int((store.done == 0).sum())
@@ -122,4 +122,5 @@ def map_scene(
     areas = write_map(out, job, store.found, weights | tags, bool(cog))
     for finished in out.parent.glob(f".{escape(out.stem)}-{'?' * 12}.parts"):  # older attempts with other options too
         shutil.rmtree(finished)
+    warnings = [remark for remark in remarks if remark.startswith("warning")]
     return MapResult(out, areas, warnings, missing)

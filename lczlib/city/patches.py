@@ -10,13 +10,14 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import shapely
 from rasterio.transform import array_bounds
-from rasterio.warp import transform_bounds
 from shapely.geometry import Point, Polygon, box
 from tqdm.auto import tqdm
 
 from lczlib.city.polygons import read_polygons
-from lczlib.city.rasters import RGB, S2_PIXEL, Sentinel2, apply_affine
+from lczlib.city.rasters import RGB, Sentinel2, require_overlap
+from lczlib.city.source import S2_PIXEL, apply_affine
 from lczlib.data.layout import BANDS, read_index, write_index, write_pair
 from lczlib.data.pairs import open_pairs
 from lczlib.errors import InputError
@@ -24,11 +25,55 @@ from lczlib.runs import write_json
 from lczlib.zones import CODES
 
 PATCH = 32  # pixels of 10 m: 320 m
+LEAST_POLYGONS = 3  # of a zone; the LCZ Generator's rule
 OVER_EDGE = "square reaches over the edge of the Sentinel-2 scene"
 S2_VOID = "no-data in Sentinel-2"
 RGB_VOID = "no-data in the RGB image, or outside of it"
 TOO_SMALL = "polygon covers too little of a 320 m square"
 OUTSIDE = "polygon outside of the Sentinel-2 scene"
+
+
+@dataclass(frozen=True)
+class SceneOptions:
+    """How to read the two images, shared by `patches` and `map`.
+
+    Attributes:
+        bands: names of all bands of the Sentinel-2 file in order, where it does not name them itself.
+        offset: added to DN before the division by 10000: -1000 where processing 04.00 or later left it in.
+        units: "dn", "reflectance", or "auto": by tags of scale and offset, else by the values.
+        rgb_bands: 1-based bands of the RGB file that hold red, green and blue.
+    """
+
+    bands: Sequence[str] | None = None
+    offset: float = 0.0
+    units: str = "auto"
+    rgb_bands: Sequence[int] | None = None
+
+    def open(self, s2: str | Path | None, rgb: str | Path | None) -> tuple[Sentinel2 | None, RGB | None]:
+        """The images that are given, of the same place (else InputError)."""
+        scene = Sentinel2(s2, self.bands, self.offset or 0.0, self.units or "auto") if s2 else None
+        image = RGB(rgb, self.rgb_bands) if rgb else None
+        if scene and image:
+            require_overlap(scene, image)
+        return scene, image
+
+
+@dataclass(frozen=True)
+class CutOptions(SceneOptions):
+    """How to read the images and how to cut.
+
+    Attributes:
+        class_column: of the polygons' zones, where it has no usual name.
+        city: name of the city; None: the Sentinel-2 file's name.
+        spacing: m between squares. coverage: least share of a square that lies in its polygon, 0..1.
+        append: add to the pairs already there (another city) instead of refusing.
+    """
+
+    class_column: str | None = None
+    city: str | None = None
+    spacing: float = 160.0
+    coverage: float = 0.5
+    append: bool = False
 
 
 @dataclass
@@ -52,17 +97,8 @@ def cut_patches(
     polygons: str | Path,
     out: str | Path,
     rgb: str | Path | None = None,
-    *,
-    bands: Sequence[str] | None = None,
-    offset: float = 0.0,
-    units: str = "auto",
-    rgb_bands: Sequence[int] | None = None,
-    class_column: str | None = None,
-    city: str | None = None,
-    spacing: float = 160.0,
-    coverage: float = 0.5,
-    append: bool = False,
     progress: bool = False,
+    **options: object,
 ) -> CutReport:
     """Cut pairs of 320 m x 320 m patches from a Sentinel-2 scene, and an RGB image, inside labelled polygons.
 
@@ -70,88 +106,70 @@ def cut_patches(
     same ground square at 1 m, whatever its CRS and pixel size. Nothing is filled: a square with no-data is refused.
 
     Args:
-        s2: GeoTIFF with 10, 12 or 13 bands (or named ones), reflectance or DN.
-        bands: names of the file's bands in order, where it neither names them nor has the usual order.
-        offset: added to DN before the division by 10000: -1000 for processing 04.00 and later, if still in the file.
-        units: "dn", "reflectance", or "auto" (DN where the 99th percentile exceeds 10).
-        rgb_bands: 1-based bands holding red, green, blue.
-        coverage: least share of the square that lies in its polygon, 0..1.
-        append: add to the pairs already in `out` (another city) instead of refusing.
+        options: fields of `CutOptions`.
 
     Returns:
-        What was cut and skipped; also written to `out/patches.json`.
+        What was cut, skipped and assumed; also written to `out/patches.json`.
 
     Raises:
-        FileNotFoundError, ValueError: in one line (what: fault; remedy).
+        FileNotFoundError, InputError: in one line.
 
     Source: paper, "patches were cut from labelled polygons"; spacing and coverage are assumed.
     """
-    if spacing <= 0 or not 0 < coverage <= 1:
-        raise InputError(
-            f"--spacing {spacing:g}, --coverage {coverage:g}: out of range; use metres above 0 and a share of 0 to 1"
-        )
-    scene = Sentinel2(s2, bands, offset, units)
-    image = RGB(rgb, rgb_bands) if rgb else None
-    city = Path(s2).stem if city is None else city
-    areas, notes = read_polygons(polygons, class_column, city)
-    report = CutReport(notes=notes, warnings=[f"{s2}: {warning}" for warning in scene.warnings])
-    areas = _on_scene(areas, scene, polygons, s2, report)
-    if image:
-        require_overlap(scene, image)
-    old = _old_index(Path(out), append)
+    how = CutOptions(**options)
+    if how.spacing <= 0 or not 0 < how.coverage <= 1:
+        out_of_range = f"--spacing {how.spacing:g}, --coverage {how.coverage:g}: out of range"
+        raise InputError(f"{out_of_range}; use metres above 0 and a share of 0 to 1")
+    report = CutReport()
+    scene, image = how.open(s2, rgb)
+    areas, notes = read_polygons(polygons, how.class_column, Path(s2).stem if how.city is None else how.city)
+    for source in (scene, image) if image else (scene,):
+        report.notes += [f"{source.path}: {note}" for note in source.notes]
+        report.warnings += [f"{source.path}: {warning}" for warning in source.warnings]
+    for note in notes:
+        kind = report.warnings if note.startswith("warning: ") else report.notes
+        kind.append(f"{polygons}: {note.removeprefix('warning: ')}")
+    areas = _on_scene(areas, scene, polygons, report)
+    old = _old_index(Path(out), how.append)
     if len(old) and open_pairs(out).has_rgb != (image is not None):
         raise InputError(f"{out}: its pairs have {'' if image is None else 'no '}RGB patches; append pairs of one kind")
-    rows, looks = [], []
+    rows, views = [], []
     for area in tqdm(list(areas.itertuples()), desc="cutting patches", unit="polygon", disable=not progress):
-        for row, col in _squares(area.geometry, scene, spacing, coverage, report):
+        for row, col in _squares(area.geometry, scene, how, report):
             pair = _read_pair(scene, image, row, col, report)
             if pair is not None:
                 number = len(rows) + (int(old["id"].max()) + 1 if len(old) else 0)
                 write_pair(out, number, *pair, area.label)
                 rows.append((number, area.label, area.city, area.polygon))
-                looks += [_look(*pair)] if image and len(looks) < 64 else []
+                views += [_brightness_and_hue(*pair)] if image and len(views) < 64 else []
     if not rows:
         why = ", ".join(f"{n} x {reason}" for reason, n in report.skipped.items())
-        raise InputError(f"{polygons}: no square could be cut ({why}); draw larger areas or lower --coverage")
-    _judge_rgb(looks, image, report)
-    _finish(Path(out), rows, old, report, s2=str(s2), rgb=str(rgb or ""), offset=offset, spacing=spacing)
+        advice = "lower --coverage" if TOO_SMALL in report.skipped else "use an image without gaps there"
+        raise InputError(f"{polygons}: no square could be cut ({why}); draw larger areas or {advice}")
+    _compare_views(views, image, report)
+    index = pd.concat([old, pd.DataFrame(rows, columns=["id", "label", "city", "polygon"])], ignore_index=True)
+    write_index(out, index, kind="own city", s2=str(s2), rgb=str(rgb or ""), offset=how.offset, spacing=how.spacing)
+    counts = Counter(label for _, label, *_ in rows)
+    report.pairs, report.zones = len(rows), {CODES[label - 1]: counts[label] for label in sorted(counts)}
+    _warn_of_few(index, report)
+    write_json(Path(out) / "patches.json", report)
     return report
 
 
-def _on_scene(
-    areas: gpd.GeoDataFrame, scene: Sentinel2, polygons: str | Path, s2: str | Path, report: CutReport
-) -> gpd.GeoDataFrame:
-    areas = areas.to_crs(scene.crs)
-    inside = areas.intersects(_frame(scene))
+def _on_scene(areas: gpd.GeoDataFrame, scene: Sentinel2, polygons: str | Path, report: CutReport) -> gpd.GeoDataFrame:
+    frame = box(*array_bounds(scene.height, scene.width, scene.transform))
+    here = areas.to_crs(scene.crs)
+    inside = here.intersects(frame)
     if not inside.any():
-        places = f"polygons at {_place(areas.crs, areas.total_bounds)}, scene at {_place_of(scene)}"
-        raise InputError(
-            f"{polygons}: every polygon lies outside of the scene {s2} ({places}); "
-            "check both CRS, or choose the scene of this place"
-        )
+        west, south, east, north = areas.to_crs("EPSG:4326").total_bounds
+        swapped = areas.set_geometry(shapely.transform(areas.geometry, lambda xy: xy[:, ::-1]))
+        places = f"polygons at {(west + east) / 2:.3f} E {(south + north) / 2:.3f} N, scene at {scene.source.place}"
+        remedy = "check both CRS, or choose the scene of this place"
+        if swapped.to_crs(scene.crs).intersects(frame).any():
+            remedy = "longitude and latitude are swapped in it: export it with x before y"
+        raise InputError(f"{polygons}: every polygon lies outside of the scene {scene.path} ({places}); {remedy}")
     report.skipped += Counter({OUTSIDE: int((~inside).sum())})
-    return areas[inside]
-
-
-def _frame(scene: Sentinel2) -> Polygon:
-    return box(*array_bounds(scene.height, scene.width, scene.transform))
-
-
-def _place(crs, bounds: Sequence[float]) -> str:
-    west, south, east, north = transform_bounds(crs, "EPSG:4326", *bounds)
-    return f"{(west + east) / 2:.3f} E {(south + north) / 2:.3f} N"
-
-
-def _place_of(scene: Sentinel2) -> str:
-    return _place(scene.crs, _frame(scene).bounds)
-
-
-def require_overlap(scene: Sentinel2, image: RGB) -> None:
-    """Raise ValueError where the two images lie in different places."""
-    other = box(*transform_bounds(image.data.crs, scene.crs, *image.data.bounds))
-    if not _frame(scene).intersection(other).area:
-        places = f"it lies at {_place(image.data.crs, image.data.bounds)}, the scene at {_place_of(scene)}"
-        raise InputError(f"{image.path}: does not overlap {scene.path} ({places}); give two images of the same place")
+    return here[inside]
 
 
 def _old_index(out: Path, append: bool) -> pd.DataFrame:
@@ -162,17 +180,15 @@ def _old_index(out: Path, append: bool) -> pd.DataFrame:
     return read_index(out)
 
 
-def _squares(
-    area: Polygon, scene: Sentinel2, spacing: float, coverage: float, report: CutReport
-) -> Iterator[tuple[int, int]]:
+def _squares(area: Polygon, scene: Sentinel2, how: CutOptions, report: CutReport) -> Iterator[tuple[int, int]]:
     """Upper left corners (row, col) on the Sentinel-2 grid of the squares of one polygon."""
     found = 0
-    for center in _centers(area, spacing):
+    for center in _centers(area, how.spacing):
         col, row = apply_affine(~scene.transform, center.x, center.y)
         row, col = round(row) - PATCH // 2, round(col) - PATCH // 2
         left, top = apply_affine(scene.transform, col, row)
         square = box(left, top - PATCH * S2_PIXEL, left + PATCH * S2_PIXEL, top)
-        if area.intersection(square).area >= coverage * square.area:
+        if area.intersection(square).area >= how.coverage * square.area:
             found += 1
             if min(row, col) < 0 or row + PATCH > scene.height or col + PATCH > scene.width:
                 report.skipped[OVER_EDGE] += 1
@@ -210,19 +226,18 @@ def _read_pair(
     return s2, rgb
 
 
-def _look(s2: np.ndarray, rgb: np.ndarray) -> np.ndarray:
+def _brightness_and_hue(s2: np.ndarray, rgb: np.ndarray) -> np.ndarray:
     """(4, 1024): brightness and red-minus-blue of the Sentinel-2 patch, then of the RGB patch, at 10 m."""
     coarse = rgb.reshape(PATCH, 10, PATCH, 10, 3).mean(axis=(1, 3), dtype=np.float64)
-    red, blue = s2[..., BANDS.index("B4")], s2[..., BANDS.index("B2")]
-    green = s2[..., BANDS.index("B3")]
+    red, green, blue = (s2[..., BANDS.index(band)] for band in ("B4", "B3", "B2"))
     return np.stack([red + green + blue, red - blue, coarse.sum(-1), coarse[..., 0] - coarse[..., 2]]).reshape(4, -1)
 
 
-def _judge_rgb(looks: list[np.ndarray], image: RGB | None, report: CutReport) -> None:
+def _compare_views(views: list[np.ndarray], image: RGB | None, report: CutReport) -> None:
     """Warn where the two images do not show the same ground, or red and blue look swapped."""
-    if not looks:
+    if not views:
         return
-    related = np.corrcoef(np.concatenate(looks, axis=1))
+    related = np.corrcoef(np.concatenate(views, axis=1))
     if related[0, 2] < 0.1:
         report.warnings.append(
             f"{image.path}: does not look like the same ground as the Sentinel-2 scene; check its CRS"
@@ -231,9 +246,13 @@ def _judge_rgb(looks: list[np.ndarray], image: RGB | None, report: CutReport) ->
         report.warnings.append(f"{image.path}: red and blue look swapped (bands {image.indexes}); give --rgb-bands")
 
 
-def _finish(out: Path, rows: list[tuple], old: pd.DataFrame, report: CutReport, **facts: object) -> None:
-    index = pd.concat([old, pd.DataFrame(rows, columns=["id", "label", "city", "polygon"])], ignore_index=True)
-    write_index(out, index, kind="own city", **facts)
-    counts = Counter(label for _, label, *_ in rows)
-    report.pairs, report.zones = len(rows), {CODES[label - 1]: counts[label] for label in sorted(counts)}
-    write_json(out / "patches.json", report)
+def _warn_of_few(index: pd.DataFrame, report: CutReport) -> None:
+    """Tell before training what these pairs cannot teach."""
+    polygons = index.groupby("label")["polygon"].nunique()
+    if len(polygons) == 1:
+        report.warnings.append(
+            f"all pairs are LCZ {CODES[polygons.index[0] - 1]}: to train, zones to tell it from are needed"
+        )
+    few = ", ".join(f"LCZ {CODES[label - 1]} ({n})" for label, n in polygons.items() if n < LEAST_POLYGONS)
+    if few:
+        report.notes.append(f"pairs of fewer than {LEAST_POLYGONS} polygons of {few}: too few to train and test on")

@@ -1,4 +1,4 @@
-"""Labelled polygons in: WUDAPT KML or KMZ, GeoJSON, shapefile, GeoPackage; codes in any notation.
+"""Labelled polygons in: WUDAPT KML or KMZ, GeoJSON, shapefile, GeoPackage; zones in any notation or wording.
 
 What cannot be used is mended or named, never dropped in silence; a class name that is no zone stops the reading.
 """
@@ -12,18 +12,28 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pyogrio
-from shapely import get_parts, make_valid
+import shapely
+from pyproj import Geod
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 from shapely.errors import GEOSException
-from shapely.geometry import MultiPolygon, Polygon
-from shapely.geometry.base import BaseGeometry
-from shapely.ops import unary_union
 
 from lczlib.errors import InputError
-from lczlib.zones import CODES, NAMES, to_label
+from lczlib.zones import CODES, to_label
 
-CLASS_COLUMNS = ("lcz", "lcz_code", "lcz_class", "zone", "class", "class_id", "label", "code", "name",
-                 "gridcode", "value")  # fmt: skip
-LEAST_POLYGONS = 3  # of a zone; the LCZ Generator's rule
+LCZ_COLUMN = re.compile("lcz|wudapt|climatezone")
+NO_CLASS = re.compile("second|equal|uniq|prob|conf|dist|area|colou?r|count|date|perc|share|id$")
+COLUMNS = ("zone", "class", "classid", "classname", "label", "category", "typ", "type", "code", "name", "value",
+           "gridcode", "dn")  # fmt: skip
+NUMBERED = ("code", "name", "value", "gridcode", "dn")  # of these, columns that often hold running numbers
+WORDINGS = (
+    "compacthighrises?", "compactmidrises?", "compactlowrises?", "openhighrises?", "openmidrises?", "openlowrises?",
+    "light(weight)?lowrises?", "largelowrises?", "sparsely?built(up)?", "heavyindustr(y|ial)|industr(y|ial)",
+    "densetrees?", "scatteredtrees?", "bush(es)?(or|and)?scrubs?|bush(es)?|scrubs?|shrubs?", "lowplants?",
+    "bare(rock|paved)|(bare)?rock(or|and)?paved", "bare(soil|sand)|(bare)?soil(or|and)?sand",
+    "water(bod(y|ies))?",
+)  # fmt: skip
+OVERLAP = 0.01  # of the smaller polygon; less is a shared border
 
 
 def read_polygons(path: str | Path, column: str | None = None, city: str = "") -> tuple[gpd.GeoDataFrame, list[str]]:
@@ -31,130 +41,188 @@ def read_polygons(path: str | Path, column: str | None = None, city: str = "") -
 
     Args:
         path: .kml or .kmz with one Folder per class, or anything GDAL reads with a class column.
-        column: the class column; None: the first known name (`CLASS_COLUMNS`) that is there.
+        column: the class column; None: by its name, those that name LCZ first, then `COLUMNS`.
         city: name for all polygons; a column "city" in the file wins.
 
     Returns:
-        Frame with label (1..17), city, polygon (such as "Berlin/LCZ-A/03"), area_km2 (in UTM), geometry, in the
-        file's CRS; and notes: what was mended, left out, or is too little.
+        Frame with label (1..17), city, polygon (such as "Berlin/LCZ-A/03"), area_km2, geometry, in the file's CRS; and
+        notes: where the zones come from, what was mended or left out; what is doubtful begins with "warning: ".
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: unreadable, without a CRS or polygons, or a class that is no zone.
+        InputError: unreadable, without a CRS or polygons, or a class that is no zone.
     """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file; give polygons as .kml, .kmz, .geojson, .shp or .gpkg")
-    frame, notes = _mend(_read(path, column))
+    frame, notes = _read(path, column)
+    frame = _mended(frame, notes)
     if frame.empty:
-        why = "; ".join(notes) or "it is empty"
-        raise InputError(f"{path}: no usable polygon in it ({why}); draw areas, not points")
+        raise InputError(
+            f"{path}: no usable polygon in it ({'; '.join(notes) or 'it is empty'}); draw areas, not points"
+        )
     frame["city"] = frame["city"].replace("", None).fillna(city).astype(str) if "city" in frame else city
-    frame["polygon"] = _polygon_names(frame)
-    frame["area_km2"] = _in_utm(path, frame).area / 1e6
-    few = {label: n for label, n in frame["label"].value_counts().sort_index().items() if n < LEAST_POLYGONS}
-    if few:
-        listed = ", ".join(f"LCZ {CODES[label - 1]} ({n})" for label, n in few.items())
-        notes.append(f"fewer than {LEAST_POLYGONS} polygons of {listed}: too few to split or to judge a zone by")
+    frame = _separated(frame, notes)
+    number = frame.groupby(["city", "label"]).cumcount() + 1
+    rows = zip(frame["city"], frame["label"], number, strict=True)
+    frame["polygon"] = [f"{city}/LCZ-{CODES[label - 1]}/{n:02d}".lstrip("/") for city, label, n in rows]
+    try:
+        lon_lat = frame.to_crs("EPSG:4326").geometry
+    except (RuntimeError, ValueError):  # pyproj's errors are RuntimeErrors
+        raise InputError(f"{path}: its CRS cannot be transformed ({frame.crs.name}); assign the true one") from None
+    earth = Geod(ellps="WGS84")
+    frame["area_km2"] = [abs(earth.geometry_area_perimeter(shape)[0]) / 1e6 for shape in lon_lat]
     return frame[["label", "city", "polygon", "area_km2", "geometry"]], notes
 
 
-def _in_utm(path: Path, frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+def zone_of(value: object) -> int | None:
+    """Label 1..17 of a class in any notation or wording, such as "LCZ 3", 103, "Dense trees (LCZ A)"; None for none."""
+    text = str(value).strip().lower()
+    letters, numbers = re.sub("[^a-z]", "", text), re.findall(r"\d+(?:\.0+)?(?![\d.])", text)
+    plain = letters.replace("localclimatezone", "").replace("lcz", "").removeprefix("class").removeprefix("zone")
     try:
-        return frame.to_crs(frame.estimate_utm_crs())
-    except (RuntimeError, ValueError):  # pyproj's errors are RuntimeErrors
-        raise InputError(f"{path}: its CRS cannot be transformed ({frame.crs.name}); assign the true one") from None
-
-
-def _zone(value: object) -> int | None:
-    """Label of a class in any notation, zone names ("Dense trees", "LCZ A: Compact highrise") included; None: none."""
-    text = str(value).strip()
-    letters = re.sub("[^a-z]", "", text.lower())
-    for label, name in enumerate(NAMES, start=1):
-        if letters.endswith(re.sub("[^a-z]", "", name.lower())):
-            return label
-    try:
-        return to_label(re.split(r"\s*[:(]|\s-\s", text)[0])
+        if len(numbers) == 1 and not plain and re.fullmatch(r"[a-z\s_:.#-]*[\d.]+[\s_:.-]*", text):
+            return to_label(numbers[0])
+        if len(plain) == 1 and not numbers:
+            return to_label(plain)
+        for label, wording in enumerate(WORDINGS, start=1):
+            if found := re.fullmatch(f"([a-g]?)({wording})([a-g]?)", plain):
+                others = [to_label(code) for code in (found[1], found[found.lastindex], *numbers) if code]
+                return label if len(numbers) <= 1 and set(others) <= {label} else None
     except ValueError:
-        return None
+        pass
+    return None
 
 
-def _read(path: Path, column: str | None) -> gpd.GeoDataFrame:
-    """Label, city where the file has it, and geometry of all layers that have a class.
+def _is_empty(value: object) -> bool:
+    return value is None or value != value or str(value).strip().lower() in ("", "nan", "none", "null", "<na>")
+
+
+def _read(path: Path, column: str | None) -> tuple[gpd.GeoDataFrame, list[str]]:
+    """Label, city where the file has it, and geometry of all layers that have a class; notes.
 
     In KML every Folder is a layer: its name is the zone. Where no Folder is one, the placemarks' names or data are.
     """
     try:
         names = pyogrio.list_layers(path)[:, 0]
-        layers = {name: pyogrio.read_dataframe(path, layer=name, force_2d=True, on_invalid="warn") for name in names}
+        layers = [
+            (re.sub(r" \(#\d+\)$", "", name), pyogrio.read_dataframe(path, layer=n, force_2d=True, on_invalid="warn"))
+            for n, name in enumerate(names)
+        ]
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, GEOSException, ValueError) as fault:
         raise InputError(f"{path}: not readable as polygons ({str(fault)[:80]}); export it again") from None
-    layers = {name: layer for name, layer in layers.items() if isinstance(layer, gpd.GeoDataFrame)}
+    layers = [(name, layer) for name, layer in layers if isinstance(layer, gpd.GeoDataFrame)]
     if not layers:
         raise InputError(f"{path}: no geometry in it; give a file of polygons")
-    by_folder = path.suffix.lower() in (".kml", ".kmz") and not column and any(map(_zone, layers))
-    classes = {name: [name] * len(layer) if by_folder else _classes(layer, column) for name, layer in layers.items()}
-    parts = [_labelled(path, layers[name], values) for name, values in classes.items() if values is not None]
+    by_folder = path.suffix.lower() in (".kml", ".kmz") and not column and any(zone_of(name) for name, _ in layers)
+    parts, notes = [], ["zones are the names of folders"] * by_folder
+    for name, layer in layers:
+        chosen = None if by_folder else _class_column(path, layer, column)
+        if by_folder:
+            inside = layer["Name"] if "Name" in layer and not zone_of(name) else [""] * len(layer)
+            values = [f"{name}/{placemark}" if placemark else name for placemark in inside]
+        elif chosen is None:
+            continue
+        else:
+            values = layer[chosen].tolist()
+            notes.append(f"class column {chosen!r}" + (f" of {name!r}" if len(layers) > 1 else ""))
+            numbers = pd.to_numeric(layer[chosen], errors="coerce").tolist()
+            if (
+                not column
+                and chosen.lower() in NUMBERED
+                and len(numbers) > 2
+                and numbers == [*range(1, len(numbers) + 1)]
+            ):
+                notes.append(
+                    f"warning: column {chosen!r} holds running numbers, hardly zones; tell with --class-column"
+                )
+        parts.append(_labelled(path, layer, values, notes))
     if not parts:
-        columns = sorted({name for layer in layers.values() for name in layer.columns.drop(layer.geometry.name)})
+        columns = sorted({name for _, layer in layers for name in layer.columns.drop(layer.geometry.name)})
         raise InputError(f"{path}: no class column among {', '.join(columns) or 'none'}; name it with --class-column")
-    return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+    crs = next(part.crs for part in parts)
+    parts = [part.to_crs(crs) for part in parts if len(part)] or parts[:1]
+    return _without_region(path, pd.concat(parts, ignore_index=True), notes), notes
 
 
-def _classes(layer: gpd.GeoDataFrame, column: str | None) -> list | None:
-    """Values of the class column: as named, else the first known one that holds zones only, else the first known."""
-    lower = {name.lower(): name for name in layer.columns.drop(layer.geometry.name)}
-    known = [lower[name] for name in ([column.lower()] if column else CLASS_COLUMNS) if name in lower]
-    chosen = next((name for name in known if all(map(_zone, layer[name]))), known[0] if known else None)
-    return None if chosen is None else layer[chosen].tolist()
+def _without_region(path: Path, frame: gpd.GeoDataFrame, notes: list[str]) -> gpd.GeoDataFrame:
+    """Leave out, with a note, areas of no zone that cover the training areas (WUDAPT's ROI); others are a fault."""
+    zones = frame[(frame["label"] > 0) & ~(frame.geometry.isna() | frame.geometry.is_empty)]
+    for text, shape in frame.loc[frame["label"] < 0, ["text", "geometry"]].itertuples(index=False):
+        if shape is None or not len(zones) or zones.representative_point().within(shape.convex_hull).mean() < 0.5:
+            raise InputError(f"{path}: class {text!r} is no Local Climate Zone; use 1-17, 101-107, or 1-10 and A-G")
+        notes.append(f"{text!r} left out: it is no zone and surrounds the others (a region of interest)")
+    return frame[frame["label"] > 0].drop(columns="text").reset_index(drop=True)
 
 
-def _labelled(path: Path, layer: gpd.GeoDataFrame, values: list) -> gpd.GeoDataFrame:
+def _class_column(path: Path, layer: gpd.GeoDataFrame, column: str | None) -> str | None:
+    """The column as named; else the one named LCZ, whatever it holds; else the first known name that holds zones."""
+    names = {name: re.sub("[^a-z0-9]", "", name.lower()) for name in layer.columns.drop(layer.geometry.name)}
+    if column:
+        return next((name for name in names if name.lower() == column.lower()), None)
+    zones = {
+        name: [None if _is_empty(value) else zone_of(value) or str(value) for value in layer[name]] for name in names
+    }
+    filled = [name for name in names if any(zones[name])]
+    named = [name for name in filled if LCZ_COLUMN.search(names[name]) and not NO_CLASS.search(names[name])]
+    named = [name for name in named if names[name] == "lcz"] or named
+    fitting = [name for name in named if all(isinstance(zone, int) for zone in zones[name] if zone)] or named[:1]
+    if any(zones[name] != zones[fitting[0]] for name in fitting):
+        raise InputError(f"{path}: columns {', '.join(fitting)} hold different zones; name one with --class-column")
+    general = sorted((name for name in filled if names[name] in COLUMNS), key=lambda name: COLUMNS.index(names[name]))
+    some = [name for name in general if any(isinstance(zone, int) for zone in zones[name])]
+    return next(iter([*fitting, *some, *general]), None)
+
+
+def _labelled(path: Path, layer: gpd.GeoDataFrame, values: list, notes: list[str]) -> gpd.GeoDataFrame:
+    """Label (-1 where the class is no zone), text of the class, city and geometry of the rows that have a class."""
     if layer.crs is None:
         raise InputError(f"{path}: no coordinate reference system; a shapefile needs its .prj beside it")
-    labels = list(map(_zone, values))
-    if not all(labels):
-        strange = str(values[labels.index(None)])
-        raise InputError(f"{path}: class {strange!r} is no Local Climate Zone; use 1-17, 101-107, or 1-10 and A-G")
-    fields = {"label": labels}
-    for name in layer.columns:
-        if name.lower() == "city":
-            fields["city"] = layer[name]
-    return gpd.GeoDataFrame(fields, geometry=layer.geometry.values, crs=layer.crs)
+    empty = np.array([_is_empty(value) for value in values], bool)
+    zero = np.array([str(value).strip() in ("0", "0.0") for value in values], bool)
+    notes += [f"polygon {place + 1} left out: it has no class" for place in np.flatnonzero(empty)]
+    if zero.any():
+        notes.append(f"warning: class 0 left out ({zero.sum()} polygons); if zones are counted from 0, add 1 to all")
+    fields = {"label": [zone_of(value) or -1 for value in values], "text": [str(value) for value in values]}
+    fields |= {name.lower(): layer[name].to_numpy() for name in layer.columns if name.lower() == "city"}
+    return gpd.GeoDataFrame(fields, geometry=layer.geometry.to_numpy(), crs=layer.crs)[~(empty | zero)]
 
 
-def _mend(frame: gpd.GeoDataFrame) -> tuple[gpd.GeoDataFrame, list[str]]:
+def _mended(frame: gpd.GeoDataFrame, notes: list[str]) -> gpd.GeoDataFrame:
     """One row per polygon: self-crossing rings mended, multi-polygons taken apart, the rest left out; each named."""
-    notes, rows, shapes = [], [], []
-    for place, shape in enumerate(frame.geometry):
-        name = f"polygon {place + 1} (LCZ {CODES[frame['label'].iloc[place] - 1]})"
-        if shape is None or shape.is_empty:
-            notes.append(f"{name} left out: it is empty")
-            continue
-        if not shape.is_valid:
-            notes.append(f"{name} mended: its outline crosses itself")
-            shape = make_valid(shape)
-        areas = _areas(shape)
-        if not areas:
-            notes.append(f"{name} left out: a {shape.geom_type} has no area")
-        rows += [place] * len(areas)
-        shapes += areas
-    fields = frame.drop(columns=frame.geometry.name).iloc[rows].reset_index(drop=True)
-    return gpd.GeoDataFrame(fields, geometry=shapes, crs=frame.crs), notes
-
-
-def _areas(shape: BaseGeometry) -> list[Polygon]:
-    """The polygons in any geometry; the lines and points that mending leaves are dropped."""
-    polygons = [part for part in get_parts(shape) if isinstance(part, (Polygon, MultiPolygon)) and part.area > 0]
-    if shape.geom_type == "GeometryCollection":
-        polygons = list(get_parts(unary_union(polygons))) if polygons else []
-    return [polygon for polygon in polygons if isinstance(polygon, Polygon)]
-
-
-def _polygon_names(frame: gpd.GeoDataFrame) -> list[str]:
-    """ "city/LCZ-A/03", counted within a city and zone."""
-    number = frame.groupby(["city", "label"]).cumcount() + 1
-    codes = np.array(CODES)[frame["label"] - 1]
-    return [
-        f"{city}/LCZ-{code}/{n:02d}".lstrip("/") for city, code, n in zip(frame["city"], codes, number, strict=True)
+    names = [f"polygon {place + 1} (LCZ {CODES[label - 1]})" for place, label in enumerate(frame["label"])]
+    shapes = frame.geometry
+    empty = shapes.isna() | shapes.is_empty
+    notes += [f"{names[place]} left out: it is empty" for place in np.flatnonzero(empty)]
+    notes += [
+        f"{names[place]} mended: its outline crosses itself" for place in np.flatnonzero(~empty & ~shapes.is_valid)
     ]
+    whole = frame[~empty].set_geometry(shapes[~empty].make_valid()).assign(place=np.flatnonzero(~empty))
+    parts = whole.explode(ignore_index=True).explode(ignore_index=True)  # a collection may hold multi-polygons
+    parts = parts[(parts.geom_type == "Polygon") & (shapely.area(parts.geometry) > 0)]
+    lost = np.setdiff1d(whole["place"], parts["place"])
+    notes += [f"{names[place]} left out: a {shapes.iloc[place].geom_type} has no area" for place in lost]
+    return parts.drop(columns="place").reset_index(drop=True)
+
+
+def _separated(frame: gpd.GeoDataFrame, notes: list[str]) -> gpd.GeoDataFrame:
+    """Join overlapping polygons of one zone, which else leak through a split by polygon; name those of two zones."""
+    shapes = frame.geometry.to_numpy()
+    areas = shapely.area(shapes)
+    one, two = frame.sindex.query(shapes, predicate="intersects")
+    shared = shapely.area(shapely.intersection(shapes[one], shapes[two]))
+    over = (one < two) & (shared > OVERLAP * np.minimum(areas[one], areas[two]))
+    one, two, label = one[over], two[over], frame["label"].to_numpy()
+    names = [f"{place + 1} (LCZ {CODES[zone - 1]})" for place, zone in enumerate(label)]
+    notes += [
+        f"warning: polygons {names[i]} and {names[j]} overlap: pairs of one place get both labels; draw each place once"
+        for i, j in zip(one, two, strict=True) if label[i] != label[j]
+    ]  # fmt: skip
+    same = label[one] == label[two]
+    links = coo_matrix((same[same], (one[same], two[same])), shape=(len(frame),) * 2)
+    frame["group"] = connected_components(links, directed=False)[1]
+    for _, members in frame.groupby("group"):
+        if len(members) > 1:
+            listed = ", ".join(names[place] for place in members.index)
+            notes.append(f"overlapping polygons {listed} joined: they are the same place")
+    return frame.dissolve("group", aggfunc="first").reset_index(drop=True)

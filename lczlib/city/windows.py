@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from affine import Affine
 from rasterio.crs import CRS
-from rasterio.warp import transform_bounds
 
-from lczlib.city.patches import PATCH, require_overlap
-from lczlib.city.rasters import RGB, S2_PIXEL, Sentinel2, apply_affine, metric, utm_of
+from lczlib.city.patches import PATCH, SceneOptions
+from lczlib.city.rasters import RGB, Sentinel2
+from lczlib.city.source import S2_PIXEL, apply_affine
 from lczlib.errors import InputError
 from lczlib.fusion import PUBLISHED_ALPHA, fuse
 
@@ -85,7 +85,7 @@ def open_job(
         alpha: weight of the Sentinel-2 stream where both are used; None: the published value.
 
     Returns:
-        The job, and warnings about the input.
+        The job, and notes and warnings about the input, one line each.
 
     Raises:
         InputError, FileNotFoundError: in one line.
@@ -95,13 +95,10 @@ def open_job(
         raise InputError("nothing to map: no image given; give --s2, --rgb or both")
     if step % S2_PIXEL or step <= 0:
         raise InputError(f"--step {step:g}: not a multiple of 10 m; choose 100")
-    bands = tuple(images["bands"]) if images.get("bands") else None
-    reading = (bands, images.get("offset") or 0.0, images.get("units") or "auto")
-    scene = Sentinel2(s2, *reading) if s2 else None
-    image = RGB(rgb, images.get("rgb_bands")) if rgb else None
-    if scene and image:
-        require_overlap(scene, image)
-    crs, corner, size = (scene.crs, scene.transform, (scene.height, scene.width)) if scene else _grid_of(image)
+    scene, image = SceneOptions(**{name: value for name, value in images.items() if name not in ("s2", "rgb")}).open(
+        s2, rgb
+    )
+    crs, corner, *size = (scene or image).source.ten_metre_grid()
     if min(size) < PATCH:
         raise InputError(f"{s2 or rgb}: smaller than one window of 320 m; give a larger scene")
     if step > 2 * S2_PIXEL * min(size):
@@ -111,20 +108,14 @@ def open_job(
         raise InputError(f"--alpha {alpha:g}: not between 0 and 1; the published value is {PUBLISHED_ALPHA}")
     paths = [Path(path).resolve() for path in (s2, rgb) if path]
     job = MapJob(
-        s2=(str(Path(s2).resolve()), *reading[:2], "dn" if scene.dn else "reflectance", False) if scene else None,
+        s2=scene.arguments if scene else None,
         rgb=(str(Path(rgb).resolve()), tuple(image.indexes), tuple(image.stretch)) if image else None,
         files=tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths),
         predict_s2=predict_s2 if scene else None, predict_ge=predict_ge if image else None,
-        alpha=alpha, step=step, crs=crs.to_wkt(), corner=(corner.c, corner.f), size=size,
+        alpha=alpha, step=step, crs=crs.to_wkt(), corner=(corner.c, corner.f), size=tuple(size),
     )  # fmt: skip
-    return job, [f"{s2}: {warning}" for warning in (scene.warnings if scene else [])]
-
-
-def _grid_of(image: RGB) -> tuple[CRS, Affine, tuple[int, int]]:
-    """A 10 m grid over an RGB image, in its own CRS where that is metric, else in UTM."""
-    crs = image.data.crs if metric(image.data) else utm_of(image.data.crs, image.data.bounds)
-    left, bottom, right, top = transform_bounds(image.data.crs, crs, *image.data.bounds)
-    return crs, Affine(10, 0, left, 0, -10, top), (int((top - bottom) // 10), int((right - left) // 10))
+    remarks = [f"note: {one.path}: {note}" for one in (scene, image) if one for note in one.notes]
+    return job, remarks + [f"warning: {one.path}: {text}" for one in (scene, image) if one for text in one.warnings]
 
 
 @lru_cache(maxsize=4)

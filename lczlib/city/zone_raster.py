@@ -16,7 +16,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.warp import calculate_default_transform
 from rasterio.windows import Window
 
-from lczlib.city.rasters import one_line, open_raster
+from lczlib.city.source import one_line, open_raster
 from lczlib.errors import InputError
 from lczlib.zones import from_wrf_codes, to_labels
 
