@@ -10,8 +10,8 @@ from geodata import GRASS, LEFT, TOP, UTM33, reflectance, square, write_areas, w
 from rasterio.warp import transform
 
 from lczlib.__main__ import main
-from lczlib.city.patches import OVER_EDGE, RGB_VOID, S2_VOID, TOO_SMALL, cut_patches
 from lczlib.city.bands import ORDERS, physics_warnings
+from lczlib.city.patches import OVER_EDGE, RGB_VOID, S2_VOID, TOO_SMALL, cut_patches
 from lczlib.city.rasters import RGB, Sentinel2
 from lczlib.data import check, open_pairs
 from lczlib.data.layout import BANDS
