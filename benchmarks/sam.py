@@ -141,14 +141,14 @@ def features(images: Images, found: list[tuple[np.ndarray, np.ndarray]]) -> dict
     """Node features in memory and with files: an npz of an image and one of its masks and boxes each, against a store
     of masks and the images in one array, as a data set keeps them. Seconds an image of passes over all images.
     """
-    from lczlib.sam.store import MaskStore, _pack, _write_shard
+    from lczlib.sam.store import MaskStore, pack, write_shard
 
     numbers = range(len(images))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        records = [_pack(image, *one) for image, one in zip(images, found)]
+        records = [pack(image, *one) for image, one in zip(images, found)]
         (folder / "store").mkdir()
-        _write_shard(folder / "store" / "shard_00000.npz", records)
+        write_shard(folder / "store" / "shard_00000.npz", records)
         np.save(folder / "images.npy", np.stack(images))
         for i in numbers:
             np.savez(folder / f"image_{i}.npz", image=images[i])

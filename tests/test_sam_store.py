@@ -59,21 +59,19 @@ def test_truth_store_holds_the_true_instances(data_dir):
 def test_nothing_is_made_twice_and_order_of_ids_does_not_matter(data_dir, monkeypatch):
     first = make_masks(data_dir, "nano", QUICK, ids=[0, 1, 2], progress=False)
     made = []
-    real = store.compute
-    monkeypatch.setattr(store, "compute", lambda images, *job: made.append(len(images)) or real(images, *job))
+    real = store.compute_records
+    monkeypatch.setattr(store, "compute_records", lambda images, **job: made.append(len(images)) or real(images, **job))
     second = make_masks(data_dir, "nano", QUICK, ids=[4, 2, 1, 0], progress=False)
     assert made == [1]
     assert same([first[i] for i in (0, 1, 2)], [second[i] for i in (0, 1, 2)])
-    assert second.ids.tolist() == [4, 2, 1, 0]
+    assert list(second.digests) == [4, 2, 1, 0]
     make_masks(data_dir, "nano", QUICK, ids=[4], progress=False)
     assert made == [1]
 
 
-def test_other_settings_have_another_place_prompts_per_pass_not(data_dir):
+def test_other_settings_have_another_place(data_dir):
     paths = {make_masks(data_dir, "truth", MaskSettings(max_masks=n), ids=[0], progress=False).path for n in (3, 4)}
     assert len(paths) == 2
-    a = store._folder(data_dir, "nano", MaskSettings(prompts_per_pass=8), None)
-    assert a == store._folder(data_dir, "nano", MaskSettings(), None)
 
 
 def test_changed_image_is_made_again(data_dir):
@@ -95,15 +93,15 @@ def test_stopped_in_the_middle_goes_on(data_dir, monkeypatch):
         file.unlink()
     monkeypatch.setattr(store, "TASK", 2)
     monkeypatch.setattr(store, "SHARD", 2)
-    real, calls = store.compute, []
+    real, calls = store.compute_records, []
 
-    def stops(images, *job):
+    def stops(images, **job):
         calls.append(1)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return real(images, *job)
+        return real(images, **job)
 
-    monkeypatch.setattr(store, "compute", stops)
+    monkeypatch.setattr(store, "compute_records", stops)
     with pytest.raises(KeyboardInterrupt):
         make_masks(data_dir, "truth", progress=False)
     assert len(list(folder.glob("shard_*.npz"))) == 2
@@ -120,24 +118,15 @@ def test_a_deleted_shard_is_made_again_and_no_other_is_touched(data_dir, monkeyp
     assert len(list(whole.path.glob("shard_*.npz"))) == 3
     (whole.path / "shard_00000.npz").unlink()
     assert same(list(make_masks(data_dir, "truth", progress=False)), list(whole))
-    monkeypatch.setattr(store, "compute", None)
+    monkeypatch.setattr(store, "compute_records", None)
     assert same(list(make_masks(data_dir, "truth", progress=False)), list(whole))
-
-
-def test_images_are_read_as_they_are_needed(one_thread):
-    read = []
-    stacks = (read.append(i) or np.full((1, 64, 64), i + 1, np.uint16) for i in range(20))
-    made = store._spread(stacks, ("truth", QUICK, None), workers=2, dask=None)
-    next(made)
-    assert len(read) <= 6
-    assert len(list(made)) == 19
 
 
 def test_damaged_shard_is_named(data_dir):
     path = make_masks(data_dir, "truth", ids=[0], progress=False).path
     (path / "shard_00000.npz").write_bytes(b"PK broken")
     with pytest.raises(ValueError, match=r"shard_00000.npz: damaged"):
-        MaskStore(path)
+        MaskStore(path, {})
 
 
 def test_missing_patches_or_truth_are_named(data_dir, tmp_path):
@@ -157,8 +146,8 @@ def test_bits_survive_packing():
     masks[1, 9:] = masks[2, :, :20] = masks[3] = False  # in a part of the image only; empty
     masks[4] = np.arange(31) == 30  # at an edge
     boxes = boxes_of(masks)
-    record = store._pack(np.zeros((33, 31, 3), np.uint8), masks, boxes)
-    assert same([store._unpack(record)], [(masks, boxes)])
+    record = store.pack(np.zeros((33, 31, 3), np.uint8), masks, boxes)
+    assert same([store.unpack(record)], [(masks, boxes)])
 
 
 def test_no_scheduler_is_one_line(data_dir):
@@ -202,7 +191,7 @@ def test_dask_gives_the_same_masks_and_survives_a_killed_worker(data_dir, cluste
 
     with Client(address, set_as_default=False) as client:
         client.wait_for_workers(2, timeout=60)
-    spread = store._spread_dask
+    spread = store.parallel
 
     def kill_one_on_the_way(*arguments):
         for i, records in enumerate(spread(*arguments)):
@@ -211,7 +200,7 @@ def test_dask_gives_the_same_masks_and_survives_a_killed_worker(data_dir, cluste
                 workers[0].wait()
             yield records
 
-    monkeypatch.setattr(store, "_spread_dask", kill_one_on_the_way)
+    monkeypatch.setattr(store, "parallel", kill_one_on_the_way)
     start = time.monotonic()
     together = make_masks(data_dir, "nano", QUICK, dask=address, progress=False)
     assert time.monotonic() - start < 60
