@@ -23,19 +23,19 @@ from lczworld.scene import generate_scene
 if TYPE_CHECKING:
     import ipywidgets as widgets
 
-    from lczlib.models import Stream
+    from lczlib.models import RunStream
 
 NEW_SEEDS = 5_000_000  # above those of every data set: nobody trained on these scenes
 SIDE, SMALLEST, LARGEST = 320, 64, 8000  # px: of a patch; least and most of a side of one's own picture
 
 
-def view_picture(name: str, rgb: np.ndarray, ge: Stream) -> View:
+def view_picture(name: str, rgb: np.ndarray, ge: RunStream) -> View:
     """One RGB picture (320, 320, 3) uint8 through instance masks, graph and GCN."""
-    masks, boxes = ge.instance_masks(rgb[None])[0]
-    return View(name, 0, rgb, masks, node_features(rgb, masks, boxes), ge(rgb[None])[0])
+    found = ge.instance_masks(rgb[None])
+    return View(name, 0, rgb, found[0][0], node_features(rgb, *found[0]), ge(rgb[None], found)[0])
 
 
-def view_scene(label: int, city: int, seed: int, s2: Stream, ge: Stream) -> View:
+def view_scene(label: int, city: int, seed: int, s2: RunStream, ge: RunStream) -> View:
     """A synthetic scene through both streams (label, city, seed as for `generate_scene`)."""
     scene = generate_scene(label, city, seed)
     rgb = view_picture(f"{CITIES[city].name}, seed {seed}", scene.rgb, ge)
@@ -80,7 +80,7 @@ def read_picture(content: bytes, name: str) -> np.ndarray:
     return square if side == SIDE else cv2.resize(square, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
 
 
-def new_scene(s2: Stream, ge: Stream) -> widgets.VBox:
+def new_scene(s2: RunStream, ge: RunStream) -> widgets.VBox:
     """Controls for zone and city and a button that draws a scene nobody has seen, through both streams."""
     import ipywidgets as widgets
 
@@ -99,7 +99,7 @@ def new_scene(s2: Stream, ge: Stream) -> widgets.VBox:
     return widgets.VBox([widgets.HBox([zone, city, again]), shown])
 
 
-def own_picture(ge: Stream) -> widgets.VBox:
+def own_picture(ge: RunStream) -> widgets.VBox:
     """A button to choose one's own RGB picture, which goes through SAM and the RGB stream; a fault is one line."""
     import ipywidgets as widgets
 

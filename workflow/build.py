@@ -7,7 +7,7 @@ import json
 import os
 import re
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # What each notebook builds on; all make the synthetic data themselves where they are missing.
 NEEDS = {"03": ("01",), "04": ("02", "03"), "05": ("02", "03"), "06": ("02", "03"), "07": ("01",), "08": ("02", "03")}
 SOURCES = {".py", ".safetensors", ".mplstyle"}  # of the packages: what can change a number
+SHIPPED = "lczlib/models/demo"  # runs 02 and 03 as published; only the demo notebook reads them
 LEFT_OUT = "left out"
 PICTURES = {".png", ".pdf", ".json"}
 
@@ -131,7 +132,11 @@ class Build:
     def state(self, notebook: str) -> str:
         """Digest of everything that the outcome of a notebook depends on; it changes when, and only when, that does."""
         before = [self.state(need) for need in self.before(notebook)]
-        return _key([_digest(self.notebooks[notebook]), self.parameters(notebook), self.data, self._packages, before])
+        shipped = _digests(self.root, SHIPPED) if notebook == "demo" else ""
+        packages = _digests(self.root, "lczlib", "lczworld", without=SHIPPED)
+        return _key(
+            [_digest(self.notebooks[notebook]), self.parameters(notebook), self.data, packages, before, shipped]
+        )
 
     @property
     def skipped(self) -> dict[str, str]:
@@ -145,10 +150,12 @@ class Build:
         files = sorted(path for place in places for path in (place, *place.rglob("*")) if path.suffix != ".pyc")
         return _key([_digest(path) for path in files])
 
-    @cached_property
-    def _packages(self) -> str:
-        every = [path for package in ("lczlib", "lczworld") for path in (self.root / package).rglob("*")]
-        return _key([_digest(path) for path in sorted(every) if path.suffix in SOURCES])
+
+@cache
+def _digests(root: Path, *places: str, without: str = "") -> str:
+    """Of every source below these places of the project, but for those below `without`."""
+    every = sorted(path for place in places for path in (root / place).rglob("*") if path.suffix in SOURCES)
+    return _key([_digest(path) for path in every if not without or root / without not in path.parents])
 
 
 def _sizes(root: Path, profile: str) -> dict[str, dict]:

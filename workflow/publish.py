@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from lczlib.runs import atomic_path, read_json
-from workflow.build import PICTURES, Build
+from workflow.build import PICTURES, SHIPPED, Build
 from workflow.numbers import CheckError
 
 
@@ -35,7 +35,17 @@ def publish(build: Build, chosen: list[str]) -> Path:
     if build.profile == "demo":
         for path in (build.folder / "predictions").glob("*.npz"):
             _copy(path, target / "predictions" / path.name)
+        _ship_streams(build)
     return target
+
+
+def _ship_streams(build: Build) -> None:
+    """The runs of notebooks 02 and 03 become the streams that the package ships, `load_stream("demo-s2")`."""
+    for stream in ("s2", "ge"):
+        run = build.folder / "runs" / f"{stream}_polygon_pool_0"
+        for name in ("model.safetensors", "run.json", "about.json"):
+            if (run / name).exists():
+                _copy(run / name, build.root / SHIPPED / f"demo-{stream}" / name)
 
 
 def is_real(entry: dict) -> bool:

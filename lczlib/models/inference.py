@@ -147,16 +147,25 @@ class RunStream:
         how = self.masks if self.stream == "ge" else self.precision
         return f"{self.stream} {self.params['model']} {digest} {how}"
 
-    def __call__(self, inputs: np.ndarray) -> np.ndarray:
-        """Probabilities (n, 17) float64."""
-        if self.stream == "s2":
-            return predict(_model(self.folder), inputs, 16, self.precision)
+    @property
+    def model(self) -> nn.Module:
+        """The network, evaluating."""
+        return _model(self.folder)
+
+    def instance_masks(self, images: np.ndarray) -> list:
+        """Masks and boxes of each image (n, 320, 320, 3), as those that stream "ge" was trained on."""
         from lczlib.sam import generate_masks
 
         sam, settings = self.masks
-        found = generate_masks(_sam(sam), list(inputs), settings)
+        return list(generate_masks(_sam(sam), list(images), settings))
+
+    def __call__(self, inputs: np.ndarray, found: list | None = None) -> np.ndarray:
+        """Probabilities (n, 17) float64; `found`: the instance masks of the images, where they are known already."""
+        if self.stream == "s2":
+            return predict(self.model, inputs, 16, self.precision)
+        found = self.instance_masks(inputs) if found is None else found
         extra = self.params["features"] > len(FEATURES)
-        return predict(_model(self.folder), GraphSet.from_masks(np.arange(len(inputs)), inputs, found, extra), 16)
+        return predict(self.model, GraphSet.from_masks(np.arange(len(inputs)), inputs, found, extra), 16)
 
 
 @lru_cache(maxsize=4)
