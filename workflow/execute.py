@@ -16,6 +16,7 @@ from pathlib import Path
 import nbformat
 
 from lczlib.runs import atomic_path, write_json
+from workflow.build import PICTURES, number
 from workflow.numbers import CheckError
 
 TRAINING = "training"  # tag of cells whose outcome, the predictions, may be given instead
@@ -38,7 +39,8 @@ def execute(notebook: Path, row: Path, parameters: dict[str, object], leave_out:
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    folder, figures = row.parent, Path(notebook.parent, str(parameters.get("figures_dir", ".")))
+    folder = row.parent
+    figures = notebook.parent / parameters["figures_dir"] if "figures_dir" in parameters else folder / "none"
     row.unlink(missing_ok=True)
     for stale in _figures(figures, notebook):
         stale.unlink()
@@ -66,7 +68,8 @@ def execute(notebook: Path, row: Path, parameters: dict[str, object], leave_out:
 
 
 def _figures(folder: Path, notebook: Path) -> list[Path]:
-    return sorted(folder.glob(f"{notebook.stem[:2] if notebook.stem[:2].isdigit() else notebook.stem}_*.*"))
+    found = folder.glob(f"{number(notebook.stem)}_*")
+    return sorted(path for path in found if path.suffix in PICTURES)
 
 
 def _write_source(notebook: Path, source: Path, leave_out: str) -> None:

@@ -31,7 +31,7 @@ def test_what_is_committed_is_what_the_numbers_files_say(copy):
 )
 def test_another_number_makes_another_verdict(gain, found):
     figures = read_figures(ROOT / "figures")
-    numbers = {"gain": {"s2": gain, "0.6": [0.0, -0.01, 0.01]}, "chosen": {"0": 0.6}}
+    numbers = {"gain": {"s2": gain}, "oa": {"s2": 0.6, "fused": [0.7, 0.6, 0.8]}}
     row = ledger(figures | {"04_alpha": {"figure": "04_alpha", "profile": "demo", "numbers": numbers}}, PUBLISHED)[0]
     assert row.verdict == found
     assert points(gain) in row.here

@@ -17,6 +17,7 @@ from project import ROOT, draw, make_project, notebook, run, start
 
 from workflow.__main__ import main
 from workflow.build import Build, missing_inputs
+from workflow.execute import NotebookError, execute
 
 WAIT = """
 import os, pathlib, time
@@ -112,8 +113,13 @@ def test_a_failing_notebook_is_one_line_and_the_rest_is_kept(tmp_path):
     status, output, error = run(project)
     assert status == 0, error
     assert output.count("up to date") == 1
-    notebook(project, "00_first", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
-    assert "00_first.ipynb: its kernel died" in run(project)[2]
+
+
+def test_a_killed_kernel_is_one_line(tmp_path):
+    project = make_project(tmp_path)
+    path = notebook(project, "00_first", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    with pytest.raises(NotebookError, match="its kernel died"):
+        execute(path, project / "executed" / "00.json", {})
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
