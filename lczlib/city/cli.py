@@ -57,9 +57,11 @@ def map_options(parser: argparse.ArgumentParser) -> None:
         ("epsg4326", "also a copy in EPSG:4326, fine enough to keep each zone's area"),
         ("wrf-codes", "also a copy in land-use numbers of WRF 4.4.2 and later (51-60 built)"),
         ("kmz", "also an overlay for Google Earth"),
+        ("html", "also a page for a browser: zones, probability, training areas"),
         ("cog", "write cloud-optimised GeoTIFFs"),
     ):
         parser.add_argument(f"--{name}", action="store_true", help=text)
+    parser.add_argument("--areas", metavar="AREAS", help="training areas to draw on the page (--html)")
     parser.add_argument("--compare", metavar="OTHER.tif", help="compare with another LCZ map; alone: compare only")
     parser.add_argument("--compare-band", type=int, help="band of OTHER.tif that holds the zones (found by name)")
 
@@ -69,10 +71,12 @@ def map(args: argparse.Namespace) -> None:
     from lczlib.city.compare import compare_maps
     from lczlib.city.map import READING, map_scene
     from lczlib.city.output import write_copies
+    from lczlib.city.page import write_page
     from lczlib.city.streams import open_streams
     from lczlib.city.windows import open_job
 
-    if args.s2 or args.rgb or not args.compare:
+    copies = {name: getattr(args, name) for name in ("old_codes", "epsg4326", "wrf_codes", "kmz")}
+    if args.s2 or args.rgb or not (args.compare or args.html or any(copies.values())):
         reading, grid = ({name: getattr(args, name) for name in names} for names in (READING, ("alpha", "step")))
         for remark in open_job({"s2": args.s2, "rgb": args.rgb} | reading, None, None, **grid)[1]:
             print(remark)
@@ -84,9 +88,10 @@ def map(args: argparse.Namespace) -> None:
         options = reading | grid | {"dask": args.dask, "cog": args.cog, "progress": True}
         areas = map_scene(args.out, args.s2, args.rgb, *streams, trained_on, **options).areas
         print(areas[areas["pixels"] > 0].to_string(index=False))
-    copies = {name: getattr(args, name) for name in ("old_codes", "epsg4326", "wrf_codes", "kmz", "cog")}
-    for path in write_copies(args.out, **copies):
+    for path in write_copies(args.out, **copies, cog=args.cog):
         print(path)
+    if args.html:
+        print(write_page(args.out, args.areas))
     if args.compare:
         print(compare_maps(args.out, args.compare, band=args.compare_band))
 

@@ -89,29 +89,19 @@ def _qml(band: int, entries: Sequence[Entry]) -> str:
 """
 
 
-def overlay(zones: ZoneRaster, crs: CRS, most: int = 1600) -> tuple[np.ndarray, tuple[float, ...]]:
-    """Labels (H, W) of a map in another CRS by nearest neighbour, at most 1,600 pixels long, and (left, bottom, right,
-    top) there.
-    """
-    finer = most / max(zones.grid(crs)["width"], zones.grid(crs)["height"])
-    with WarpedVRT(zones.data, nodata=zones.data.nodata, **zones.grid(crs, finer)) as view:
-        return zones.read(view=view), tuple(view.bounds)
-
-
-def picture(labels: np.ndarray, colors: dict[int, tuple[int, ...]] = COLORMAP) -> bytes:
-    """PNG of values (H, W) uint8 in their colours (RGBA)."""
+def encode_png(image: np.ndarray) -> bytes:
+    """PNG of (H, W, 3) or (H, W, 4) uint8."""
     from PIL import Image
 
-    table = np.zeros((256, 4), np.uint8)
-    table[list(colors)] = list(colors.values())
     buffer = io.BytesIO()
-    Image.fromarray(table[labels]).save(buffer, "PNG", optimize=True)
+    Image.fromarray(image).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
 def write_kmz(zones: ZoneRaster) -> Path:
     """The map for Google Earth: the zones as an overlay in longitude and latitude, names and provenance in its text."""
-    labels, (west, south, east, north) = overlay(zones, CRS.from_epsg(4326))
+    with WarpedVRT(zones.data, nodata=zones.data.nodata, **zones.grid(CRS.from_epsg(4326), longest=1600)) as view:
+        labels, (west, south, east, north) = zones.read(view=view), view.bounds
     legend = "".join(f'<li><b style="color:{z.color}">&#9632;</b> LCZ {z.code} {z.name}</li>' for z in ZONES)
     facts = "".join(f"<li>{escape(f'{name}: {value}')}</li>" for name, value in zones.data.tags().items())
     text = f"""<?xml version="1.0" encoding="UTF-8"?>
@@ -123,5 +113,5 @@ def write_kmz(zones: ZoneRaster) -> Path:
     path = zones.path.with_suffix(".kmz")
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("doc.kml", text)
-        archive.writestr("zones.png", picture(labels))
+        archive.writestr("zones.png", encode_png(np.array(list(COLORMAP.values()), np.uint8)[labels]))
     return path

@@ -83,10 +83,11 @@ class ZoneRaster:
         void = ~np.isfinite(values) | (values < 0) | np.isin(values, (255, 65535))
         return np.where(void | (values == self.data.nodata), 0, values)
 
-    def grid(self, crs: CRS, finer: float = 1) -> dict[str, object]:
-        """Arguments of a WarpedVRT in another CRS, its pixels `finer` times smaller than they need to be."""
+    def grid(self, crs: CRS, finer: float = 1, longest: int | None = None) -> dict[str, object]:
+        """Arguments of a WarpedVRT in another CRS: pixels `finer` times smaller than need be, or so many a side."""
         data = self.data
         place, width, height = calculate_default_transform(data.crs, crs, data.width, data.height, *data.bounds)
+        finer = longest / max(width, height) if longest else finer
         place = Affine(place.a / finer, place.b, place.c, place.d, place.e / finer, place.f)
         return {"crs": crs, "transform": place, "width": round(width * finer), "height": round(height * finer)}
 
