@@ -59,8 +59,8 @@ class Sentinel2:
         if not 2 <= pixel <= 61:
             raise InputError(f"{path}: pixels of {pixel:.4g} m; Sentinel-2 bands at 10 m (or 20 m) are expected")
         self.crs, self.transform, self.height, self.width = self.source.ten_metre_grid()
-        self.indexes, self.factor, self.addend, self.units = list(range(1, self.data.count + 1)), 1.0, 0.0, ""
-        self.indexes, assumed = band_order(self.data, bands, lambda: self.source.sample(self._values, 48, 6))
+        self.factor, self.addend, self.units = 1.0, 0.0, ""
+        self.indexes, assumed = band_order(self.data, bands, lambda: self.source.sample(self._raw, 48, 6))
         sample = self.source.sample(self._values, 48, 6) if check else None
         self.units = self._settle(units, sample) if check else units
         self._scale()
@@ -129,9 +129,14 @@ class Sentinel2:
             (self.warnings if doubtful else self.notes).append(f"{assumed}; --bands tells another")
         if not self.native:
             self.notes.append(f"pixels of {self.source.pixel:.5g} m brought to 10 m in {self.crs.to_string()[:20]}")
-        if self.source.false_alpha:
+        if self.source.alpha < 0:
             self.notes.append("the band tagged as alpha holds an image and is no mask")
         self.warnings += physics_warnings(reflectance)
+
+    def _raw(self, window: Window) -> np.ndarray:
+        """(all bands, h, w) float32 as stored, NaN where all are the same."""
+        raw, _ = self.source.read(range(1, self.data.count + 1), window)
+        return np.where((raw == raw[0]).all(axis=0), np.float32(np.nan), raw.astype(np.float32))
 
     def _values(self, window: Window) -> np.ndarray:
         """(bands, h, w) float32 reflectance of a window of the file, all NaN where there is no data."""
@@ -172,7 +177,7 @@ class RGB:
         self.palette = np.array([colors.get(i, (0, 0, 0))[:3] for i in range(256)], np.uint8) if palette else None
         self.indexes, assumed = ([1], "") if palette else rgb_order(data, bands)
         self.notes, self.warnings = [assumed] if assumed else [], []
-        if self.source.false_alpha:
+        if self.source.alpha < 0:
             self.notes.append("the band tagged as alpha holds an image and is no mask")
         self.stretch = tuple(stretch or self._stretch())
 

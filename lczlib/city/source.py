@@ -188,22 +188,20 @@ class Source:
         return found
 
     @cached_property
-    def masked(self) -> bool:
-        """Whether a mask of the file tells where there is no data; an infrared band tagged as alpha is no mask."""
-        if self.false_alpha:
-            return False
-        return MaskFlags.per_dataset in self.data.mask_flag_enums[0]
-
-    @cached_property
-    def false_alpha(self) -> bool:
-        """Whether a band is tagged as alpha but holds an image: most of its values are neither lowest nor highest."""
+    def alpha(self) -> int:
+        """1-based band tagged as alpha; 0 for none; negative where it holds an image (infrared) and is no mask."""
         if ColorInterp.alpha not in self.data.colorinterp:
-            return False
+            return 0
         band = self.data.colorinterp.index(ColorInterp.alpha) + 1
         with one_line(self.path):
             blocks = [self.data.read(band, window=window).ravel() for window in _spread(self.data.shape, 128, 5)]
         found = np.concatenate(blocks)
-        return bool(np.isin(found, (found.min(), found.max())).mean() < 0.5)
+        return band if np.isin(found, (found.min(), found.max())).mean() > 0.5 else -band
+
+    @cached_property
+    def masked(self) -> bool:
+        """Whether a mask or an alpha band of the file tells where there is no data."""
+        return self.alpha > 0 or (self.alpha == 0 and MaskFlags.per_dataset in self.data.mask_flag_enums[0])
 
     def read(self, indexes: Sequence[int], window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Raw values (bands, h, w), and where (h, w) some band has none: no number, lowest or highest of its type, the
@@ -211,7 +209,10 @@ class Source:
         """
         with one_line(self.path):
             raw = self.data.read(list(indexes), window=window)
-            void = self.data.dataset_mask(window=window) == 0 if self.masked else np.zeros(raw.shape[1:], bool)
+            void = np.zeros(raw.shape[1:], bool)
+            if self.masked:
+                mask = self.data.read(self.alpha, window=window) if self.alpha else self.data.dataset_mask(window=window)
+                void |= mask == 0
         if raw.dtype.itemsize > 1:
             void |= (raw <= -5000).any(axis=0)
         if raw.dtype.kind == "f":
