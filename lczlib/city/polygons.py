@@ -78,10 +78,10 @@ def read_polygons(path: str | Path, column: str | None = None, city: str = "") -
 def zone_of(value: object) -> int | None:
     """Label 1..17 of a class in any notation or wording, such as "LCZ 3", 103, "Dense trees (LCZ A)"; None for none."""
     text = str(value).strip().lower()
-    letters, numbers = re.sub("[^a-z]", "", text), re.findall(r"\d+(?:\.0+)?(?![\d.])", text)
+    letters, numbers = re.sub("[^a-z]", "", text), re.findall(r"\d+(?:\.\d+)?", text)
     plain = letters.replace("localclimatezone", "").replace("lcz", "").removeprefix("class").removeprefix("zone")
     try:
-        if len(numbers) == 1 and not plain and re.fullmatch(r"[a-z\s_:.#-]*[\d.]+[\s_:.-]*", text):
+        if len(numbers) == 1 and not plain and re.fullmatch(r"([a-z][a-z\s_:.#-]*)?[\d.]+[\s_:.-]*", text):
             return to_label(numbers[0])
         if len(plain) == 1 and not numbers:
             return to_label(plain)

@@ -7,7 +7,7 @@ import pytest
 from geodata import square, write_areas
 from shapely.geometry import GeometryCollection, LineString, MultiPolygon, Point, Polygon
 
-from lczlib.city.polygons import read_polygons
+from lczlib.city.polygons import read_polygons, zone_of
 
 BOWTIE = Polygon([(13, 52), (13.01, 52.01), (13.01, 52), (13, 52.01)])
 
@@ -108,6 +108,164 @@ def test_geometry_is_mended_taken_apart_or_named(tmp_path):
     assert any("polygon 1 (LCZ 2) mended" in note for note in notes)
     assert any("polygon 3 (LCZ 4) left out: it is empty" in note for note in notes)
     assert any("polygon 4 (LCZ 5) left out: a Point has no area" in note for note in notes)
+
+
+SPELLINGS = {
+    1: "1|01|1.0|LCZ 1|LCZ1|lcz_1|LCZ-01|LCZ 1: Compact high-rise|LCZ 1 Compact high-rise|Compact highrise|compact high rise|"
+    "Compact High-Rise (LCZ 1)|1 - Compact highrise|LCZ 1 - Compact high-rise|1. Compact high-rise|Class 1|Zone 1",
+    2: "2|LCZ 2|Compact mid-rise|Compact midrise|2: Compact mid rise|LCZ2_Compact_midrise",
+    3: "Compact low-rise|LCZ 3 (Compact lowrise)", 4: "Open high-rise|Open highrise|open_highrise", 5: "Open mid-rise",
+    6: "Open low-rise|Open lowrise|LCZ_6 Open low-rise", 7: "Lightweight low-rise|Lightweight lowrise|light weight low rise",
+    8: "Large low-rise|Large lowrise|8_large_low_rise", 9: "Sparsely built|sparsely built-up|LCZ 9 Sparsely Built",
+    10: "10|LCZ 10|Heavy industry|Heavy Industry (LCZ 10)",
+    11: "11|101|A|a|LCZ A|lcz_a|LCZ 11|LCZ101|Dense trees (LCZ A)|A: Dense trees|A. Dense trees|LCZ A - Dense trees|Dense Trees|"
+    "LCZ 101 Dense trees|11 Dense trees|101.0",
+    12: "B|Scattered trees|Scattered tree|LCZ B (Scattered trees)", 13: "C|103|Bush, scrub|Bush/scrub|Bush or scrub|C Bush, scrub",
+    14: "d|LCZ_D|104|14|Low plants|Low Plants (LCZ D)", 15: "E|Bare rock or paved|Bare rock / paved|Rock and paved|LCZ E",
+    16: "F|Bare soil or sand|Bare soil, sand|106", 17: "17|G|107|Water|LCZ G: Water|water bodies|G - Water",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("label", SPELLINGS)
+def test_a_zone_is_known_in_every_wording_of_the_legends(label):
+    assert {text: zone_of(text) for text in SPELLINGS[label].split("|")} == dict.fromkeys(SPELLINGS[label].split("|"), label)
+
+
+@pytest.mark.parametrize("text", [
+    "18", "0", "-1", "2.5", "108", "100", "H", "ROI", "urban", "", "LCZ", "3B", "LCZ 6(5)", "2_01", "LCZ 3: Open midrise",
+    "Dense trees (LCZ B)", "Waterloo", "Sandy Hill", "training", "Rock Creek", "1-3", "Compact", "51", "None",
+])  # fmt: skip
+def test_what_names_no_zone_or_two_is_none(text):
+    assert zone_of(text) is None
+
+
+def table(path, columns, geometry=None):
+    number = len(next(iter(columns.values())))
+    shapes = geometry or [square(600 * i, 0, 400) for i in range(number)]
+    gpd.GeoDataFrame(columns, geometry=shapes, crs=32633).to_file(path)
+    return path
+
+
+ZONES, RUNNING = [2, 2, 5, 5, 14], [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(("columns", "chosen"), [
+    ({"LCZ_PRIMARY": ZONES, "LCZ_SECONDARY": [1, 1, 1, 1, 1], "LCZ_UNIQUENESS_VALUE": [0.1, 0.2, 0.3, 0.4, 0.5]}, "LCZ_PRIMARY"),
+    ({"ID": RUNNING, "DN": ZONES}, "DN"), ({"EU_LCZ_map": ZONES, "value": RUNNING}, "EU_LCZ_map"),
+    ({"name": RUNNING, "lcz": ZONES}, "lcz"), ({"code": RUNNING, "Class": ZONES}, "Class"),
+    ({"gridcode": ZONES, "Id": RUNNING}, "gridcode"), ({"Name": ["2", "2", "5", "5", "D"], "fid_1": RUNNING}, "Name"),
+    ({"name": list("vwxyz"), "value": ZONES}, "value"), ({"LCZ_2020": ZONES, "class": RUNNING}, "LCZ_2020"),
+    ({"lcz": ZONES, "lcz_old": RUNNING}, "lcz"), ({"lcz": [None] * 5, "class": ZONES}, "class"),
+    ({"lcz_id": RUNNING, "lcz_name": ["Compact midrise", "LCZ 2", "Open midrise", "5", "Low plants"]}, "lcz_name"),
+    ({"class_name": ["Compact midrise", "2", "5", "LCZ 5", "d"], "code": RUNNING}, "class_name"),
+])  # fmt: skip
+def test_the_class_column_is_chosen_by_name_and_said(tmp_path, columns, chosen):
+    frame, notes = read_polygons(table(tmp_path / "a.gpkg", columns))
+    assert frame["label"].tolist() == ZONES
+    assert notes == [f"class column {chosen!r}"]
+
+
+@pytest.mark.parametrize("empty", [None, float("nan"), "", "  ", "NULL", 0])
+def test_one_empty_class_never_hands_over_to_another_column(tmp_path, empty):
+    text = isinstance(empty, str)
+    zones = [str(zone) if text else zone for zone in [2, 2, 5, 5]] + [empty]
+    frame, notes = read_polygons(table(tmp_path / "a.gpkg", {"name": RUNNING, "lcz": zones, "class": RUNNING}))
+    assert frame["label"].tolist() == [2, 2, 5, 5]
+    assert any("left out" in note for note in notes)
+
+
+@pytest.mark.parametrize(("columns", "says"), [
+    ({"lcz": [2, 2, 5, 5, 99], "name": RUNNING}, "class '99' is no Local Climate Zone"),
+    ({"lcz": ["2", "2", "5", "5", "park"], "name": RUNNING}, "class 'park' is no Local Climate Zone"),
+    ({"lcz_2010": ZONES, "lcz_2020": RUNNING}, "columns lcz_2010, lcz_2020 hold different zones; name one"),
+    ({"class": ["2", "2", "5", "5", "park"], "code": RUNNING}, "class 'park' is no Local Climate Zone"),
+    ({"lcz_probability": [0.5] * 5, "height": RUNNING}, "no class column among height, lcz_probability"),
+])  # fmt: skip
+def test_a_column_that_does_not_hold_is_refused_not_replaced(tmp_path, columns, says):
+    with pytest.raises(ValueError, match=says):
+        read_polygons(table(tmp_path / "a.gpkg", columns))
+
+
+@pytest.mark.parametrize("name", ["name", "code", "value", "DN"])
+def test_running_numbers_taken_for_zones_are_warned_of(tmp_path, name):
+    path = table(tmp_path / "a.gpkg", {name: RUNNING, "kind": ZONES})
+    assert any(note.startswith("warning: ") and "running numbers" in note for note in read_polygons(path)[1])
+    assert not any("running numbers" in note for note in read_polygons(path, column=name)[1])
+    assert read_polygons(path, column="KIND")[0]["label"].tolist() == ZONES
+
+
+def test_zones_counted_from_0_are_warned_of(tmp_path):
+    notes = read_polygons(table(tmp_path / "a.gpkg", {"lcz": [0, 1, 4, 16]}))[1]
+    assert any(note.startswith("warning: class 0 left out (1 polygons); if zones are counted from 0") for note in notes)
+
+
+def region(name, width=1.0):
+    ring = f"12.9,52.4,0 {12.9 + width},52.4,0 {12.9 + width},52.9,0 12.9,52.9,0 12.9,52.4,0"
+    outer = f"<outerBoundaryIs><LinearRing><coordinates>{ring}</coordinates></LinearRing></outerBoundaryIs>"
+    return f"<Placemark><name>{name}</name><Polygon>{outer}</Polygon></Placemark>"
+
+
+@pytest.mark.parametrize("body", [
+    f"<Folder><name>[City][2020][Somebody]</name>{region('ROI')}{folders(['2', '7', 'D'])}</Folder>",
+    f"<Folder><name>ROI</name>{region('Region of Interest')}</Folder>{folders(['2', '7', 'D'])}",
+    f"{region('Untitled Polygon')}{folders(['LCZ 2', 'LCZ 7', 'LCZ D'])}",
+    f"<Folder><name>Areas</name>{region('study area')}{placemark('2', 13)}{placemark('2', 13.1)}{placemark('LCZ 7', 13.2)}"
+    f"{placemark('7', 13.3)}{placemark('D', 13.4)}{placemark('104', 13.5)}</Folder>",
+    "<Folder><name>2</name></Folder>" + region("a") + folders(["2", "7", "D"]),
+])  # fmt: skip
+def test_the_region_of_interest_of_the_template_is_left_out_with_a_note(tmp_path, body):
+    path = tmp_path / "areas.kml"
+    path.write_text(kml(body))
+    frame, notes = read_polygons(path)
+    assert frame["label"].tolist() == [2, 2, 7, 7, 14, 14]
+    assert sum("left out: it is no zone and surrounds the others" in note for note in notes) == 1
+
+
+def test_two_folders_of_one_zone_are_both_read(tmp_path):
+    path = tmp_path / "areas.kml"
+    path.write_text(kml(folders(["2", "D", "2"])))
+    assert sorted(read_polygons(path)[0]["label"]) == [2, 2, 2, 2, 14, 14]
+
+
+@pytest.mark.parametrize("stray", [
+    folders(["urban"]), "<Folder><name>Compct midrise</name>" + placemark("a", 14) + "</Folder>", placemark("LCZ 3", 14),
+])  # fmt: skip
+def test_an_area_in_no_folder_of_a_zone_is_refused(tmp_path, stray):
+    (tmp_path / "a.kml").write_text(kml(folders(["2", "D"]).replace("13.", "15.") + stray))
+    with pytest.raises(ValueError, match=r"is no Local Climate Zone; use"):
+        read_polygons(tmp_path / "a.kml")
+
+
+SAME = square(0, 0, 400)
+
+
+@pytest.mark.parametrize("other", [SAME, square(200, 0, 400), square(100, 100, 100), square(-500, -500, 2000)])
+def test_one_place_in_two_zones_is_warned_of_by_name(tmp_path, other):
+    path = table(tmp_path / "a.gpkg", {"lcz": [2, 5, 6]}, [SAME, other, square(5000, 0, 400)])
+    warnings = [note for note in read_polygons(path)[1] if note.startswith("warning")]
+    assert len(warnings) == 1
+    assert "polygons 1 (LCZ 2) and 2 (LCZ 5) overlap" in warnings[0]
+
+
+@pytest.mark.parametrize("other", [SAME, square(200, 0, 400), square(100, 100, 100)])
+def test_one_place_twice_in_one_zone_becomes_one_polygon(tmp_path, other):
+    path = table(tmp_path / "a.gpkg", {"lcz": [2, 6, 2]}, [SAME, square(5000, 0, 400), other])
+    frame, notes = read_polygons(path)
+    assert frame["label"].tolist() == [2, 6]
+    assert frame.geometry[0].equals(SAME.union(other))
+    assert any("overlapping polygons 1 (LCZ 2), 3 (LCZ 2) joined" in note for note in notes)
+
+
+def test_neighbours_that_share_a_border_are_left_alone(tmp_path):
+    rows = {"lcz": [2, 2, 5]}
+    frame, notes = read_polygons(table(tmp_path / "a.gpkg", rows, [SAME, square(399, 0, 400), square(0, 400, 400)]))
+    assert (len(frame), notes) == (3, ["class column 'lcz'"])
+
+
+def test_areas_are_right_across_180_degrees(tmp_path):
+    shape = Polygon([(179.99, -17), (-179.99, -17), (-179.99, -17.01), (179.99, -17.01)])
+    gpd.GeoDataFrame({"lcz": ["2"]}, geometry=[shape], crs=4326).to_file(tmp_path / "a.gpkg")
+    assert read_polygons(tmp_path / "a.gpkg")[0]["area_km2"].tolist() == pytest.approx([2.36], rel=0.01)
 
 
 def faulty_class(folder):
