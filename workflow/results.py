@@ -34,12 +34,12 @@ class Row:
     basis: str  # profile and seeds of the figures that the numbers come from
 
 
-def read_figures(folder: Path) -> dict[str, dict]:
+def read_figures(folder: Path, profile: str = "demo") -> dict[str, dict]:
     """The JSON of every figure by its stem, that of `evidence/` where it has one; each says which `profile` made it."""
     found = {}
-    for profile, place in (("demo", folder), ("evidence", folder / "evidence")):
+    for made_by, place in ((profile, folder), ("evidence", folder / "evidence")):
         entries = [read_json(path) for path in sorted(place.glob("*.json"))]
-        found |= {entry["figure"]: entry | {"profile": profile} for entry in entries if "figure" in entry}
+        found |= {entry["figure"]: entry | {"profile": made_by} for entry in entries if "figure" in entry}
     return found
 
 
@@ -103,7 +103,7 @@ def _filled(row: dict, figures: dict[str, dict], published: dict) -> Row:
         verdict=found,
         change=row["change"],
         notebook=row["notebook"],
-        basis=basis([figures[stem] for stem in row["figures"] if stem in figures]),
+        basis="" if here == NOT_MADE else basis([figures[stem] for stem in row["figures"]]),
     )
 
 

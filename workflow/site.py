@@ -23,6 +23,7 @@ from workflow.results import ROOT, environment, ledger, read_figures, title
 
 REPOSITORY = "https://github.com/lczlib/lczlib"
 _MATH = re.compile(r"(?P<code>```.*?```|`[^`\n]+`)|\$\$(?P<block>.+?)\$\$|\$(?P<inline>[^$\n]+?)\$", re.DOTALL)
+_PICTURE_ELSEWHERE = re.compile(r"!\[([^\]]*)\]\(https?://[^)]*\)")  # a badge: its words serve without a network
 _LINK = re.compile(r'href="(?!https?:|#|mailto:|data:)(?P<target>[^"#]*)(?P<place>#[^"]*)?"')
 
 
@@ -45,8 +46,8 @@ def write_site(folder: Path, skipped: dict[str, str] | None = None) -> Path:
         body = notebook_body(folder / "executed" / f"{name}.ipynb", names)
         page = made.get_template("notebook.html.j2").render(shared, name=name, body=Markup(body), up="../")
         _write(site / "notebooks" / f"{name}.html", page)
-    figures = read_figures(site / "figures")
-    facts = {"rows": rows, "skipped": skipped or {}, "figures": figures, "name": folder.name, "up": ""}
+    figures = read_figures(site / "figures", folder.resolve().name.split("-")[0])
+    facts = {"rows": rows, "skipped": skipped or {}, "figures": figures, "name": folder.resolve().name, "up": ""}
     facts["ledger"] = ledger(figures, read_json(ROOT / "figures" / "published.json"))
     facts["origins"] = sorted({entry["data"] for entry in figures.values()} - {"none"})
     facts["explorers"] = sorted(path.name for path in (site / "figures").glob("*.html"))
@@ -73,7 +74,7 @@ def notebook_body(executed: Path, pages: list[str]) -> str:
     content.cells = [cell for cell in content.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
     for cell in content.cells:
         if cell.cell_type == "markdown":
-            cell.source = with_mathml(cell.source)
+            cell.source = with_mathml(_PICTURE_ELSEWHERE.sub(r"\1", cell.source))
         for output in cell.get("outputs", []):  # a widget needs a server; its static twin stands beside it
             output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
     exporter = HTMLExporter(template_name="basic", exclude_anchor_links=True)
