@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from lczlib.sam import models
-from lczworld.nano import nano_start
+from lczworld.nano.start import look_up
 
 
 def rectangles(count=3, seed=0):
@@ -22,5 +22,5 @@ def start(size=320):
     """nano as it begins, for images of that size."""
     torch.manual_seed(0)
     sam = models.build_nano(size)
-    nano_start.look_up(sam)
+    look_up(sam)
     return sam

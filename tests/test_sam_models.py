@@ -105,12 +105,20 @@ def test_errors_are_one_line(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_model_card_says_what_the_evaluation_measured():
+def test_model_card_says_what_was_measured():
     import json
 
-    test = json.loads(models.NANO.with_suffix(".json").read_text())["test"]
+    facts = json.loads(models.NANO.with_suffix(".json").read_text())
     card = models.NANO.with_name("MODEL_CARD.md").read_text()
+    test, graphs = facts["test"], facts["graph_stream"]
     for name in ("found", "found_largest"):
         assert f"| {test[name]:.3f} | {test['reachable'][name]:.3f} |" in card
     assert f"| {test['mask_iou']:.3f} | 1 |" in card
-    assert f"meet {test['regions']['found']:.3f} of the instances" in card
+    for name in ("nano", "truth"):
+        accuracy = np.array(graphs[name])
+        assert f"| {graphs['nodes'][name]:.1f} | {100 * accuracy.mean():.1f} % |" in card
+    lost = np.array(graphs["truth"]) - graphs["nano"]
+    assert graphs["lost"] == pytest.approx(lost.mean())
+    assert graphs["standard_error"] == pytest.approx(lost.std(ddof=1) / len(lost) ** 0.5)
+    assert f"lose {100 * graphs['lost']:.1f} points" in card
+    assert f"standard error {100 * graphs['standard_error']:.1f})" in card

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import pairwise, repeat
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,13 +20,14 @@ from lczlib.sam.masks import (
     _encode,
     _prompted,
     _stable,
-    boxes_of,
     generate_masks,
+    truth_masks,
 )
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
 
+HALVINGS = 6  # of the interval of thresholds, in the calibration
 SIZES = (100, 200, 400, 1000, 4000, 200_000)  # px, classes of instance area in the report
 
 
@@ -77,28 +78,14 @@ def score(
     }
 
 
-def reachable(
-    instances: Sequence[np.ndarray],
-    settings: MaskSettings = PAPER,
-    least: int = 100,
-    among: Iterable[Masks] | None = None,
-) -> dict[str, float]:
+def reachable(instances: Sequence[np.ndarray], settings: MaskSettings = PAPER, least: int = 100) -> dict[str, float]:
     """What a perfect model could find with these settings, as `score` names it: an instance counts when a point of the
     grid or of a crop's grid falls on it and it is among the largest `max_masks` of those.
-
-    Args:
-        instances, least: of `score`. among: of each scene the only masks that may be given, e.g. of `grouped`.
     """
     found = []
-    for ids, masks in zip(instances, repeat(None) if among is None else among):
-        seen = {int(n) for x, y in _points(ids.shape, settings) for n in ids[y, x]}
-        numbers, areas = np.unique(ids[ids > 0], return_counts=True)
-        large = np.isin(numbers, list(seen)) & (areas >= settings.min_area)
-        kept = numbers[large][np.argsort(-areas[large], kind="stable")][: settings.max_masks]
-        if masks is not None:
-            met = overlaps(masks[0], ids)[0].max(0, initial=0) >= 0.5
-            kept = kept[met[np.searchsorted(numbers, kept)]]
-        found.append((ids[None] == np.array(kept, ids.dtype)[:, None, None], None))
+    for ids in instances:
+        under = np.unique([number for x, y in _points(ids.shape, settings) for number in ids[y, x]])
+        found.append(truth_masks(np.where(np.isin(ids, under), ids, 0), settings))
     limits = score(found, instances, least)
     return {name: limits[name] for name in ("found", "found_largest")}
 
@@ -110,37 +97,6 @@ def _points(size: tuple[int, int], settings: MaskSettings) -> Iterator[tuple[np.
     for (x0, y0, x1, y1), layer in zip(*generate_crop_boxes(size, settings.crop_n_layers, 512 / 1500)):
         grid = build_point_grid(settings.points_in(layer))
         yield tuple((grid * (x1 - x0, y1 - y0) + (x0, y0)).astype(int).T)
-
-
-def grouped(sam: Sam, images: Iterable[np.ndarray], settings: MaskSettings = PAPER) -> Iterator[Masks]:
-    """The regions that nano's encoder finds, at all its levels, under a point of the grid of each image and of its
-    crops: what its decoder has to choose from.
-    """
-    from segment_anything.utils.amg import generate_crop_boxes
-
-    for image in images:
-        size, found = image.shape[:2], []
-        crops = generate_crop_boxes(size, settings.crop_n_layers, 512 / 1500)[0]
-        for (x0, y0, x1, y1), (x, y) in zip(crops, _points(size, settings)):
-            for numbers in _region_maps(sam, image[y0:y1, x0:x1]):
-                asked = np.unique(numbers[y - y0, x - x0])
-                masks = np.zeros((len(asked), *size), bool)
-                masks[:, y0:y1, x0:x1] = numbers == asked[:, None, None]
-                found.append(masks)
-        every = np.concatenate(found)
-        yield every, boxes_of(every)
-
-
-def _region_maps(sam: Sam, crop: np.ndarray) -> Iterator[np.ndarray]:
-    """Number of the region of every pixel of a crop (h, w), at each of the encoder's levels."""
-    import cv2
-
-    encoder = sam.image_encoder
-    x = torch.from_numpy(cv2.resize(crop, (encoder.img_size,) * 2)).permute(2, 0, 1)[None]
-    with torch.inference_mode():
-        numbers = encoder.embed(*encoder.see(sam.preprocess(x)))[1][0].numpy()
-    for level in numbers.astype(np.float32):  # cv2 resizes no 64-bit integers
-        yield cv2.resize(level, crop.shape[1::-1], interpolation=cv2.INTER_NEAREST).astype(int)
 
 
 def candidates(
@@ -187,7 +143,7 @@ def _every_mask(crop: _Crop) -> tuple[torch.Tensor, np.ndarray, torch.Tensor]:
 
 
 def calibrate(
-    sam: Sam, scenes: Sequence[np.ndarray], instances: Sequence[np.ndarray], wanted: float, halvings: int = 6
+    sam: Sam, scenes: Sequence[np.ndarray], instances: Sequence[np.ndarray], wanted: float
 ) -> tuple[Sam, dict[str, object]]:
     """Fit the model to the paper's threshold of the predicted IoU, 0.88, on scenes it was not trained on.
 
@@ -195,7 +151,7 @@ def calibrate(
     the mean of their best IoU is `wanted` or more.
     """
     trials, low, high = [], 0.2, 0.9
-    for _ in range(halvings):
+    for _ in range(HALVINGS):
         level = (low + high) / 2
         found = score(generate_masks(sam, scenes, replace(PAPER, pred_iou_thresh=level)), instances)
         trials.append({"level": level, **found})

@@ -1,4 +1,4 @@
-"""What both trainings of `nano` share: scenes, windows of them, plans changed by name, checkpoints, small networks."""
+"""What both trainings of `nano` share: scenes, windows of them, checkpoints, small networks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""lczworld.nano.train_nano and lczworld.nano.evaluation on rectangles."""
+"""lczworld.nano.decoder and lczworld.nano.evaluation on rectangles."""
 
 import dataclasses
 
@@ -8,8 +8,8 @@ import torch
 from scenes import rectangles, start
 
 from lczlib.sam import MaskSettings, generate_masks, grouping, models, truth_masks
-from lczworld.nano import evaluation, learning, train_nano
-from lczworld.nano.train_nano import NanoTrainer, Plan
+from lczworld.nano import decoder, evaluation, learning
+from lczworld.nano.decoder import NanoTrainer, Plan
 
 TINY = Plan(windows=1, prompts=4, window=96, wide_last=0.0, save_every=0.0)
 
@@ -52,7 +52,7 @@ def test_encoder_shapes_of_image_and_window():
 
 def test_prompts_lie_on_what_they_ask_for():
     _, ids = rectangles(1)
-    points, boxes, wanted = train_nano.sample_prompts(ids[0].astype(np.int32), Plan(), 64, np.random.default_rng(0))
+    points, boxes, wanted = decoder.sample_prompts(ids[0].astype(np.int32), Plan(), 64, np.random.default_rng(0))
     assert points.shape == (64, 2, 2)
     x, y = points[~boxes, 0].astype(int).T
     assert np.array_equal(ids[0][y, x], wanted[~boxes])
@@ -66,20 +66,20 @@ def test_loss_falls_for_better_masks_and_teaches_each_its_own():
     regions[0, 0, 2:14], regions[0, 1, 4:8] = True, True
     masks = torch.cat([regions[0], (ids == 3)]).float() * 16 - 8
     truth = torch.tensor([3])
-    iou = train_nano.overlap(masks[None], (ids == 3)[:, None])
-    low, facts = train_nano.prompt_loss(masks[None], iou, ids, truth, regions, 1.0)
+    iou = decoder.overlap(masks[None], (ids == 3)[:, None])
+    low, facts = decoder.prompt_loss(masks[None], iou, ids, truth, regions, 1.0)
     assert low < 0.02
     assert (facts["region"], facts["iou"], facts["score"]) == (1, 1, 0)
     for order in ((1, 0, 2), (2, 1, 0), (0, 2, 1)):  # each mask has its own to learn
-        assert train_nano.prompt_loss(masks[None, list(order)], iou, ids, truth, regions, 1.0)[0] > low + 0.5
-    none = train_nano.prompt_loss(masks[None], iou * 0, ids, truth * 0, regions & False, 1.0)
+        assert decoder.prompt_loss(masks[None, list(order)], iou, ids, truth, regions, 1.0)[0] > low + 0.5
+    none = decoder.prompt_loss(masks[None], iou * 0, ids, truth * 0, regions & False, 1.0)
     assert float(none[0]) == 0  # nothing asked for and nothing to teach: only the predicted IoU counts
 
 
 def test_what_the_encoder_groups_by_is_left_alone():
     trainer = NanoTrainer(start())
     encoder = trainer.sam.image_encoder
-    loss, _ = train_nano.losses(trainer, TINY, rectangles(), 0.5, np.random.default_rng(0))
+    loss, _ = decoder.losses(trainer, TINY, rectangles(), 0.5, np.random.default_rng(0))
     loss.backward()
     assert not encoder.at_2.training
     assert all(part.weight.grad is None for part in (encoder.boundary, encoder.look, encoder.same[0]))
@@ -88,15 +88,15 @@ def test_what_the_encoder_groups_by_is_left_alone():
 
 def test_wide_windows():
     wide = Plan(wide_prompts=3, wide_last=1.0)
-    loss, facts = train_nano.losses(NanoTrainer(start()), wide, rectangles(), 0.5, np.random.default_rng(0))
+    loss, facts = decoder.losses(NanoTrainer(start()), wide, rectangles(), 0.5, np.random.default_rng(0))
     assert np.isfinite(float(loss.detach()))
     assert 0 <= facts["region"] <= 1
 
 
 def test_training_goes_on_where_it_stopped(tmp_path, monkeypatch):
     scenes = rectangles()
-    train_nano.train(start(), scenes, tmp_path / "whole.pt", TINY, None, 4, seed=1)
-    calls, real = [], train_nano.losses
+    decoder.train(start(), scenes, tmp_path / "whole.pt", TINY, 4, seed=1)
+    calls, real = [], decoder.losses
 
     def stops(*arguments):
         calls.append(1)
@@ -104,10 +104,10 @@ def test_training_goes_on_where_it_stopped(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return real(*arguments)
 
-    monkeypatch.setattr(train_nano, "losses", stops)
+    monkeypatch.setattr(decoder, "losses", stops)
     with pytest.raises(KeyboardInterrupt):
-        train_nano.train(start(), scenes, tmp_path / "parts.pt", TINY, None, 4, seed=1)
-    train_nano.train(start(), scenes, tmp_path / "parts.pt", TINY, None, 4, seed=1)
+        decoder.train(start(), scenes, tmp_path / "parts.pt", TINY, 4, seed=1)
+    decoder.train(start(), scenes, tmp_path / "parts.pt", TINY, 4, seed=1)
     assert len(calls) == 5
     whole, parts = (torch.load(tmp_path / f"{n}.pt", weights_only=True) for n in ("whole", "parts"))
     assert whole["step"] == 4
@@ -134,28 +134,6 @@ def test_reachable_counts_points_on_instances():
     ids[0:11, 0:11] = 2  # the first point of a 12 x 12 grid lies at 13, of the crop's 6 x 6 grid at 17
     assert evaluation.reachable([ids])["found"] == 0.5
     assert evaluation.reachable([ids], MaskSettings(points_per_side=24))["found"] == 1
-
-
-def test_reachable_among_given_masks():
-    ids = np.ones((320, 320), np.uint16)
-    ids[:, 160:] = 2
-    left = (ids == 1)[None], None
-    assert evaluation.reachable([ids])["found"] == 1
-    assert evaluation.reachable([ids], among=[left])["found"] == 0.5
-
-
-def test_grouped_gives_the_regions_that_are_asked_for():
-    sam = models.load_sam("nano")
-    image = np.random.default_rng(0).integers(0, 256, (320, 320, 3), dtype=np.uint8)
-    whole = MaskSettings(crop_n_layers=0)
-    (masks, boxes), *rest = list(evaluation.grouped(sam, [image, image], whole))
-    assert masks.shape[1:] == (320, 320)
-    assert len(boxes) == len(masks) <= 12 * 12 * 2
-    assert masks.sum(0).max() <= 2
-    assert np.array_equal(masks, rest[0][0])
-    points = (np.arange(12) * 320 / 12 + 320 / 24).astype(int)
-    assert masks[:, points[:, None], points].any((1, 2)).all()
-    assert len(next(evaluation.grouped(sam, [image]))[0]) > len(masks)  # the crops' regions too
 
 
 def squares():
@@ -190,7 +168,7 @@ def test_predicted_iou_is_learned_and_nothing_else():
     sam, scenes = models.load_sam("nano"), squares()
     before = {name: value.clone() for name, value in sam.state_dict().items()}
     errors = [
-        train_nano.learn_score(sam, Plan(scored=2, score_steps=steps), scenes, 1, np.random.default_rng(0))
+        decoder.learn_score(sam, Plan(scored=2, score_steps=steps), scenes, 1, np.random.default_rng(0))
         for steps in (0, 150)
     ]
     assert errors[1] < 0.5 * errors[0]
@@ -206,8 +184,9 @@ def test_calibration_keeps_what_it_can_at_the_quality_wanted(monkeypatch):
         return [levels[levels > settings.pred_iou_thresh]]
 
     monkeypatch.setattr(evaluation, "generate_masks", keeps)
+    monkeypatch.setattr(evaluation, "HALVINGS", 12)
     monkeypatch.setattr(evaluation, "score", lambda found, _: {"mask_iou": float(found[0].mean())})
-    fitted, facts = evaluation.calibrate(sam, [None], [None], wanted=0.8, halvings=12)
+    fitted, facts = evaluation.calibrate(sam, [None], [None], wanted=0.8)
     assert facts["shift"] == pytest.approx(0.88 - 0.6, abs=0.002)
     bias = [s.mask_decoder.iou_prediction_head.layers[-1].bias for s in (sam, fitted)]
     assert torch.allclose(bias[1] - bias[0], torch.tensor(facts["shift"]))
@@ -233,7 +212,7 @@ def test_calibration_changes_scores_not_masks():
 
 def test_export_and_load_agree(tmp_path):
     sam = models.build_sam("nano")
-    train_nano.export(sam, tmp_path / "own.safetensors")
+    learning.export(sam, tmp_path / "own.safetensors")
     loaded = models.load_sam("nano", tmp_path / "own.safetensors").state_dict()
     for name, value in sam.state_dict().items():
         assert torch.allclose(loaded[name].float(), value.float(), atol=2e-3 * float(value.abs().max() + 1e-6))

@@ -1,4 +1,4 @@
-"""lczworld.nano.train_encoder and lczworld.nano.learning on rectangles."""
+"""lczworld.nano.encoder and lczworld.nano.learning on rectangles."""
 
 from dataclasses import replace
 
@@ -7,10 +7,9 @@ import pytest
 import torch
 from scenes import rectangles, start
 
-from lczlib.recipe import changed
 from lczlib.sam import grouping
-from lczworld.nano import learning, train_encoder
-from lczworld.nano.train_encoder import GroupingPlan, Processes, weights_of
+from lczworld.nano import encoder, learning
+from lczworld.nano.encoder import GroupingPlan, Processes, weights_of
 
 TINY = GroupingPlan(windows=2, asked=1, alone=0.3, judged=2, judge_steps=5, save_every=0.0)
 
@@ -59,7 +58,7 @@ def test_seen_otherwise_but_within_range():
 def test_boundaries_by_hand():
     ids = torch.zeros(1, 32, 32, dtype=torch.int32)
     ids[0, 8:24, 8:24] = 5
-    edge = train_encoder.boundaries(ids)
+    edge = encoder.boundaries(ids)
     assert edge.shape == (1, 16, 16)
     assert edge.sum() == 4 * 8 - 1  # four sides of 8 places, two of which share a corner
     assert edge[0, 4, 4:12].all()
@@ -78,7 +77,7 @@ def three_walls():
 def test_parted_windows_know_who_belongs_together():
     boundary, ids = three_walls()
     looks = np.zeros((grouping.LOOKS, 40, 40), np.float32)
-    parted = train_encoder.part(boundary, looks, ids, weights_of(fresh().image_encoder.same), limit=1.0)
+    parted = encoder.part(boundary, looks, ids, weights_of(fresh().image_encoder.same), limit=1.0)
     middles = [parted.numbers[20, x] for x in (5, 15, 25, 35)]
     assert len(set(middles)) == 4
     pairs = {frozenset(pair): same for pair, same in zip(parted.pairs.T.tolist(), parted.same.tolist())}
@@ -87,45 +86,43 @@ def test_parted_windows_know_who_belongs_together():
 
 
 def test_same_loss_teaches_who_belongs_together():
-    encoder, (boundary, ids) = fresh().image_encoder, three_walls()
+    network, (boundary, ids) = fresh().image_encoder, three_walls()
     looks = torch.zeros(2, grouping.LOOKS, 40, 40)
-    parted = train_encoder.part(boundary, looks[0].numpy(), ids, weights_of(encoder.same), limit=1.0)
+    parted = encoder.part(boundary, looks[0].numpy(), ids, weights_of(network.same), limit=1.0)
     alike = looks.clone().requires_grad_(True)
-    before = train_encoder.same_loss(encoder.same, alike, [parted] * 2)
+    before = encoder.same_loss(network.same, alike, [parted] * 2)
     before.backward()
-    assert encoder.same[0].weight.grad.abs().sum() > 0  # and through looks the encoder learns as well
+    assert network.same[0].weight.grad.abs().sum() > 0  # and through looks the encoder learns as well
     assert alike.grad.abs().sum() > 0
     looks[:, 0, :, 20:] = 1
-    optimizer = torch.optim.Adam(encoder.same.parameters(), 0.02)
+    optimizer = torch.optim.Adam(network.same.parameters(), 0.02)
     for _ in range(150):
         optimizer.zero_grad()
-        train_encoder.same_loss(encoder.same, looks, [parted] * 2).backward()
+        encoder.same_loss(network.same, looks, [parted] * 2).backward()
         optimizer.step()
-    after = train_encoder.same_loss(encoder.same, looks, [parted] * 2)
+    after = encoder.same_loss(network.same, looks, [parted] * 2)
     assert after < 0.1 < before
-    one = train_encoder.same_loss(encoder.same, looks[:1], [parted])
+    one = encoder.same_loss(network.same, looks[:1], [parted])
     assert one.item() == pytest.approx(after.item(), rel=1e-4)  # windows side by side do not mix
 
 
 def test_processes_part_as_one_does_here():
-    encoder, (boundary, ids) = fresh().image_encoder, three_walls()
+    network, (boundary, ids) = fresh().image_encoder, three_walls()
     looks = np.random.default_rng(0).normal(size=(grouping.LOOKS, 40, 40)).astype(np.float16)
-    job = boundary.astype(np.float16), looks, ids, weights_of(encoder.same), 0.5
+    job = boundary.astype(np.float16), looks, ids, weights_of(network.same), 0.5
     with Processes(1) as processes:
-        there = processes.begin(train_encoder.part, *job)()
+        there = processes.begin(encoder.part, *job)()
     with Processes(0) as processes:
-        here = processes.begin(train_encoder.part, *job)()
+        here = processes.begin(encoder.part, *job)()
     assert all(np.array_equal(getattr(there, name), getattr(here, name)) for name in vars(here))
 
 
 def test_what_regions_share_with_instances_by_hand():
     numbers = np.array([[0, 0, 0], [1, 1, 1]])
-    shared = train_encoder.shared(numbers, np.array([[7, 7, 2], [0, 3, 3]]))
+    shared = encoder.shared(numbers, np.array([[7, 7, 2], [0, 3, 3]]))
     assert shared.argmax(1).tolist() == [7, 3]
-    assert train_encoder.met(shared) == pytest.approx([2 / 3, 2 / 3])
-    assert train_encoder.met(train_encoder.shared(numbers, np.array([[0, 0, 0], [1, 1, 2]]))) == pytest.approx(
-        [0, 2 / 3]
-    )
+    assert encoder.met(shared) == pytest.approx([2 / 3, 2 / 3])
+    assert encoder.met(encoder.shared(numbers, np.array([[0, 0, 0], [1, 1, 2]]))) == pytest.approx([0, 2 / 3])
 
 
 def test_quality_is_learned_and_nothing_else():
@@ -136,7 +133,7 @@ def test_quality_is_learned_and_nothing_else():
         before = {name: value.clone() for name, value in sam.state_dict().items()}
         plan = replace(TINY, judged=6, judge_steps=steps)
         with Processes(0) as processes:
-            reached.append(train_encoder.learn_quality(sam, rectangles(), plan, processes, np.random.default_rng(0)))
+            reached.append(encoder.learn_quality(sam, rectangles(), plan, processes, np.random.default_rng(0)))
     assert reached[1] < 0.8 * reached[0]
     changed = [name for name, value in sam.state_dict().items() if not torch.equal(value, before[name])]
     assert changed
@@ -144,15 +141,15 @@ def test_quality_is_learned_and_nothing_else():
 
 
 def test_encoder_learns_first_boundaries_then_who_is_one_and_settles(monkeypatch, tmp_path):
-    seen, real = [], train_encoder._losses
+    seen, real = [], encoder._losses
 
     def watched(sam, coming):
         seen.append((len(coming[2]), sam.image_encoder.at_2[1].training))
         return real(sam, coming)
 
-    monkeypatch.setattr(train_encoder, "_losses", watched)
+    monkeypatch.setattr(encoder, "_losses", watched)
     sam, plan = fresh(), replace(TINY, alone=0.3, settled=0.5)
-    facts = train_encoder.learn_to_group(sam, rectangles(), plan, tmp_path / "s.pt", steps=4)
+    facts = encoder.learn_to_group(sam, rectangles(), plan, tmp_path / "s.pt", steps=4)
     assert [asked for asked, _ in seen] == [0, 0, 0, 1]  # what is asked is prepared a step before
     assert [training for _, training in seen] == [True, True, False, False]
     assert facts["steps"] == 4
@@ -162,30 +159,22 @@ def test_encoder_learns_first_boundaries_then_who_is_one_and_settles(monkeypatch
 
 def test_encoder_training_goes_on_where_it_stopped(tmp_path):
     scenes, path = rectangles(), tmp_path / "state.pt"
-    train_encoder.learn_to_group(fresh(), scenes, TINY, path, steps=2)
-    facts = train_encoder.learn_to_group(fresh(), scenes, TINY, path, steps=3)
+    encoder.learn_to_group(fresh(), scenes, TINY, path, steps=2)
+    facts = encoder.learn_to_group(fresh(), scenes, TINY, path, steps=3)
     assert facts["steps"] == 3
     assert facts["boundaries"] > 0.3
-    again = train_encoder.learn_to_group(fresh(), scenes, TINY, path, steps=3)
+    again = encoder.learn_to_group(fresh(), scenes, TINY, path, steps=3)
     assert again["boundaries"] == facts["boundaries"]  # nothing left to do
     with pytest.raises(ValueError, match="of another training"):
-        train_encoder.learn_to_group(fresh(), scenes, TINY, path, steps=3, seed=1)
+        encoder.learn_to_group(fresh(), scenes, TINY, path, steps=3, seed=1)
 
 
 def test_same_seed_same_encoder(tmp_path):
     made = [fresh() for _ in range(2)]
     for i, sam in enumerate(made):
-        train_encoder.learn_to_group(sam, rectangles(), TINY, tmp_path / f"{i}.pt", steps=3, seed=5)
+        encoder.learn_to_group(sam, rectangles(), TINY, tmp_path / f"{i}.pt", steps=3, seed=5)
     one, other = (sam.state_dict() for sam in made)
     assert all(torch.equal(one[name], other[name]) for name in one)
-
-
-def test_a_plan_can_be_changed_by_name():
-    assert changed(GroupingPlan(), [], "--plan") == GroupingPlan()
-    assert changed(GroupingPlan(), ["rate=3e-4", "windows=2"], "--plan") == GroupingPlan(rate=3e-4, windows=2)
-    for wrong in ("ratee=1", "rate", "windows=many"):
-        with pytest.raises(ValueError, match=f"--plan {wrong}: give NAME=VALUE"):
-            changed(GroupingPlan(), [wrong], "--plan")
 
 
 def test_scenes_are_made_once(tmp_path):
@@ -194,13 +183,11 @@ def test_scenes_are_made_once(tmp_path):
     before = (tmp_path / "few-2-7.rgb.npy").stat().st_mtime_ns
     learning.scenes_of(tmp_path / "few", 2, (3,), seed=7, workers=1)
     assert (tmp_path / "few-2-7.rgb.npy").stat().st_mtime_ns == before
-    with pytest.raises(SystemExit):
-        train_encoder.main(["--work", str(tmp_path), "--plan", "windoes=3", "--steps", "1"])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_encoder_learns_on_a_gpu(tmp_path):
     rgb, ids = rectangles()
     scenes = torch.from_numpy(rgb).cuda(), torch.from_numpy(ids.astype(np.int32)).cuda()
-    facts = train_encoder.learn_to_group(fresh().cuda(), scenes, TINY, tmp_path / "s.pt", steps=3, workers=1)
+    facts = encoder.learn_to_group(fresh().cuda(), scenes, TINY, tmp_path / "s.pt", steps=3, workers=1)
     assert all(np.isfinite(value) for value in facts.values())

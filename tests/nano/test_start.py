@@ -1,11 +1,11 @@
-"""lczworld.nano.nano_start: the decoder's start finds the code under a point, and where it is."""
+"""lczworld.nano.start: the decoder's start finds the code under a point, and where it is."""
 
 import numpy as np
 import pytest
 import torch
 
 from lczlib.sam import decoder, grouping, models
-from lczworld.nano import nano_start
+from lczworld.nano import start
 
 
 @pytest.fixture(scope="module")
@@ -13,7 +13,7 @@ def looked_up():
     """What the start makes of a checkered floor: tokens of points, upscaled channels, codes, points in places."""
     torch.manual_seed(1)
     sam = models.build_sam("nano").requires_grad_(False)
-    nano_start.look_up(sam)
+    start.look_up(sam)
     boundary = np.full((160, 160), 0.02, np.float32)
     boundary[::20] = boundary[:, ::20] = 0.98
     logits = torch.logit(torch.from_numpy(boundary))[None]
@@ -41,7 +41,7 @@ def test_tokens_carry_the_code_under_their_point(looked_up):
     _, tokens, _, codes, at = looked_up
     wanted = codes[:, at[:, 1], at[:, 0]].T
     for token in (2, 3, 4, 5):  # three masks and the point itself
-        found = tokens[:, token, nano_start.FREE[: grouping.CODE]]
+        found = tokens[:, token, start.FREE[: grouping.CODE]]
         found = found - found.mean(0)
         nearest = (found @ (wanted - wanted.mean(0)).T).argmax(1)
         assert (nearest == torch.arange(len(at))).float().mean() > 0.8
@@ -63,6 +63,6 @@ def test_a_start_is_decided_by_the_seed():
     for _ in range(2):
         torch.manual_seed(3)
         sam = models.build_sam("nano")
-        nano_start.look_up(sam)
+        start.look_up(sam)
         states.append(sam.state_dict())
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])

@@ -1,47 +1,32 @@
-"""How `nano`'s decoder was made: SAM's promptable training on synthetic scenes, beside an encoder that groups already.
-
-    python -m lczworld.nano.train_nano --work build/nano --out build/nano/nano.safetensors --minutes 20 [--seed 0]
-
-It begins with what `train_encoder` wrote (`--start`), or has the encoder trained first; that is left as it is then, but
-for the neck. Stopped and called again it goes on from its last checkpoint. It ends by learning alone what IoU the masks
-of whole scenes have (`learn_score`), calibrates the model on scenes it was not trained on and writes the evaluation on
-cities it never saw beside the weights, as JSON: the model card's numbers.
+"""How `nano`'s decoder learns: SAM's promptable training on synthetic scenes, beside an encoder that groups already.
 
 Source: SAM (Kirillov et al. 2023), Sec. 3 and App. A: focal and dice loss 20 : 1 on the best of three masks, predicted
-IoU by mean squared error. This project's: the decoder's start (`nano_start`); besides, two of the masks are taught the
-encoder's bolder and finer region, since those are what there is to be read, and the third is taught the true instance
-even where another is better.
+IoU by mean squared error. This project's ("assumed"): the decoder's start (`start`); besides, two of the masks are
+taught the encoder's bolder and finer region, since those are what there is to be read, and the third is taught the true
+instance even where another is better; at the end the predicted IoU is learned anew, from the masks of whole scenes.
 """
 
 from __future__ import annotations
 
-import argparse
 import copy
-import json
 import math
-import os
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pooch
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lczlib.compute import bf16_pays, prepare_cpu
-from lczlib.recipe import changed
+from lczlib.compute import bf16_pays
 from lczlib.sam import decoder as decoding
-from lczlib.sam.models import NanoEncoder, load_sam
+from lczlib.sam.models import NanoEncoder
 
-from . import train_encoder
-from .learning import Scenes, draw, export, fit, follow, go_on, save, scenes_of, see, training_scenes
+from .learning import Scenes, draw, fit, follow, go_on, save, see
 
 SCORE_WEIGHT = 4.0  # of the loss of the predicted IoU (SAM: 1), by which masks are kept
-WANTED = 0.75  # mean best IoU of the masks kept
 
 
 @dataclass(frozen=True)
@@ -226,20 +211,18 @@ def losses(
 
 
 def train(
-    sam: Any,
-    scenes: Scenes,
-    state_path: Path,
-    plan: Plan,
-    minutes: float | None,
-    steps: int | None,
-    seed: int,
-    rank: int = 0,
-    of: str = "",
-) -> None:
-    """Train `sam`, or go on from `state_path` (written every two minutes); ends after `minutes` of training or `steps`.
+    sam: Any, scenes: Scenes, state_path: Path, plan: Plan, steps: int, seed: int, of: str = ""
+) -> tuple[Any, float]:
+    """Train `sam`, or go on from `state_path` (written every `plan.save_every` seconds).
 
-    `of`: which training it is; a checkpoint of another raises ValueError. Where torch.distributed is initialised its
-    processes share each step: own windows each, gradients averaged.
+    Args:
+        of: which training it is.
+
+    Returns:
+        The model with averaged weights, evaluating; the minutes it took.
+
+    Raises:
+        InputError: the checkpoint is of another training.
     """
     torch.manual_seed(seed)
     trainer = NanoTrainer(sam)
@@ -251,148 +234,25 @@ def train(
     clock = saved - state["spent"]
 
     def keep() -> None:
-        if rank == 0:
-            spent = time.monotonic() - clock
-            save(state_path, parts, {"of": of, "step": step, "spent": spent, "history": history[-2000:]})
+        spent = time.monotonic() - clock
+        save(state_path, parts, {"of": of, "step": step, "spent": spent, "history": history[-2000:]})
 
-    while (done := _agree(step / steps if steps else (time.monotonic() - clock) / 60 / (minutes or 1))) < 1:
+    while (done := step / steps) < 1:
         for group in optimizer.param_groups:
             group["lr"] = plan.rate * (0.51 + 0.5 * math.cos(math.pi * done)) * min(1, (step + 1) / 100)
-        loss, facts = losses(trainer, plan, scenes, done, np.random.default_rng((seed, step, rank)))
+        loss, facts = losses(trainer, plan, scenes, done, np.random.default_rng((seed, step, 0)))
         optimizer.zero_grad()
         loss.backward()
-        _share(trainer)
         nn.utils.clip_grad_norm_(trainer.parameters(), 1.0)
         optimizer.step()
         follow(average, trainer, min(0.998, step / (step + 20)))
         history.append(facts)
         step += 1
-        if step % 50 == 0 and rank == 0:
+        if step % 50 == 0:
             recent = {k: round(float(np.mean([h[k] for h in history[-50:]])), 4) for k in facts}
             print(f"step {step} done {done:.3f} {time.monotonic() - clock:.0f} s {recent}", flush=True)
         if time.monotonic() - saved > plan.save_every:
             saved = time.monotonic()
             keep()
     keep()
-
-
-def _agree(done: float) -> float:
-    """The first process's `done` for all: they must stop, and change the recipe, at the same step."""
-    shared = torch.tensor(done, dtype=torch.float64)
-    if torch.distributed.is_initialized():
-        torch.distributed.broadcast(shared, 0)
-    return float(shared)
-
-
-def _share(trainer: nn.Module) -> None:
-    """Average the gradients over all processes."""
-    if not torch.distributed.is_initialized():
-        return
-    trained = [p for p in trainer.parameters() if p.grad is not None]
-    flat = torch.cat([p.grad.flatten() for p in trained])
-    torch.distributed.all_reduce(flat)
-    flat /= torch.distributed.get_world_size()
-    for p, part in zip(trained, flat.split([p.numel() for p in trained])):
-        p.grad = part.view_as(p)
-
-
-def _work(rank: int, world: int, options: argparse.Namespace, plan: Plan, of: str) -> None:
-    """One training process; alone it uses every core, beside others one thread."""
-    prepare_cpu(1 if world > 1 else None)
-    if world > 1:
-        meeting = f"file://{(options.work / f'meeting-{os.getppid()}').resolve()}"
-        torch.distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=world)
-    scenes = training_scenes(options.work, options.count, options.seed)
-    sam, state = load_sam("nano", options.start), options.work / "state.pt"
-    train(sam, scenes, state, plan, options.minutes, options.steps, options.seed, rank, of)
-
-
-def finish(sam: Any, work: Path, out: Path, plan: Plan, facts: dict[str, Any], test: int = 200) -> dict[str, Any]:
-    """Learn the predicted IoU, calibrate on new seeds of the training cities, evaluate on cities 6 and 7, write weights
-    and JSON. `facts`: of the training, with its `scenes`, `seed` and `processes`.
-    """
-    from lczlib.runs import write_json
-    from lczlib.sam.masks import generate_masks
-
-    from .evaluation import calibrate, grouped, reachable, score, with_calibration
-
-    scenes = training_scenes(work, facts["scenes"], facts["seed"])
-    sam = with_calibration(sam, plan.factor, 0.0)
-    rng = np.random.default_rng(facts["seed"])
-    error = learn_score(sam, plan, scenes, facts["processes"], rng)
-    tuning = scenes_of(work / "tuning", 68, range(6), seed=500_000)
-    sam, chosen = calibrate(sam, *tuning, WANTED)
-    export(sam, out)
-    rgb, ids = scenes_of(work / "test", test, (6, 7), seed=900_000)
-    sam = load_sam("nano", out)
-    result = score(generate_masks(sam, rgb), ids)
-    limits = {"reachable": reachable(ids), "regions": reachable(ids, among=grouped(sam, rgb))}
-    report = {
-        "test": {"scenes": len(rgb), "cities": [6, 7], **result, **limits},
-        "calibration": {"score_error": error, **chosen},
-    }
-    report |= {"training": {**facts, **vars(plan), "parameters": sum(p.numel() for p in sam.parameters())}}
-    write_json(out.with_suffix(".json"), report)
-    return report
-
-
-def _started(options: argparse.Namespace) -> Path:
-    """The encoder to begin with, trained unless it is there."""
-    start = options.work / "start.safetensors"
-    if not start.exists():
-        own = {"work": options.work, "out": start, "count": options.count, "seed": options.seed}
-        own |= {"steps": options.encoder_steps, "device": options.device}
-        words = [word for name, value in own.items() for word in (f"--{name}", str(value))]
-        train_encoder.main([*words, "--plan", *options.encoder_plan])
-    return start
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line; see the module's text."""
-    parser = argparse.ArgumentParser(prog="python -m lczworld.nano.train_nano", description="Train and evaluate nano.")
-    parser.add_argument("--work", type=Path, default=Path("build/nano"), help="folder for scenes and checkpoints")
-    parser.add_argument(
-        "--start", type=Path, help="weights of train_encoder; default: WORK/start.safetensors, made there"
-    )
-    parser.add_argument("--encoder-steps", type=int, default=3489, help="steps of train_encoder where it has to be run")
-    parser.add_argument("--encoder-plan", nargs="*", default=[], metavar="NAME=VALUE", help="its --plan")
-    parser.add_argument("--device", default="cpu", help="its device: cpu or cuda")
-    parser.add_argument("--out", type=Path, default=Path("build/nano/nano.safetensors"), help="weights to write")
-    parser.add_argument("--minutes", type=float, help="training time; or give --steps")
-    parser.add_argument("--steps", type=int, help="training steps: repeatable on a CPU, uninterrupted")
-    parser.add_argument("--count", type=int, default=6120, help="training scenes")
-    parser.add_argument("--test", type=int, default=200, help="test scenes")
-    parser.add_argument("--workers", type=int, default=2, help="training processes")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--plan", nargs="*", default=[], metavar="NAME=VALUE", help="changes to `Plan`, rate=3e-4 say")
-    options = parser.parse_args(arguments)
-    if not (options.minutes or options.steps):
-        parser.error("give --minutes or --steps")
-    try:
-        plan = changed(Plan(), options.plan, "--plan")
-    except ValueError as fault:
-        parser.error(str(fault))
-    options.start, state_path = options.start or _started(options), options.work / "state.pt"
-    try:
-        sam = load_sam("nano", options.start)
-        digest = pooch.file_hash(str(options.start))[:12]
-        of = f"{plan}, seed {options.seed}, {options.count} scenes, from {digest}"
-        go_on(state_path, {}, of)
-    except (FileNotFoundError, ValueError) as fault:
-        parser.error(str(fault))
-    training_scenes(options.work, options.count, options.seed, options.workers)
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    torch.multiprocessing.spawn(_work, (options.workers, options, plan, of), nprocs=options.workers)
-    prepare_cpu()
-    trainer = NanoTrainer(sam)
-    state = go_on(state_path, {"average": trainer}, of)
-    facts = {"steps": state["step"], "minutes": state["spent"] / 60, "scenes": options.count, "seed": options.seed}
-    facts["processes"] = options.workers
-    if (about := options.start.with_suffix(".json")).exists():
-        known = json.loads(about.read_text())  # of train_encoder, or of an earlier nano
-        facts["encoder"] = known["training"]["encoder"] if "training" in known else known
-    print(finish(trainer.sam.eval(), options.work, options.out, plan, facts, options.test)["test"])
-
-
-if __name__ == "__main__":
-    main()
+    return average.sam.eval(), (time.monotonic() - clock) / 60

@@ -1,23 +1,17 @@
 """How `nano`'s encoder learns to group: where instances end, which neighbouring regions are one, how good regions are.
 
-    python -m lczworld.nano.train_encoder --work build/nano --out build/nano/start.safetensors --minutes 6 \
-        --device cuda --plan windows=64 asked=32 rate=2.5e-3
-
 The U-Net learns on the device while processes part windows into regions; on a CPU the same, with smaller batches. The
-regions asked about come from the network as it was one step before, so that neither waits for the other. Stopped and
-called again it goes on from its last checkpoint. What it writes is where `train_nano` begins: this encoder, and a
-decoder at its start (`nano_start`).
+regions asked about come from the network as it was one step before, so that neither waits for the other.
 
-Source: this project; nothing of it is in the paper.
+Source: this project ("assumed"); nothing of it is in the paper.
 """
 
 from __future__ import annotations
 
-import argparse
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -29,13 +23,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lczlib.compute import begin_worker, bf16_pays, cpu_count, prepare_cpu
-from lczlib.recipe import changed
+from lczlib.compute import begin_worker, bf16_pays
 from lczlib.sam import grouping
-from lczlib.sam.models import build_sam, perceptron
+from lczlib.sam.models import perceptron
 
-from .learning import Scenes, draw, entropy, export, fit, follow, go_on, save, see, training_scenes
-from .nano_start import look_up
+from .learning import Scenes, draw, entropy, fit, follow, go_on, save, see
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
@@ -218,12 +210,11 @@ def learn_to_group(
     scenes: Scenes,
     plan: GroupingPlan,
     state_path: Path,
-    minutes: float | None = None,
-    steps: int | None = None,
+    steps: int,
     seed: int = 0,
     workers: int = 0,
 ) -> dict[str, float]:
-    """Teach the encoder of `sam`, in place, on its device, for `minutes` or `steps`; goes on from `state_path`.
+    """Teach the encoder of `sam`, in place, on its device; goes on from `state_path`.
 
     Args:
         sam: `nano`. scenes: RGB and instance ids, on its device or in memory.
@@ -242,16 +233,13 @@ def learn_to_group(
     step, history, saved = state["step"], state["history"].to(sam.device), time.monotonic()
     clock = saved - state["spent"]
 
-    def passed() -> float:
-        return step / steps if steps else (time.monotonic() - clock) / 60 / (minutes or 1)
-
     def keep() -> None:
         save(state_path, parts, {"of": of, "step": step, "spent": time.monotonic() - clock, "history": history.cpu()})
 
     with Processes(workers) as processes:
-        encoder.train(passed() < 1 - plan.settled)
-        coming = _prepare(sam, scenes, plan, processes, passed(), np.random.default_rng((seed, step)))
-        while (done := passed()) < 1:
+        encoder.train(step / steps < 1 - plan.settled)
+        coming = _prepare(sam, scenes, plan, processes, step / steps, np.random.default_rng((seed, step)))
+        while (done := step / steps) < 1:
             encoder.train(done < 1 - plan.settled)
             for group in optimizer.param_groups:
                 group["lr"] = plan.rate * (0.505 + 0.495 * math.cos(math.pi * done)) * min(1, (step + 1) / 200)
@@ -306,51 +294,3 @@ def learn_quality(
     fit(encoder.quality, loss, len(truth), plan.judge_steps, rng, rate=2e-3, decay=0.01)
     with torch.no_grad():
         return float(loss(slice(None)))
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line; see the module's text."""
-    from lczlib.runs import write_json
-
-    parser = argparse.ArgumentParser(prog="python -m lczworld.nano.train_encoder", description="Train nano's encoder.")
-    parser.add_argument("--work", type=Path, default=Path("build/nano"), help="folder for scenes and checkpoints")
-    parser.add_argument("--out", type=Path, default=Path("build/nano/start.safetensors"), help="weights to write")
-    parser.add_argument("--minutes", type=float, help="training time; or give --steps")
-    parser.add_argument("--steps", type=int, help="training steps: repeatable on a CPU, uninterrupted")
-    parser.add_argument("--count", type=int, default=6120, help="training scenes")
-    parser.add_argument("--workers", type=int, default=max(cpu_count() - 1, 1), help="processes that part windows")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--plan", nargs="*", default=[], metavar="NAME=VALUE", help="changes to `GroupingPlan`")
-    options = parser.parse_args(arguments)
-    try:
-        plan = changed(GroupingPlan(), options.plan, "--plan")
-    except ValueError as fault:
-        parser.error(str(fault))
-    if not (options.minutes or options.steps):
-        parser.error("give --minutes or --steps")
-    prepare_cpu(max(cpu_count() - options.workers, 1) if options.device == "cpu" else None)
-    scenes = training_scenes(options.work, options.count, options.seed, cpu_count())
-    if options.device != "cpu":
-        scenes = tuple(
-            torch.from_numpy(one).to(options.device) for one in (np.array(scenes[0]), scenes[1].astype(np.int32))
-        )
-    torch.manual_seed(options.seed)
-    sam = build_sam("nano")
-    look_up(sam)
-    sam = sam.to(options.device)
-    state = options.work / "encoder.pt"
-    try:
-        facts = learn_to_group(
-            sam, scenes, plan, state, options.minutes, options.steps, options.seed, workers=options.workers
-        )
-    except ValueError as fault:
-        parser.error(str(fault))
-    export(sam, options.out)
-    about = {"scenes": len(scenes[0]), "seed": options.seed, "device": options.device}
-    write_json(options.out.with_suffix(".json"), {**facts, **about, **vars(plan)})
-    print(facts)
-
-
-if __name__ == "__main__":
-    main()
