@@ -47,7 +47,7 @@ def plot_map(
     drawn = np.bincount(labels.ravel(), minlength=K + 1)[1:] * pixel**2 / 1e6
     draw_areas(right, drawn if km2 is None else km2)
     if note:
-        figure.text(0.005, 0.005, note, fontsize=6, color="#777777", style="italic")
+        figure.text(0.005, 0.005, note, fontsize=7, color="#777777", style="italic")
     return figure
 
 
@@ -74,7 +74,7 @@ def _print_codes(axes: Axes, labels: np.ndarray, least: float = 0.015) -> None:
         if count and sizes.max() >= least * labels.size:
             depth = ndimage.distance_transform_edt(patches == sizes.argmax() + 1)
             row, col = np.unravel_index(depth.argmax(), depth.shape)
-            axes.text(col - 1, row - 1, zone.code, color=zone_ink(zone.label), fontsize=6, ha="center", va="center")
+            axes.text(col - 1, row - 1, zone.code, color=zone_ink(zone.label), fontsize=7, ha="center", va="center")
 
 
 def draw_scene(axes: Axes, s2: np.ndarray, title: str = "") -> None:
@@ -99,7 +99,7 @@ def _draw_polygons(axes: Axes, polygons: gpd.GeoDataFrame, corner: Sequence[floa
         inside = shape.representative_point()
         place = (inside.x - corner[0]) / pixel, (corner[1] - inside.y) / pixel
         box = {"facecolor": "white", "edgecolor": "black", "linewidth": 0.4, "pad": 1.2}
-        axes.text(*place, ZONES[label - 1].code, fontsize=6, ha="center", va="center", bbox=box, clip_on=True)
+        axes.text(*place, ZONES[label - 1].code, fontsize=7, ha="center", va="center", bbox=box, clip_on=True)
 
 
 def draw_areas(axes: Axes, km2: np.ndarray) -> None:
@@ -108,7 +108,7 @@ def draw_areas(axes: Axes, km2: np.ndarray) -> None:
     axes.set_yticks(range(K), [f"{zone.code}  {zone.name}" for zone in ZONES])
     axes.tick_params(axis="y", length=0)
     for row, area in enumerate(km2):
-        axes.text(area + km2.max() * 0.02, row, f"{area:.2f}" if area else "-", va="center", fontsize=6)
+        axes.text(area + km2.max() * 0.02, row, f"{area:.2f}" if area else "-", va="center", fontsize=7)
         axes.add_patch(Rectangle((-0.05, row - 0.4), 0.03, 0.8, transform=axes.get_yaxis_transform(), clip_on=False,
                                  facecolor=COLORS[row], edgecolor="#444444", linewidth=0.4))  # fmt: skip
     axes.tick_params(axis="y", pad=13)
@@ -116,28 +116,46 @@ def draw_areas(axes: Axes, km2: np.ndarray) -> None:
     axes.set_title("Zones and their area")
 
 
-def plot_against_truth(s2: np.ndarray, truth: np.ndarray, mapped: np.ndarray, pixel: float, oa: float) -> Figure:
-    """Sentinel-2 beside the true zones, the mapped zones, and where the two agree.
+AGREE, DIFFER = "#d9d9d9", "#7b3294"  # colours of no stream and of no zone
+
+
+def plot_against_truth(
+    s2: np.ndarray, maps: dict[str, tuple[np.ndarray, float]], differ: dict[str, tuple[np.ndarray, np.ndarray]]
+) -> Figure:
+    """Sentinel-2, maps of the same ground with the truth first, and where maps differ from the truth.
 
     Args:
-        s2: (H, W, 10) reflectance at 10 m. truth, mapped: (h, w) labels 1..17, 0 = no data, pixels of `pixel` m.
-        oa: share of compared pixels that agree, printed.
+        s2: (H, W, 10) reflectance at 10 m.
+        maps: title -> labels (h, w) 1..17, 0 = no data, and the size of their pixels in m.
+        differ: title -> labels of the truth and of a map.
     """
-    figure, grid = plt.subplots(2, 4, figsize=(TWO_COLUMNS, 2.85), height_ratios=(1, 0.16))
-    panels = grid[0]
-    draw_scene(panels[0], s2, "Sentinel-2, B4-B3-B2")
-    draw_zones(panels[1], truth, pixel, "True zones")
-    draw_zones(panels[2], mapped, pixel, "Mapped zones", scale=False)
-    both = (truth > 0) & (mapped > 0)
-    agree = np.ma.masked_where(~both, truth == mapped)
-    panels[3].imshow(agree, cmap=ListedColormap(["#d55e00", "#56b4e9"]), vmin=0, vmax=1)
-    _frame(panels[3], f"Agreement (OA {oa:.2f})")
-    present = [zone for zone in ZONES if (truth == zone.label).any() or (mapped == zone.label).any()]
-    handles = [Rectangle((0, 0), 1, 1, facecolor=zone.color, edgecolor="#444444", linewidth=0.4) for zone in present]
-    names = [f"{zone.code} {zone.name}" for zone in present]
-    for axes in grid[1]:
-        axes.remove()
-    below = figure.add_subplot(grid[0, 0].get_gridspec()[1, :])
-    below.axis("off")
-    below.legend(handles, names, loc="upper center", ncols=6, fontsize=6, handlelength=1, columnspacing=1)
+    columns = (2 + len(maps) + len(differ)) // 2
+    figure = plt.figure(figsize=(TWO_COLUMNS, 1.05 + 3.6 * 4 / columns), layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=(1, 0.17))
+    panels = iter(above.subplots(2, columns, squeeze=False).ravel())
+    draw_scene(next(panels), s2, "Sentinel-2, B4-B3-B2")
+    for title, (labels, pixel) in maps.items():
+        draw_zones(next(panels), labels, pixel, title)
+    for title, (truth, mapped) in differ.items():
+        axes, known = next(panels), (truth > 0) & (mapped > 0)
+        shown = np.ma.masked_where(~known, truth != mapped)
+        axes.imshow(shown, cmap=ListedColormap([AGREE, DIFFER]), vmin=0, vmax=1, interpolation="nearest")
+        _frame(axes, title)
+    for axes in panels:
+        axes.axis("off")
+    _zone_legend(below, [labels for labels, _ in maps.values()])
     return figure
+
+
+def _zone_legend(figure: Figure, maps: list[np.ndarray]) -> None:
+    """Zones of the maps (those absent from the first, the truth, say so) and the colours of agreement."""
+    style = {"edgecolor": "#444444", "linewidth": 0.4}
+    present = [zone for zone in ZONES if any((labels == zone.label).any() for labels in maps)]
+    handles = [Rectangle((0, 0), 1, 1, facecolor=zone.color, **style) for zone in present]
+    names = [
+        f"{zone.code} {zone.name}" + ("" if (maps[0] == zone.label).any() else " (mapped, not there)")
+        for zone in present
+    ]
+    handles += [Rectangle((0, 0), 1, 1, facecolor=color, **style) for color in (AGREE, DIFFER)]
+    figure.legend(handles, [*names, "agrees", "differs"], loc="center", ncols=4, fontsize=7, handlelength=1,
+                  columnspacing=1, frameon=False)  # fmt: skip
