@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lczlib.data import check, make_split, open_pairs, read_published_split, split_pairs
-from lczlib.data.layout import read_rgb, rgb_path, s2_path, truth_path, write_index, write_npz, write_pair
+from lczlib.data.layout import read_rgb, read_s2, rgb_path, s2_path, truth_path, write_index, write_npz, write_pair
 from lczlib.data.pairs import digest
 from lczlib.data.splits import crossed_splits
 
@@ -330,3 +330,29 @@ def test_check_reads_splits_and_graphs_and_executes_nothing(data_dir, tmp_path):
     assert "asks for" in faults["patches_split/partition_hostile.npz"]
     assert faults["patches_split/partition_random.npz"].startswith("pair 99 and 1 more")
     assert not marker.exists()
+
+
+@pytest.mark.parametrize("mark", [-9999.0, -32768.0, float(np.finfo(np.float32).min), 0.0, -0.0999, 6.5535])
+def test_check_finds_no_data_inside_pairs(data_dir, mark):
+    image, label = read_s2(s2_path(data_dir, 1))
+    image[:1, :3] = mark
+    write_npz(s2_path(data_dir, 1), image=image, label=np.int64(label))
+    faults = check(data_dir)
+    assert [fault.path.name for fault in faults] == ["sen2_image_1.npz"]
+
+
+def test_check_finds_black_blocks_but_not_shadows(data_dir):
+    for sample_id, rows in ((0, slice(None, None, 20)), (1, slice(0, 40))):
+        image, label = read_rgb(rgb_path(data_dir, sample_id))
+        image[rows, :40] = 0
+        write_npz(rgb_path(data_dir, sample_id), image=image, label=np.int64(label))
+    assert [str(fault) for fault in check(data_dir) if "1600 pixels look like no-data" in str(fault)]
+    assert {fault.path.name for fault in check(data_dir)} == {"gg_image_1.npz"}
+
+
+def test_check_finds_one_place_with_two_labels_or_polygons(data_dir):
+    image, _ = read_s2(s2_path(data_dir, 0))
+    label = read_s2(s2_path(data_dir, 1))[1]
+    write_npz(s2_path(data_dir, 1), image=image, label=np.int64(label))
+    (fault,) = check(data_dir)
+    assert "the same patch as sen2_image_0.npz with another" in fault.fault

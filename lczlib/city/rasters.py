@@ -222,7 +222,7 @@ def _blocks(mask: np.ndarray, side: float) -> np.ndarray:
     if not mask.any():
         return mask
     found = mask.astype(np.uint8)
-    solid = cv2.morphologyEx(found, cv2.MORPH_OPEN, np.ones((max(2, round(side)),) * 2, np.uint8)) > 0
+    solid = cv2.morphologyEx(found, cv2.MORPH_OPEN, np.ones((round(side) | 1,) * 2, np.uint8)) > 0
     parts = cv2.connectedComponents(found, connectivity=4)[1]
     return np.isin(parts, np.unique(parts[solid & mask])) & mask
 

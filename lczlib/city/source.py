@@ -211,7 +211,9 @@ class Source:
             raw = self.data.read(list(indexes), window=window)
             void = np.zeros(raw.shape[1:], bool)
             if self.masked:
-                mask = self.data.read(self.alpha, window=window) if self.alpha else self.data.dataset_mask(window=window)
+                mask = (
+                    self.data.read(self.alpha, window=window) if self.alpha else self.data.dataset_mask(window=window)
+                )
                 void |= mask == 0
         if raw.dtype.itemsize > 1:
             void |= (raw <= -5000).any(axis=0)

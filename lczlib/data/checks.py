@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 
@@ -46,8 +48,8 @@ def check(data_dir: str | Path) -> list[Fault]:
     """Every fault of a data set, each with its file and remedy; [] when it is sound.
 
     Reads every patch: unreadable or damaged files, wrong shapes, types and value ranges, labels that differ between
-    the two patches or from the index, files without a row and rows without a file, polygons in two zones; shipped
-    graphs; split files, which are read and never executed.
+    the two patches or from the index, no-data inside, one place in two zones or polygons, files without a row and rows
+    without a file, polygons in two zones; shipped graphs; split files, which are read and never executed.
 
     Raises:
         FileNotFoundError: no data there at all.
@@ -62,10 +64,10 @@ def check(data_dir: str | Path) -> list[Fault]:
         index = pd.DataFrame({"id": ids, "label": 0, "city": "", "polygon": ""})
     faults = list(_check_index(data_dir, index))
     kinds = [(read_s2, s2_path), *[(read_rgb, rgb_path)] * (data_dir / RGB_FOLDER).exists()]
-    truth = (data_dir / TRUTH_FOLDER).exists()
-    for sample_id, label in zip(index["id"], index["label"], strict=True):
+    truth, seen = (data_dir / TRUTH_FOLDER).exists(), {}
+    for sample_id, label, *polygon in index[["id", "label", "city", "polygon"]].itertuples(index=False):
         for read, path in kinds:
-            faults += _check_patch(read, path(data_dir, sample_id), label)
+            faults += _check_patch(read, path(data_dir, sample_id), (label, *polygon), seen)
         faults += _check_truth(truth_path(data_dir, sample_id)) if truth else []
     return faults + list(_check_graphs(data_dir, index)) + list(_check_splits(data_dir, index))
 
@@ -87,17 +89,35 @@ def _check_index(data_dir: Path, index: pd.DataFrame) -> Iterator[Fault]:
         yield Fault(path, f"polygon {polygon!r} of {city!r} has pairs of several zones", "one polygon, one zone")
 
 
-def _check_patch(read, path: Path, label: int) -> list[Fault]:
+def _check_patch(read, path: Path, place: tuple[int, str, str], seen: dict[bytes, tuple]) -> list[Fault]:
+    """Faults of one patch; `place` is its label, city and polygon, `seen` those of the patches before, by content."""
     try:
         image, own_label = read(path)
     except (ValueError, FileNotFoundError) as error:
         return [_as_fault(path, error)]
-    faults = []
+    faults, label = [], place[0]
     if label and own_label != label:
         faults.append(Fault(path, f"label {own_label}, but {label} in the index", "make both the same"))
     if image.min() == image.max():
-        faults.append(Fault(path, f"every value is {image.min()}", "no-data? cut the patch elsewhere"))
+        return [*faults, Fault(path, f"every value is {image.min()}", "no-data? cut the patch elsewhere")]
+    if empty := _empty_pixels(image):
+        faults.append(Fault(path, f"{empty} pixels look like no-data (lowest value {image.min()})", "cut it elsewhere"))
+    twin, *where = seen.setdefault(hashlib.sha256(image.tobytes()).digest(), (path.name, *place))
+    if tuple(where) != place:
+        claims = "label" if where[0] != label else "polygon"
+        faults.append(Fault(path, f"the same patch as {twin} with another {claims}", "keep one of the two"))
     return faults
+
+
+def _empty_pixels(image: np.ndarray) -> int:
+    """Number of pixels that are no data: of reflectance those far out of range or 0 or less in all bands alike, of RGB
+    those in black blocks of 17 m and more (single black pixels are shadow).
+    """
+    alike = (image == image[..., :1]).all(axis=-1)
+    if image.dtype == np.uint8:
+        black = (alike & (image[..., 0] == 0)).astype(np.uint8)
+        return int(cv2.morphologyEx(black, cv2.MORPH_OPEN, np.ones((17, 17), np.uint8)).sum()) if black.any() else 0
+    return int(((image < -0.5) | (image > 6.4)).any(axis=-1).sum() + (alike & (image[..., 0] <= 0)).sum())
 
 
 def _check_truth(path: Path) -> list[Fault]:
