@@ -1,27 +1,30 @@
-"""Combining the streams: the paper's weighted sum, and six other ways that are chosen on validation pairs.
+"""Combining the streams: the paper's weighted sum, and five other ways that are chosen on validation pairs.
 
-Every way but `fuse` takes a list of *sources*, probabilities (N, 17) of the same pairs in the same order (the
-`predictions.join` of the streams), and works for two streams or more. `METHODS[name](sources, labels)` fits on
-validation and returns a function: sources -> (N, 17).
+Every way but `fuse` takes a list of *streams*, probabilities (N, 17) of the same pairs in the same order (the
+`predictions.join` of two `Predictions`), and works for two streams or more. `METHODS[name](streams, labels)` fits on
+validation and returns a function: streams -> (N, 17).
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 from scipy.optimize import minimize
 from scipy.special import softmax
 
 from lczlib import metrics
+from lczlib.errors import InputError
+from lczlib.predictions import Predictions
 from lczlib.zones import K, to_index
 
 PUBLISHED_ALPHA = 0.6
 ALPHAS = np.linspace(0, 1, 41)
 TINY = 1e-9
-Sources = Sequence[np.ndarray]
-Fused = Callable[[Sources], np.ndarray]
+Streams = Sequence[np.ndarray]
+Fusion = Callable[[Streams], np.ndarray]
 
 
 def fuse(p_s2, p_ge, alpha: float = PUBLISHED_ALPHA):
@@ -35,17 +38,17 @@ def fuse(p_s2, p_ge, alpha: float = PUBLISHED_ALPHA):
         (B, 17), rows sum to 1.
 
     Raises:
-        ValueError: shapes that differ, or alpha outside 0..1.
+        InputError: shapes that differ, or alpha outside 0..1.
 
-    Source: PAPER.md, "Fusion"; 0.6 is the published script's.
+    Source: docs/paper.md, "Fusion"; 0.6 is the published script's.
     """
     p_s2, p_ge = (p if hasattr(p, "shape") else np.asarray(p, float) for p in (p_s2, p_ge))
     if tuple(p_s2.shape) != tuple(p_ge.shape):
-        raise ValueError(
+        raise InputError(
             f"streams: shapes {tuple(p_s2.shape)} and {tuple(p_ge.shape)}; join them by id with predictions.join"
         )
     if not 0 <= float(alpha) <= 1:
-        raise ValueError(f"alpha: {alpha} is outside 0..1; it is the weight of the S2 stream")
+        raise InputError(f"alpha: {alpha} is outside 0..1; it is the weight of the S2 stream")
     return alpha * p_s2 + (1 - alpha) * p_ge
 
 
@@ -54,30 +57,85 @@ def predicted(p: np.ndarray) -> np.ndarray:
     return np.asarray(p).argmax(1) + 1
 
 
-def sweep(p_s2, p_ge, labels, groups, alphas=ALPHAS, draws: int = 500, seed: int = 0) -> dict[str, np.ndarray]:
-    """Overall accuracy along alpha with its 95 % interval over groups.
+def pool(runs: Mapping[int, Predictions]) -> tuple[Predictions, np.ndarray]:
+    """Predictions of several trainings below each other, and the seed of each row (N,).
+
+    Ids are numbered anew; a pair keeps its polygon, or is one, so that groups are the same in every training.
+    """
+    frame = pd.concat([r.frame for r in runs.values()], ignore_index=True)
+    frame["polygon"] = frame["polygon"].where(frame["polygon"] != "", frame["id"].astype(str))
+    frame["id"] = np.arange(len(frame))
+    seeds = np.repeat(list(runs), [len(r) for r in runs.values()])
+    return Predictions(frame, np.concatenate([r.p for r in runs.values()])), seeds
+
+
+def sweep(
+    s2: Predictions, ge: Predictions, by: str | None = None, alphas=ALPHAS, draws: int = 500, seed: int = 0, seeds=None
+) -> pd.DataFrame:
+    """Accuracy along alpha with its 95 % interval over polygons.
+
+    Args:
+        s2, ge: of the same pairs (`predictions.join`). by: None: overall accuracy; "city": in each city; "zone": F1 of
+            each zone.
+        draws, seed, seeds: of `metrics.bootstrap_statistic`.
 
     Returns:
-        {"alpha", "oa", "low", "high"}, each (A,).
+        Columns alpha, value, low, high, n (pairs), and zone (label 1..17) or city.
     """
-    rows = [metrics.bootstrap(labels, predicted(fuse(p_s2, p_ge, a)), groups, "oa", draws, seed) for a in alphas]
-    return {"alpha": np.asarray(alphas), **dict(zip(("oa", "low", "high"), np.array(rows).T, strict=True))}
+    t, groups, rows = s2.labels, s2.groups, []
+    city = s2.frame["city"].to_numpy(str)
+    parts = {c: city == c for c in np.unique(city)} if by == "city" else {"": np.full(len(t), True)}
+    for a, (name, part) in itertools.product(alphas, parts.items()):
+        y = predicted(fuse(s2.p, ge.p, a))
+        run = None if seeds is None else seeds[part]
+        measure = metrics.f1 if by == "zone" else "oa"
+        found = metrics.bootstrap(t[part], y[part], groups[part], measure, draws, seed, run)
+        if by == "zone":
+            rows += [{"zone": z, "alpha": a, **i._asdict(), "n": int((t == z).sum())} for z, i in enumerate(found, 1)]
+        else:
+            rows.append(({"city": name} if by else {}) | {"alpha": a, **found._asdict(), "n": int(part.sum())})
+    return pd.DataFrame(rows)
 
 
-def best_weights(sources: Sources, labels, step: float = 0.025) -> np.ndarray:
+def complementarity(labels, s2, ge, fused, groups, draws: int = 1000, seed: int = 0, seeds=None) -> dict:
+    """What one stream gets right and the other does not, and how much of that the fusion uses.
+
+    Args:
+        labels, s2, ge, fused: (N,) reference and predictions, 1..17. groups, draws, seed, seeds: of the intervals.
+
+    Returns:
+        {"both", "only_s2", "only_ge", "neither": {"share", "fused_right"}, "oracle": accuracy of whoever always picked
+        a stream that is right, "headroom_used": (fused - s2) / (oracle - s2)}: Interval each.
+    """
+    a, b, f = (np.asarray(y) == np.asarray(labels) for y in (s2, ge, fused))
+    cases = {"both": a & b, "only_s2": a & ~b, "only_ge": ~a & b, "neither": ~a & ~b}
+    how = groups, draws, seed, seeds
+    out = {
+        name: {
+            "share": metrics.bootstrap_mean(rows, *how),
+            "fused_right": metrics.bootstrap_ratio(f & rows, rows, *how),
+        }
+        for name, rows in cases.items()
+    }
+    gained, possible = f.astype(int) - a, (a | b).astype(int) - a
+    used = metrics.bootstrap_ratio(gained, possible, *how)
+    return out | {"oracle": metrics.bootstrap_mean(a | b, *how), "headroom_used": used}
+
+
+def best_weights(streams: Streams, labels, step: float = 0.025) -> np.ndarray:
     """Weights on the simplex: the mean of all whose accuracy is within a standard error of the highest.
 
     The accuracy of a few hundred pairs is a ragged function of the weights, and where exactly it peaks is mostly luck;
     the middle of its top is steadier (after the one-standard-error rule of Breiman et al. 1984).
 
     Args:
-        sources: k lists of probabilities (N, 17). labels: (N,) 1..17.
-        step: of the grid; coarser grids are used for many sources (at most 5,000 points).
+        streams: k lists of probabilities (N, 17). labels: (N,) 1..17.
+        step: of the grid; coarser grids are used for many streams (at most 5,000 points).
 
     Returns:
         (k,) weights that sum to 1; for two streams the first is alpha.
     """
-    stack = np.stack([np.asarray(p, float) for p in sources])
+    stack = np.stack([np.asarray(p, float) for p in streams])
     grid = simplex(len(stack), step if len(stack) < 3 else max(step, 0.05))
     t = to_index(labels)
     oa = np.array([(np.tensordot(w, stack, 1).argmax(1) == t).mean() for w in grid])
@@ -87,10 +145,8 @@ def best_weights(sources: Sources, labels, step: float = 0.025) -> np.ndarray:
 
 def simplex(k: int, step: float) -> np.ndarray:
     """All weight vectors (n, k) of multiples of `step` that sum to 1."""
-    n = round(1 / step)
-    cuts = np.array(list(itertools.combinations(range(n + k - 1), k - 1))).reshape(-1, k - 1)
-    ends = np.full((len(cuts), 1), n + k - 1)
-    return (np.diff(np.hstack([-np.ones_like(ends), cuts, ends]), axis=1) - 1) / n
+    grid = np.indices((round(1 / step) + 1,) * k).reshape(k, -1).T
+    return grid[grid.sum(1) == round(1 / step)] * step
 
 
 def best_alpha(p_s2, p_ge, labels) -> float:
@@ -113,87 +169,87 @@ def _minimise(loss: Callable, start, bounds=None) -> np.ndarray:
     return minimize(loss, np.asarray(start, float), method="L-BFGS-B", bounds=bounds, options={"maxiter": 200}).x
 
 
-def published_sum(sources: Sources, labels) -> Fused:
-    """Alpha 0.6 of the published script, nothing fitted; equal weights for other than two sources."""
-    w = [PUBLISHED_ALPHA, 1 - PUBLISHED_ALPHA] if len(sources) == 2 else [1 / len(sources)] * len(sources)
+def published_sum(streams: Streams, labels) -> Fusion:
+    """`PUBLISHED_ALPHA`, nothing fitted; equal weights for other than two streams."""
+    w = [PUBLISHED_ALPHA, 1 - PUBLISHED_ALPHA] if len(streams) == 2 else [1 / len(streams)] * len(streams)
     return lambda s: np.tensordot(w, np.stack(s), 1)
 
 
-def weighted_sum(sources: Sources, labels) -> Fused:
+def weighted_sum(streams: Streams, labels) -> Fusion:
     """The sum with the weights that are best on validation."""
-    w = best_weights(sources, labels)
+    w = best_weights(streams, labels)
     return lambda s: np.tensordot(w, np.stack(s), 1)
 
 
-def calibrated_sum(sources: Sources, labels) -> Fused:
-    """Each source tempered to its own best likelihood, summed with the best weights, and the sum tempered again.
+def calibrated_sum(streams: Streams, labels) -> Fusion:
+    """Each stream tempered to its own best likelihood, summed with the best weights, and the sum tempered again.
 
-    The last step changes no winner; without it a sum of calibrated streams is timid, since they disagree.
+    The last step changes no winner; without it the sum of streams that disagree is less confident than it is right.
     """
-    t = [temperature(p, labels) for p in sources]
+    t = [temperature(p, labels) for p in streams]
 
-    def warm(s: Sources) -> list[np.ndarray]:
+    def calibrated(s: Streams) -> list[np.ndarray]:
         return [tempered(p, x) for p, x in zip(s, t, strict=True)]
 
-    total = weighted_sum(warm(sources), labels)
-    last = temperature(total(warm(sources)), labels)
-    return lambda s: tempered(total(warm(s)), last)
+    total = weighted_sum(calibrated(streams), labels)
+    last = temperature(total(calibrated(streams)), labels)
+    return lambda s: tempered(total(calibrated(s)), last)
 
 
-def zone_weights(sources: Sources, labels, shrink: float = 0.02) -> np.ndarray:
-    """Weights (k, 17) of each source for each zone, of largest likelihood, drawn towards one weight for all zones.
+def zone_weights(streams: Streams, labels, shrink: float = 0.02) -> np.ndarray:
+    """Weights (k, 17) of each stream for each zone, of largest likelihood, drawn towards one weight for all zones.
 
     Args:
         shrink: strength of that pull (assumed; a zone has few validation pairs of its own).
     """
-    stack, k = np.stack(sources), len(sources)
+    stack, k = np.stack(streams), len(streams)
 
     def loss(v: np.ndarray) -> float:
         v = v.reshape(k, K)
-        p = _pool(stack, softmax(v, 0))
+        p = _weighted_by_zone(stack, softmax(v, 0))
         return metrics.losses(labels, p).mean() + shrink * ((v - v.mean(1, keepdims=True)) ** 2).sum()
 
-    start = np.repeat(np.log(best_weights(sources, labels) + 0.05), K)
+    start = np.repeat(np.log(best_weights(streams, labels) + 0.05), K)
     return softmax(_minimise(loss, start).reshape(k, K), 0)
 
 
-def _pool(stack: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """Sum over sources of w (k, 17) times stack (k, N, 17), rows made to sum to 1."""
+def _weighted_by_zone(stack: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """Sum over streams of w (k, 17) times stack (k, N, 17), rows made to sum to 1."""
     p = (w[:, None] * stack).sum(0)
     return p / p.sum(1, keepdims=True)
 
 
-def per_zone_sum(sources: Sources, labels) -> Fused:
+def per_zone_sum(streams: Streams, labels) -> Fusion:
     """One alpha for each zone, `zone_weights`."""
-    w = zone_weights(sources, labels)
-    return lambda s: _pool(np.stack(s), w)
+    w = zone_weights(streams, labels)
+    return lambda s: _weighted_by_zone(np.stack(s), w)
 
 
-def log_linear(sources: Sources, labels) -> Fused:
+def log_linear(streams: Streams, labels) -> Fusion:
     """Product of powers: softmax(sum of w_k log p_k), w_k >= 0 of largest likelihood (w_k = 1: independent streams)."""
-    logs = np.log(np.stack(sources) + TINY)
+    logs = np.log(np.stack(streams) + TINY)
     w = _minimise(
         lambda v: metrics.losses(labels, softmax(np.tensordot(v, logs, 1), -1)).mean(),
-        np.full(len(sources), 1 / len(sources)),
-        [(0, 5)] * len(sources),
+        np.full(len(streams), 1 / len(streams)),
+        [(0, 5)] * len(streams),
     )
     return lambda s: softmax(np.tensordot(w, np.log(np.stack(s) + TINY), 1), -1)
 
 
-def stacked(sources: Sources, labels, strength: float = 0.1) -> Fused:
-    """Multinomial logistic regression on the log probabilities of all sources.
+def stacked(streams: Streams, labels, strength: float = 0.1) -> Fusion:
+    """Multinomial logistic regression on the log probabilities of all streams.
 
     Args:
         strength: scikit-learn's C (assumed). A zone without validation pairs keeps a probability of nearly 0.
     """
     from sklearn.linear_model import LogisticRegression
 
-    def features(s: Sources) -> np.ndarray:
+    def features(s: Streams) -> np.ndarray:
         return np.hstack([np.log(np.asarray(p) + 1e-4) for p in s])
 
-    model = LogisticRegression(C=strength, max_iter=500).fit(features(sources), to_index(labels))
+    model = LogisticRegression(C=strength, max_iter=2000).fit(features(streams), to_index(labels))
 
-    def fused(s: Sources) -> np.ndarray:
+    def fused(s: Streams) -> np.ndarray:
         p = np.full((len(s[0]), K), TINY)
         p[:, model.classes_] += model.predict_proba(features(s))
         return p / p.sum(1, keepdims=True)
@@ -201,58 +257,39 @@ def stacked(sources: Sources, labels, strength: float = 0.1) -> Fused:
     return fused
 
 
-def entropy_weighted(sources: Sources, labels) -> Fused:
-    """For each pair the surer source counts more: w_k ~ u_k exp(-beta H_k), H its entropy."""
-    k = len(sources)
-
-    def pooled(s: Sources, v: np.ndarray) -> np.ndarray:
-        stack = np.stack(s)
-        h = -(stack * np.log(stack + TINY)).sum(-1)  # (k, N)
-        w = softmax(np.append(v[:-1], 0.0)[:, None] - v[-1] * h, 0)
-        return np.einsum("kn,knz->nz", w, stack)
-
-    bounds = [(-3, 3)] * (k - 1) + [(0, 10)]
-    v = _minimise(lambda v: metrics.losses(labels, pooled(sources, v)).mean(), np.zeros(k), bounds)
-    return lambda s: pooled(s, v)
-
-
-METHODS: dict[str, Callable[[Sources, np.ndarray], Fused]] = {
-    "sum, published 0.6": published_sum,
-    "sum, best alpha": weighted_sum,
+METHODS: dict[str, Callable[[Streams, np.ndarray], Fusion]] = {
+    f"sum, published {PUBLISHED_ALPHA}": published_sum,
+    "sum, chosen alpha": weighted_sum,
     "calibrated sum": calibrated_sum,
-    "per-zone alpha": per_zone_sum,
+    "alpha per zone": per_zone_sum,
     "log-linear": log_linear,
     "stacked regression": stacked,
-    "entropy-weighted": entropy_weighted,
 }
 
 
-def compare(validation: Sources, labels, test: Sources, test_labels, groups, draws=1000, seed=0) -> dict[str, dict]:
-    """Every method chosen on validation and reported on test.
+def fit_methods(validation: Streams, labels, test: Streams, methods=METHODS) -> dict[str, np.ndarray]:
+    """Every method fitted on validation pairs (labels (N,) 1..17), applied to test pairs: {method: (M, 17)}."""
+    return {name: np.clip(fit(validation, labels)(test), 0, 1) for name, fit in methods.items()}
 
-    Args:
-        validation, test: sources of the two parts. labels, test_labels: (N,) 1..17. groups: polygon of each test pair.
+
+def score_methods(
+    ps: Mapping[str, np.ndarray], labels, groups, reference: str, draws: int = 1000, seed: int = 0, seeds=None
+) -> dict[str, dict]:
+    """Accuracy, likelihood and calibration of probabilities (N, 17) by name, against the one called `reference`.
 
     Returns:
-        {method: {"oa", "difference" (to the published sum, paired): Interval; "f1_macro", "oa_w", "ece", "nll",
-        "brier"; "p" (N, 17)}}.
+        {name: {"oa", "difference" (of oa, paired), "nll", "nll_difference": Interval; "f1_macro", "oa_w", "ece",
+        "brier"}}.
     """
-    ps = {name: np.clip(fit(validation, labels)(test), 0, 1) for name, fit in METHODS.items()}
-    return judged(ps, test_labels, groups, next(iter(ps)), draws, seed)
-
-
-def judged(
-    ps: dict[str, np.ndarray], labels, groups, reference: str, draws: int = 1000, seed: int = 0
-) -> dict[str, dict]:
-    """Rows as `compare` gives them, for any probabilities (N, 17) by name, against the one called `reference`."""
-    base = predicted(ps[reference])
+    how, base, loss = (groups, draws, seed, seeds), predicted(ps[reference]), metrics.losses(labels, ps[reference])
     out = {}
     for name, p in ps.items():
-        y = predicted(p)
+        y, own = predicted(p), metrics.losses(labels, p)
         s = metrics.scores(labels, y, p)
-        out[name] = {m: s[m] for m in ("f1_macro", "oa_w", "ece", "nll", "brier")} | {
-            "oa": metrics.bootstrap(labels, y, groups, "oa", draws, seed),
-            "difference": metrics.bootstrap_difference(labels, y, base, groups, "oa", draws, seed),
-            "p": p,
+        out[name] = {m: s[m] for m in ("f1_macro", "oa_w", "ece", "brier")} | {
+            "oa": metrics.bootstrap(labels, y, groups, "oa", *how[1:]),
+            "difference": metrics.bootstrap_difference(labels, y, base, groups, "oa", *how[1:]),
+            "nll": metrics.bootstrap_mean(own, *how),
+            "nll_difference": metrics.bootstrap_mean(own - loss, *how),
         }
     return out

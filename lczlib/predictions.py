@@ -74,11 +74,11 @@ class Predictions:
         return Predictions(self.frame.iloc[rows], self.p[rows])
 
     def save(self, path: str | Path) -> Path:
-        """Write to npz, without pickles, atomically."""
+        """Write to npz, without pickles, atomically; probabilities as float32."""
         columns = {name: self.frame[name].to_numpy() for name in ("id", "label")}
         columns |= {name: self.frame[name].to_numpy().astype(str) for name in ("split", "city", "polygon")}
         with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, p=self.p, **columns)
+            np.savez_compressed(file, p=self.p.astype(np.float32), **columns)
         return Path(path)
 
     @classmethod

@@ -2,181 +2,216 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.stats import pearsonr
+from torch import nn
 
 from lczlib import fusion, metrics
-from lczlib.data.splits import crossed_splits
+from lczlib.data import Pairs
+from lczlib.data.splits import Split, crossed_splits, make_split
 from lczlib.graphs import GraphSet
 from lczlib.models.inference import Inputs
 from lczlib.predictions import Predictions, join
 from lczlib.recipe import Recipe
-from lczlib.training import Result, train_many
+from lczlib.training import Result, train_many, train_stream
 
-LEAST_DROP = 0.01  # mean over the cities; nothing can sensibly be a share of a smaller drop
-
-
-def leave_one_city_out(
-    stream: str, model_name: str, inputs: Inputs, index: pd.DataFrame, recipe: Recipe, seed: int, work_dir, workers=1
-) -> dict[str, Result]:
-    """One training for each city, with that city and a share of the others' polygons as its test part
-    (`crossed_splits`); found again when done before.
-
-    Args:
-        stream, model_name, inputs, index, recipe, seed, work_dir: of `train_stream`. workers: trainings at a time.
-
-    Returns:
-        {city held out: Result}.
-    """
-    job = {"stream": stream, "model_name": model_name, "inputs": inputs, "index": index, "recipe": recipe, "seed": seed}
-    splits = crossed_splits(index, seed)
-    jobs = [job | {"split": split, "work_dir": work_dir} for split in splits.values()]
-    return dict(zip(splits, train_many(jobs, workers), strict=True))
+LEAST_DROP = 0.01  # nothing can sensibly be a share of a smaller drop
+Fold = tuple[str, ...]  # the cities that one training leaves out
+Crossed = dict[str, Predictions]  # PARTS: every pair once in each, sorted by id
+PARTS = ("seen", "unseen")
+MODELS = {"s2": "resnet3d11", "ge": "gcn"}
+CHOSEN = "chosen elsewhere"
 
 
-def tested(s2: dict[str, Result], ge: dict[str, Result], alphas: dict[str, float]) -> dict[str, dict[str, Predictions]]:
-    """What each model says of its test part: stream ("s2", "ge", "fused") -> city held out -> Predictions."""
-    said = {city: _with_fusion(s2[city], ge[city], alpha) for city, alpha in alphas.items()}
-    return {stream: {city: p[stream] for city, p in said.items()} for stream in ("s2", "ge", "fused")}
+def city_folds(index: pd.DataFrame, folds: int, seed: int = 0) -> dict[Fold, Split]:
+    """Splits that leave cities out in turn, one for each fold of cities.
 
-
-def held_out(said: dict[str, Predictions]) -> Predictions:
-    """Of every pair what the model says that never saw its city; `said` of one stream of `tested`."""
-    return _together([p.select(city=city) for city, p in said.items()])
-
-
-def in_city(said: dict[str, Predictions]) -> Predictions:
-    """Of every pair what the model says that saw other polygons of its city."""
-    return _together(list(_seen(said).values()))
-
-
-def accuracy_at_home(said: dict[str, Predictions]) -> dict[str, float]:
-    """Accuracy of each model on unseen polygons of the cities it saw: {city held out: accuracy}."""
-    return {city: float((p.predicted == p.labels).mean()) for city, p in _seen(said).items()}
-
-
-def _seen(said: dict[str, Predictions]) -> dict[str, Predictions]:
-    away = {city: (p.frame["city"] != city).to_numpy() for city, p in said.items()}
-    return {city: Predictions(p.frame[away[city]], p.p[away[city]]) for city, p in said.items()}
-
-
-def _together(parts: list[Predictions]) -> Predictions:
-    return Predictions(pd.concat([p.frame for p in parts], ignore_index=True), np.concatenate([p.p for p in parts]))
-
-
-def validation_alpha(s2: Result, ge: Result) -> float:
-    """Alpha chosen on the validation pairs of two trainings."""
-    v, w = join(*(r.predictions.select(split="validation") for r in (s2, ge)))
-    return fusion.best_alpha(v.p, w.p, v.labels)
-
-
-def fused(results: dict[str, Result]) -> dict[str, Predictions]:
-    """Test predictions of both streams and of their fusion, alpha chosen on validation: {"s2", "ge", "fused"}."""
-    s2, ge = results["s2"], results["ge"]
-    return _with_fusion(s2, ge, validation_alpha(s2, ge))
-
-
-def _with_fusion(s2: Result, ge: Result, alpha: float) -> dict[str, Predictions]:
-    a, b = join(*(r.predictions.select(split="test") for r in (s2, ge)))
-    return {"s2": a, "ge": b, "fused": Predictions(a.frame, fusion.fuse(a.p, b.p, alpha))}
-
-
-def drop(inside: Predictions, outside: Predictions, groups: str = "city", draws: int = 1000, seed: int = 0) -> dict:
-    """Accuracy with the city seen and held out, on the same pairs.
+    Each tests on its cities and on a share of the polygons of the others (`crossed_splits`), so that every pair is
+    tested twice: by a training that never saw its city, and by one that saw other polygons of it. All train on nearly
+    the same number of pairs.
 
     Args:
-        inside: of `in_city`, or of any model that saw other polygons of each city; its test part counts.
-        outside: of `held_out`; rows for the same pairs are looked up. groups: column to resample, "city" or "polygon".
-
-    Returns:
-        {"in", "out", "drop": Interval (in - out, paired); "in_city", "out_city" {city: accuracy}; "n"}.
+        index: id, label, city, polygon. folds: at least three; as many as cities leaves out one at a time.
     """
-    inside, cities = inside.select(split="test"), np.unique(outside.frame["city"])
-    outside = outside.look_up(inside.frame["id"])
-    t, g = inside.labels, inside.frame[groups]
-    a, b = inside.predicted, outside.predicted
-    city = inside.frame["city"].to_numpy(str)
+    cities = sorted(index["city"].unique())
+    fold_of = {city: cities[k::folds] for k in range(folds) for city in cities[k::folds]}
+    names = {"+".join(fold): tuple(fold) for fold in fold_of.values()}
+    by_fold = crossed_splits(index.assign(city=["+".join(fold_of[c]) for c in index["city"]]), seed)
+    return {names[name]: split for name, split in by_fold.items()}
+
+
+@dataclass(frozen=True)
+class Study:
+    """Trainings of both streams that each leave some cities out, found again where they were done.
+
+    Attributes:
+        index: `Pairs.index`. inputs: {"s2": patches, "ge": graphs}, row by row. recipes: the same names.
+        seeds: of splits and trainings. folds: of `city_folds`. work_dir: of runs and predictions.
+        name: tells the predictions of one data set from another's in the same `work_dir`.
+    """
+
+    index: pd.DataFrame
+    inputs: Mapping[str, Inputs]
+    recipes: Mapping[str, Recipe]
+    seeds: Sequence[int]
+    folds: int
+    work_dir: str | Path
+    name: str = ""
+    workers: int = 1
+
+    def job(self, stream: str, seed: int, split: Split) -> dict:
+        """Arguments of one `train_stream`."""
+        own = {
+            "stream": stream,
+            "model_name": MODELS[stream],
+            "inputs": self.inputs[stream],
+            "recipe": self.recipes[stream],
+        }
+        return own | {"index": self.index, "split": split, "seed": seed, "work_dir": self.work_dir}
+
+    def results(self, stream: str, seed: int) -> dict[Fold, Result]:
+        """One training for each fold."""
+        splits = city_folds(self.index, self.folds, seed)
+        jobs = [self.job(stream, seed, split) for split in splits.values()]
+        return dict(zip(splits, train_many(jobs, self.workers), strict=True))
+
+    def blind_models(self, stream: str, seed: int) -> dict[str, nn.Module]:
+        """For each city a model that never saw it."""
+        return {city: result.model for fold, result in self.results(stream, seed).items() for city in fold}
+
+    def path(self, part: str, stream: str, seed: int) -> Path:
+        """File of named predictions: `{part}_{stream}_{seed}.npz`."""
+        return Path(self.work_dir) / "predictions" / f"{part}{self.name}_{stream}_{seed}.npz"
+
+    def crossed(self) -> tuple[dict[str, Crossed], np.ndarray]:
+        """Every pair with its city seen and unseen, by both streams and fused; trained where files are missing.
+
+        Returns:
+            {"s2", "ge", "fused"} -> `Crossed`, all seeds below each other; the seed of each row.
+        """
+        out = {}
+        for stream in ("s2", "ge"):
+            for seed in self.seeds:
+                if not all(self.path(part, stream, seed).exists() for part in PARTS):
+                    for part, kept in crossed_predictions(self.results(stream, seed)).items():
+                        kept.save(self.path(part, stream, seed))
+            runs = {part: {k: Predictions.load(self.path(part, stream, k)) for k in self.seeds} for part in PARTS}
+            out[stream] = {part: fusion.pool(runs[part])[0] for part in PARTS}
+        seeds = np.repeat(list(self.seeds), len(self.index))
+        return out | {"fused": {part: fuse_elsewhere(out["s2"][part], out["ge"][part]) for part in PARTS}}, seeds
+
+    def random_split(self) -> tuple[dict[str, Predictions], dict[str, Predictions], np.ndarray]:
+        """A random split as large as the folds' against polygons kept apart, both on the random split's test pairs.
+
+        Returns:
+            {"s2", "ge"} -> predictions of the trainings on the random split; of those of `crossed` that saw the city
+            but not the polygon; the seed of each row.
+        """
+        random, apart = {}, {}
+        for stream in ("s2", "ge"):
+            tests = {k: self._random(stream, k).select(split="test") for k in self.seeds}
+            seen = {k: Predictions.load(self.path("seen", stream, k)).look_up(t.frame["id"]) for k, t in tests.items()}
+            (random[stream], seeds), apart[stream] = fusion.pool(tests), fusion.pool(seen)[0]
+        return random, apart, seeds
+
+    def _random(self, stream: str, seed: int) -> Predictions:
+        path = self.path("random", stream, seed)
+        if not path.exists():
+            split = make_split(self.index, "sample_pool", seed)
+            size = min(len(s.train) for s in city_folds(self.index, self.folds, seed).values())
+            train = np.sort(np.random.default_rng(seed).permutation(split.train)[:size])
+            train_stream(**self.job(stream, seed, replace(split, train=train))).predictions.save(path)
+        return Predictions.load(path)
+
+
+def crossed_predictions(results: Mapping[Fold, Result]) -> Crossed:
+    """Every pair predicted with its city seen (other polygons of it were trained on), and with its city unseen."""
+    tests = {fold: r.predictions.select(split="test") for fold, r in results.items()}
+    new = {fold: p.frame["city"].isin(fold).to_numpy() for fold, p in tests.items()}
     return {
-        "in": metrics.bootstrap(t, a, g, draws=draws, seed=seed),
-        "out": metrics.bootstrap(t, b, g, draws=draws, seed=seed),
-        "drop": metrics.bootstrap_difference(t, a, b, g, draws=draws, seed=seed),
-        "in_city": {c: _share(a == t, city == c) for c in cities},
-        "out_city": {c: _share(b == t, city == c) for c in cities},
+        "seen": concat([Predictions(p.frame[~new[f]], p.p[~new[f]]) for f, p in tests.items()]),
+        "unseen": concat([Predictions(p.frame[new[f]], p.p[new[f]]) for f, p in tests.items()]),
+    }
+
+
+def concat(parts: list[Predictions]) -> Predictions:
+    """Predictions of several models below each other, sorted by id."""
+    frame, p = pd.concat([q.frame for q in parts], ignore_index=True), np.concatenate([q.p for q in parts])
+    order = np.argsort(frame["id"].to_numpy(), kind="stable")
+    return Predictions(frame.iloc[order], p[order])
+
+
+def fuse_elsewhere(s2: Predictions, ge: Predictions) -> Predictions:
+    """Fusion where the alpha of each city is chosen in all other cities: no label of a city decides its own alpha."""
+    s2, ge = join(s2, ge)
+    city, p = s2.frame["city"].to_numpy(str), np.empty_like(s2.p)
+    for c in np.unique(city):
+        here, there = city == c, city != c
+        p[here] = fusion.fuse(s2.p[here], ge.p[here], fusion.best_alpha(s2.p[there], ge.p[there], s2.labels[there]))
+    return Predictions(s2.frame, p)
+
+
+def accuracy_drop(crossed: Crossed, groups: str = "city", draws: int = 1000, seed: int = 0, seeds=None) -> dict:
+    """Accuracy with the city seen and unseen, on the same pairs; a positive drop is a loss.
+
+    Args:
+        crossed: one stream's; for several trainings `fusion.pool` of them, with `seeds`.
+        groups: what the intervals draw, "city" or "polygon".
+
+    Returns:
+        {"seen", "unseen", "drop": Interval (seen - unseen, paired); "by_city" {city: {"seen", "unseen", "drop", "n"}};
+        "n" pairs}.
+    """
+    seen, unseen = crossed["seen"], crossed["unseen"]
+    t, a, b = seen.labels, seen.predicted, unseen.predicted
+    city = seen.frame["city"].to_numpy(str)
+    how = {"groups": city if groups == "city" else seen.groups, "draws": draws, "seed": seed, "seeds": seeds}
+    hits = pd.DataFrame({"seen": a == t, "unseen": b == t}).groupby(city).mean()
+    by_city = hits.assign(drop=hits["seen"] - hits["unseen"], n=pd.Series(city).value_counts())
+    return {
+        "seen": metrics.bootstrap(t, a, **how),
+        "unseen": metrics.bootstrap(t, b, **how),
+        "drop": metrics.bootstrap_difference(t, a, b, **how),
+        "by_city": by_city.to_dict("index"),
         "n": len(t),
     }
 
 
-def _share(right: np.ndarray, where: np.ndarray) -> float:
-    """Share of right answers in a city; NaN for a city without a test pair, as in small data sets."""
-    return float(right[where].mean()) if where.any() else float("nan")
-
-
-def recovered(inside, outside, remedy, draws: int = 1000, seed: int = 0) -> metrics.Interval:
-    """Share of the drop that a remedy gives back, (remedy - outside) / (inside - outside), interval over cities.
+def score_remedies(remedies: Mapping[str, Predictions], crossed: Crossed, draws=1000, seed=0, seeds=None) -> dict:
+    """Every remedy, and for each city the one that helped most in the others, on all pairs with their city unseen.
 
     Args:
-        inside, outside, remedy: (C,) accuracy of each city's model on cities it saw, on the city held out, and there
-            with the remedy.
+        remedies: remedy -> predictions, rows as in `crossed`; "none" first.
 
     Returns:
-        NaN throughout where the cities lose less than `LEAST_DROP` on average.
+        remedy -> {"oa", "gain" (over "none", paired), "recovered" (gain over drop): Interval over cities}; the row
+        `CHOSEN` also has "names" {city: remedy}. "recovered" is NaN where less than `LEAST_DROP` is lost.
     """
-    i, o, r = (np.asarray(v, float) for v in (inside, outside, remedy))
-    _, counts = metrics.resample(np.arange(len(i)), draws, seed)
-    gain, lost = counts @ (r - o), counts @ (i - o)
-    least, total = LEAST_DROP * len(i), (i - o).sum()
-    if total <= least:
-        return metrics.Interval(np.nan, np.nan, np.nan)
-    share = np.divide(gain, lost, out=np.full(draws, np.nan), where=lost > least)
-    low, high = np.nanquantile(share, [0.025, 0.975])
-    return metrics.Interval(float((r - o).sum() / total), float(low), float(high))
+    t, city = crossed["seen"].labels, crossed["seen"].frame["city"].to_numpy(str)
+    y = {name: p.predicted for name, p in remedies.items()}
+    hits = {name: (v == t).astype(float) for name, v in y.items()}
+    names = chosen_elsewhere(hits, city)
+    hits[CHOSEN] = np.select([city == c for c in names], [hits[n] for n in names.values()])
+    how, lost = (city, draws, seed, seeds), (crossed["seen"].predicted == t) - hits["none"]
+    none = metrics.Interval(np.nan, np.nan, np.nan)
+    out = {
+        name: {
+            "oa": metrics.bootstrap_mean(h, *how),
+            "gain": metrics.bootstrap_mean(h - hits["none"], *how),
+            "recovered": metrics.bootstrap_ratio(h - hits["none"], lost, *how) if lost.mean() >= LEAST_DROP else none,
+        }
+        for name, h in hits.items()
+    }
+    out[CHOSEN]["names"] = names
+    return out
 
 
-# --- what differs ---------------------------------------------------------------------------------------------------
-
-
-def shift(target: np.ndarray, source: np.ndarray) -> np.ndarray:
-    """Difference of means in units of the source's spread, per feature: (n, F) and (m, F) -> (F,)."""
-    return np.abs(target.mean(0) - source.mean(0)) / (source.std(0) + 1e-9)
-
-
-def node_colors(graphs: GraphSet) -> np.ndarray:
-    """Red, green, blue 0..1 of all nodes of all graphs, (sum of nodes, 3)."""
-    valid = np.arange(graphs.x.shape[1]) < graphs.nodes[:, None]
-    return graphs.x[..., :3][valid]
-
-
-def skewed(labels: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Rows of a subset with uneven zone frequencies, ~ 1 / rank in a random order of zones."""
-    rng = np.random.default_rng(seed)
-    present = rng.permutation(np.unique(labels))
-    rows = [rng.permutation(np.flatnonzero(labels == z)) for z in present]
-    return np.sort(np.concatenate([r[: max(1, round(len(r) / rank))] for rank, r in enumerate(rows, start=1)]))
-
-
-def labelled_share(index: pd.DataFrame, per_zone: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of one city to label and rows to test on (one polygon of each zone), never of the same polygon.
-
-    Args:
-        index: rows of one city. per_zone: pairs to label in each zone, at most those outside the test polygon.
-
-    Returns:
-        (rows to label, rows to test on); the latter are the same for every `per_zone`.
-    """
-    rng = np.random.default_rng(seed)
-    label, test = [np.empty(0, int)], [np.empty(0, int)]
-    for _, part in index.reset_index(drop=True).groupby("label"):
-        rows = part.groupby("polygon").groups
-        *lent, tested = (rows[name] for name in rng.permutation(sorted(rows)))
-        if lent:
-            label.append(np.concatenate(lent)[:per_zone])
-            test.append(tested)
-    return np.sort(np.concatenate(label)), np.sort(np.concatenate(test))
-
-
-def chosen_elsewhere(hits: dict[str, np.ndarray], cities: Sequence[str]) -> dict[str, str]:
+def chosen_elsewhere(hits: Mapping[str, np.ndarray], cities: np.ndarray) -> dict[str, str]:
     """For each city the remedy that helped most in the *other* cities: a choice without a label of that city.
 
     Args:
@@ -184,3 +219,45 @@ def chosen_elsewhere(hits: dict[str, np.ndarray], cities: Sequence[str]) -> dict
     """
     cities = np.asarray(cities)
     return {str(c): max(hits, key=lambda name: np.mean(hits[name][cities != c])) for c in np.unique(cities)}
+
+
+def choose(remedies: Mapping[str, Predictions], names: Mapping[str, str]) -> Predictions:
+    """Predictions where each city has its own remedy, `names` {city: remedy}."""
+    first = next(iter(remedies.values()))
+    city, p = first.frame["city"].to_numpy(str), np.empty_like(first.p)
+    for c, name in names.items():
+        p[city == c] = remedies[name].p[city == c]
+    return Predictions(first.frame, p)
+
+
+def standardised_shift(target: np.ndarray, source: np.ndarray) -> np.ndarray:
+    """Distance of the means in units of the source's spread, per feature: (n, F) and (m, F) -> (F,)."""
+    return np.abs(target.mean(0) - source.mean(0)) / (source.std(0) + 1e-9)
+
+
+def correlation(x, y) -> metrics.Interval:
+    """Pearson's r with its 95 % interval (Fisher's z); NaN ends for fewer than four points."""
+    found = pearsonr(x, y)
+    low, high = found.confidence_interval() if len(x) > 3 else (np.nan, np.nan)
+    return metrics.Interval(float(found.statistic), float(low), float(high))
+
+
+def domain_shift(pairs: Pairs, graphs: GraphSet) -> pd.DataFrame:
+    """How far each city's inputs lie from those of all others, in spreads: mean over bands, and over node colours.
+
+    Returns:
+        Index city; columns "spectra" (mean spectrum of each patch), "node colours", "pairs".
+    """
+    spectra, rows = np.asarray(pairs.s2).mean((1, 2)), {}
+    for city in np.unique(pairs.cities.astype(str)):
+        here = pairs.cities == city
+        nodes = [node_colours(graphs.take(np.flatnonzero(part))) for part in (here, ~here)]
+        shifts = standardised_shift(spectra[here], spectra[~here]), standardised_shift(*nodes)
+        rows[city] = {"spectra": shifts[0].mean(), "node colours": shifts[1].mean(), "pairs": int(here.sum())}
+    return pd.DataFrame(rows).T
+
+
+def node_colours(graphs: GraphSet) -> np.ndarray:
+    """Red, green, blue 0..1 of all nodes of all graphs, (sum of nodes, 3)."""
+    valid = np.arange(graphs.x.shape[1]) < graphs.nodes[:, None]
+    return graphs.x[..., :3][valid]

@@ -4,6 +4,7 @@ import json
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
@@ -12,6 +13,7 @@ from lczlib.figures import ONE_COLUMN, STREAM_COLORS, TWO_COLUMNS, save_figure, 
 from lczlib.figures import evaluation as ev
 from lczlib.figures import transfer as tr
 from lczlib.metrics import Interval
+from lczlib.predictions import Predictions
 from lczlib.zones import CODES
 
 matplotlib.use("Agg")
@@ -77,64 +79,83 @@ def test_png_has_the_width_of_a_column(tmp_path):
     assert Image.open(save(plain_figure(), tmp_path)).width == round(300 * ONE_COLUMN)
 
 
+def as_predictions(p, labels):
+    frame = {"id": np.arange(len(labels)), "split": "test", "city": "a", "polygon": "", "label": labels}
+    return Predictions(pd.DataFrame(frame), p)
+
+
 def evaluation_figures(p, labels):
-    groups = np.arange(len(labels)) // 3
-    curve = fusion.sweep(p["s2"], p["ge"], labels, groups, np.linspace(0, 1, 5), draws=20)
+    groups, some = np.arange(len(labels)) // 3, Interval(0.1, 0.0, 0.2)
+    s2, ge = as_predictions(p["s2"], labels), as_predictions(p["ge"], labels)
+    curve, zones, cities = (fusion.sweep(s2, ge, by, np.linspace(0, 1, 5), draws=20) for by in (None, "zone", "city"))
     cms = {s: metrics.confusion(labels, fusion.predicted(q)) for s, q in p.items()}
-    table = fusion.compare([p["s2"], p["ge"]], labels, [p["s2"], p["ge"]], labels, groups, draws=20)
-    some = Interval(0.1, 0.0, 0.2)
-    measured = {s: dict.fromkeys(("oa", "kappa"), some) for s in p}
-    panel = metrics.reliability(labels, p["s2"]) | {"ece": 0.1, "color": "black"}
-    rows = {s: {"in": some, "out": some, "drop": some, "in_city": [0.8, 0.7], "out_city": [0.6, 0.5]} for s in p}
-    effect = {n: {"change_p": some} for n in ("nothing", "sun", "haze")}
-    shift = {"synthetic-1": 0.1, "synthetic-2": 0.3, "synthetic-3": 0.2}
+    rows = fusion.score_methods(p, labels, groups, "s2", draws=20)
+    panel = metrics.reliability(labels, p["s2"], 5, groups, 20) | {"ece": 0.1}
+    by_city = {c: {"seen": 0.8, "unseen": 0.6, "drop": 0.2, "n": 9} for c in ("synthetic-1", "synthetic-2")}
+    drop = {s: {"seen": some, "unseen": some, "drop": some, "by_city": by_city} for s in p}
+    table = pd.DataFrame(
+        {"spectra": [0.1, 0.3], "node colours": [0.2, 0.1], "drop s2": [0.0, 0.1], "drop ge": [0.1, 0]}
+    )
+    named, at = {"oa": some, "kappa": some}, {0: some, 1: some}
+    rgb, s2_patch = np.zeros((320, 320, 3), np.uint8), np.zeros((32, 32, 10))
     return {
-        "alpha": ev.alpha_curve({"validation": curve, "test": curve}, 0.5),
-        "details": ev.alpha_details(np.eye(17, 5), curve["alpha"], {"a": curve["oa"]}, {"b": curve["oa"]}),
-        "confusion": ev.confusion_matrices(cms),
-        "gain": ev.zone_gain({s: metrics.f1(c) for s, c in cms.items()}, [some] * 17),
-        "measures": ev.measures(measured),
-        "methods": ev.methods(table, "sum, published 0.6"),
-        "reliability": ev.reliability_diagrams({"one": panel, "two": panel}),
-        "pairs": ev.pairs_grid([np.zeros((320, 320, 3), np.uint8)] * 2, [np.zeros((32, 32, 10))] * 2, ["a", "b"]),
-        "transfer": tr.transfer(rows, ["synthetic-1", "synthetic-2"]),
-        "splits": tr.splits({"random": {"s2": some, "ge": some}, "polygon": {"s2": some, "ge": some}}),
-        "why": tr.why(effect, shift, shift, shift, shift),
-        "bars": tr.bars({"one": {"a": some, "b": some}, "two": {"a": some}}, "gain"),
-        "row": tr.patches_row([np.zeros((32, 32, 10))] * 3, ["a", "b", "c"]),
+        "example": ev.alpha_example(np.array([0.7, 0.4]), np.array([0.2, 0.9]), "t"),
+        "alpha": ev.alpha_curve({"validation": curve, "test": curve}, 0.5, "t"),
+        "published": ev.alpha_curve(
+            {"validation": curve, "test": curve}, 0.5, "t", {"alpha": [0, 1], "oa": [0.5, 0.6]}
+        ),
+        "by group": ev.alpha_by_group(zones, cities, "t"),
+        "small": ev.small_matrix(np.array([[6, 2], [1, 5]]), [2, 11], "t"),
+        "confusion": ev.confusion_matrices(cms, "t"),
+        "gain": ev.zone_gain({s: metrics.f1(c) for s, c in cms.items()}, [some] * 17, "t"),
+        "measures": ev.measures(dict.fromkeys(p, named), named, "t"),
+        "methods": ev.methods(rows, "t"),
+        "reliability": ev.reliability_diagrams({"one": panel, "two": panel}, {"one": "black", "two": "grey"}, "t"),
+        "pictures": ev.picture_rows([[rgb] * 2, [s2_patch] * 2], ["a", "b"], "t"),
+        "one row": ev.picture_rows([[s2_patch] * 3], ["a", "b", "c"], "t"),
+        "rows": ev.rows_of_intervals({"one": named, "two": {"a": some}}, "t", {"one": "x", "two": "x"}),
+        "drops": tr.drops(drop, "t"),
+        "shift": tr.shift_example(0.26, 0.2, 0.05, "t"),
+        "why": tr.shift_against_drop(table.set_index(pd.Index(by_city)), {"spectra": "a", "node colours": "b"}, "t"),
+        "along": tr.along_shift(dict.fromkeys(p, at), {"CORAL": at}, "t"),
     }
 
 
-def test_every_figure_is_a_figure_of_a_column_width(streams):
+def test_every_figure_is_readable_at_a_column_width(streams):
     import matplotlib.pyplot as plt
+    from matplotlib.text import Text
 
     for name, fig in evaluation_figures(*streams).items():
         assert isinstance(fig, Figure), name
-        assert fig.get_figwidth() in (ONE_COLUMN, TWO_COLUMNS), name
+        assert fig.get_figwidth() <= TWO_COLUMNS, name
         fig.canvas.draw()
+        small = [t.get_text() for t in fig.findobj(Text) if t.get_text().strip() and t.get_fontsize() < 7]
+        assert not small, (name, small)
+        assert fig.get_suptitle() == "t", name
         plt.close(fig)
 
 
 def test_the_alpha_curve_marks_ends_and_both_alphas(streams):
     p, labels = streams
-    curve = fusion.sweep(p["s2"], p["ge"], labels, labels, np.linspace(0, 1, 5), draws=10)
-    ax = ev.alpha_curve({"validation": curve, "test": curve}, 0.75).axes[0]
-    texts = " ".join(t.get_text() for t in ax.texts)
-    assert "published 0.6" in texts
-    assert "0.75" in texts
+    s2, ge = as_predictions(p["s2"], labels), as_predictions(p["ge"], labels)
+    curve = fusion.sweep(s2, ge, alphas=np.linspace(0, 1, 5), draws=10)
+    ax = ev.alpha_curve({"validation": curve, "test": curve}, 0.75, "t").axes[0]
     names = [t.get_text() for t in ax.get_legend().get_texts()]
-    assert {"Sentinel-2 alone", "Google Earth alone"} <= set(names)
+    assert {"Sentinel-2 alone", "Google Earth alone", r"published $\alpha$ = 0.60", r"chosen $\alpha$ = 0.75"} <= set(
+        names
+    )
 
 
-def test_confusion_is_row_normalised_with_n_and_all_codes(streams):
+def test_confusion_shows_every_pair_as_a_count(streams):
     p, labels = streams
-    cm = metrics.confusion(labels, fusion.predicted(p["s2"]))
-    ax = ev.confusion_matrices({"s2": cm}).axes[0]
-    shown = ax.images[0].get_array()
-    np.testing.assert_allclose(shown.sum(1)[cm.sum(1) > 0], 1)
-    assert [t.get_text() for t in ax.get_xticklabels()] == list(CODES)
-    beside = [t.get_text() for t in ax.texts if t.get_position()[0] > 16.5]
-    assert beside == [str(n) for n in cm.sum(1)]
+    cms = {s: metrics.confusion(labels, fusion.predicted(q)) for s, q in p.items()}
+    axes = ev.confusion_matrices(cms, "t").axes
+    for ax, cm in zip(axes, cms.values()):
+        assert sum(int(t.get_text()) for t in ax.texts if t.get_text()) == cm.sum() == len(labels)
+        assert [t.get_text() for t in ax.get_xticklabels()] == list(CODES)
+    moved = [int(t.get_text()) for t in axes[3].texts if t.get_text()]
+    assert sum(moved) == 0
+    assert sum(abs(m) for m in moved) > 0
 
 
 def test_each_stream_keeps_its_colour():

@@ -3,12 +3,14 @@
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.special import softmax
 
 from lczlib import fusion as f
 from lczlib import metrics
+from lczlib.predictions import Predictions, join
 
 probabilities = partial(softmax, axis=-1)
 
@@ -22,6 +24,12 @@ def streams(n=600, seed=0, skill=(2.0, 1.5), sharpness=(1.0, 1.0)):
         logits = q * (s * np.eye(17)[labels - 1] + rng.normal(size=(n, 17)))
         out.append(probabilities(logits))
     return out, labels
+
+
+def as_predictions(p, labels, city=("x", "y")):
+    n = len(labels)
+    frame = {"id": np.arange(n), "split": "test", "city": np.resize(city, n), "polygon": np.arange(n) // 3}
+    return Predictions(pd.DataFrame(frame | {"label": labels}).astype({"polygon": str}), p)
 
 
 def oa(p, labels):
@@ -49,14 +57,72 @@ def test_fuse_refuses_what_does_not_fit():
             f.fuse(a, b, alpha)
 
 
+def test_three_pairs_by_hand():
+    """The drawn example of notebook 04: the true zone wins above one half."""
+    s2, ge = np.array([[0.75, 0.25], [0.40, 0.60], [0.45, 0.55]]), np.array([[0.20, 0.80], [0.90, 0.10], [0.48, 0.52]])
+    np.testing.assert_allclose(f.fuse(s2, ge, 0.6)[:, 0], [0.53, 0.60, 0.462])
+    assert f.fuse(s2, ge)[:, 0].tolist() == f.fuse(s2, ge, f.PUBLISHED_ALPHA)[:, 0].tolist()
+
+
 def test_sweep_ends_are_the_single_streams():
     (a, b), labels = streams(300)
-    s = f.sweep(a, b, labels, np.arange(300) // 3, draws=50)
-    assert s["oa"][0] == pytest.approx(oa(b, labels))
-    assert s["oa"][-1] == pytest.approx(oa(a, labels))
-    assert (s["low"] <= s["oa"]).all()
-    assert (s["oa"] <= s["high"]).all()
-    assert s["oa"].max() > max(s["oa"][0], s["oa"][-1])
+    s = f.sweep(as_predictions(a, labels), as_predictions(b, labels), draws=50)
+    assert s["value"].iloc[0] == pytest.approx(oa(b, labels))
+    assert s["value"].iloc[-1] == pytest.approx(oa(a, labels))
+    assert (s["low"] <= s["value"]).all()
+    assert (s["value"] <= s["high"]).all()
+    assert s["value"].max() > max(s["value"].iloc[0], s["value"].iloc[-1])
+
+
+def test_sweep_by_zone_and_city():
+    (a, b), labels = streams(300)
+    s2, ge = as_predictions(a, labels), as_predictions(b, labels)
+    zones = f.sweep(s2, ge, "zone", [0.0, 0.6], draws=20)
+    at = zones[(zones["zone"] == 5) & (zones["alpha"] == 0.6)].iloc[0]
+    assert at["value"] == pytest.approx(metrics.scores(labels, f.predicted(f.fuse(a, b, 0.6)))["f1"][5])
+    assert at["n"] == (labels == 5).sum()
+    cities = f.sweep(s2, ge, "city", [1.0], draws=20).set_index("city")
+    assert cities.loc["x", "value"] == pytest.approx(oa(a[::2], labels[::2]))
+    assert cities["n"].sum() == 300
+
+
+def test_pooled_seeds_keep_their_polygons():
+    (a, b), labels = streams(60)
+    both, seeds = f.pool({3: as_predictions(a, labels), 4: as_predictions(b, labels)})
+    assert len(both) == 120
+    assert seeds.tolist() == [3] * 60 + [4] * 60
+    assert both.groups[:60].tolist() == both.groups[60:].tolist()
+    np.testing.assert_array_equal(both.select().p[60:], b)
+    crossed = f.sweep(both, both, alphas=[0.5], draws=50, seeds=seeds)
+    assert crossed["n"].iloc[0] == 120
+    lone = as_predictions(a, labels)
+    lone.frame["polygon"] = ""
+    again, _ = f.pool({0: lone, 1: lone})
+    assert len(set(again.groups)) == 60  # a pair of unknown polygon is one group in every training
+
+
+def test_complementarity_by_hand():
+    """Ten pairs: both right 4, only S2 2, only GE 3, neither 1; the fusion gets 4, 1, 2 and 0 of them."""
+    t = np.ones(10, int)
+    s2 = np.array([1, 1, 1, 1, 1, 1, 2, 2, 2, 2])
+    ge = np.array([1, 1, 1, 1, 2, 2, 1, 1, 1, 2])
+    fused = np.array([1, 1, 1, 1, 1, 2, 1, 1, 2, 2])
+    c = f.complementarity(t, s2, ge, fused, np.arange(10), draws=20)
+    assert [c[k]["share"].value for k in ("both", "only_s2", "only_ge", "neither")] == pytest.approx(
+        [0.4, 0.2, 0.3, 0.1]
+    )
+    assert [c[k]["fused_right"].value for k in ("both", "only_s2", "only_ge", "neither")] == pytest.approx(
+        [1, 0.5, 2 / 3, 0]
+    )
+    assert c["oracle"].value == pytest.approx(0.9)
+    assert c["headroom_used"].value == pytest.approx((0.7 - 0.6) / (0.9 - 0.6))
+
+
+def test_streams_join_by_id_before_they_are_fused():
+    (a, b), labels = streams(20)
+    s2, ge = as_predictions(a, labels), as_predictions(b, labels)
+    turned = Predictions(ge.frame.iloc[::-1], ge.p[::-1])
+    np.testing.assert_array_equal(f.fuse(*(p.p for p in join(s2, turned))), f.fuse(a, b))
 
 
 def test_simplex_is_complete():
@@ -66,6 +132,7 @@ def test_simplex_is_complete():
     assert grid.min() == 0.0
     assert len({tuple(w) for w in grid}) == 15
     np.testing.assert_allclose(np.sort(f.simplex(2, 0.1)[:, 0]), np.linspace(0, 1, 11))
+    assert f.simplex(1, 0.1).tolist() == [[1.0]]
 
 
 def test_weights_are_the_middle_of_the_top():
@@ -136,12 +203,15 @@ def test_per_zone_weights_find_who_knows_what():
     assert w[0, :8].mean() > w[0, 8:].mean() + 0.2
 
 
-def test_compare_reports_every_method_with_intervals():
+def test_methods_are_scored_with_paired_intervals():
     sources, labels = streams(300, seed=9)
     new, truth = streams(300, seed=10)
-    out = f.compare(sources, labels, new, truth, np.arange(300) // 3, draws=50)
-    assert list(out) == list(f.METHODS)
-    for row in out.values():
+    ps = f.fit_methods(sources, labels, new)
+    assert list(ps) == list(f.METHODS)
+    first = next(iter(ps))
+    out = f.score_methods(ps, truth, np.arange(300) // 3, first, draws=50)
+    for name, row in out.items():
         assert row["oa"].low <= row["oa"].value <= row["oa"].high
-        assert row["p"].shape == (300, 17)
-    assert out["sum, published 0.6"]["difference"] == (0, 0, 0)
+        assert row["nll"].value == pytest.approx(metrics.calibration(truth, ps[name])["nll"])
+        assert row["difference"].value == pytest.approx(row["oa"].value - out[first]["oa"].value)
+    assert out[first]["difference"] == out[first]["nll_difference"] == (0, 0, 0)

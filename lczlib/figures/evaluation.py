@@ -1,232 +1,304 @@
-"""Figures of the evaluation: alpha, confusion, gain per zone, methods, reliability, transfer. Each returns a Figure."""
+"""Figures of the evaluation: alpha, confusion, gain per zone, measures, methods, calibration. Each returns a Figure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from lczlib.figures.base import ONE_COLUMN, STREAM_COLORS, STREAM_NAMES, TWO_COLUMNS
 from lczlib.figures.primitives import bare, natural_color, scale_bar, zone_axis
+from lczlib.fusion import PUBLISHED_ALPHA, fuse
 from lczlib.metrics import Interval
-from lczlib.zones import K
+from lczlib.zones import CODES, SIMILARITY, K, to_index
 
-STREAMS = ("s2", "ge", "fused")
-GREY, ACCENT = "#888888", "#A23B72"
+GREY, INK = "#888888", "#2B2B2B"
 
 
 def percent(ax: Axes, axis: str = "y", digits: int = 0) -> None:
     """Shares 0..1 printed as percent on one axis, at six places at most so that the numbers do not meet."""
     one = getattr(ax, f"{axis}axis")
-    one.set_major_formatter(plt.matplotlib.ticker.PercentFormatter(1, decimals=digits))
-    one.set_major_locator(plt.MaxNLocator(6))
+    one.set_major_formatter(PercentFormatter(1, decimals=digits))
+    one.set_major_locator(MaxNLocator(6))
 
 
-def alpha_curve(curves: Mapping[str, Mapping], best: float, published: float = 0.6, title: str = "") -> Figure:
+def intervals(ax: Axes, rows: Sequence[Interval], at, color, vertical: bool = False, **style) -> None:
+    """Points with 95 % intervals at the places `at`; an interval that does not exist is left out."""
+    r = np.array([tuple(i) for i in rows], float).reshape(-1, 3)
+    spread = np.nan_to_num(np.abs(r[:, 1:].T - r[:, 0]))
+    where = {"x": at, "y": r[:, 0], "yerr": spread} if vertical else {"x": r[:, 0], "y": at, "xerr": spread}
+    style = {"fmt": "o", "ms": 3.5, "elinewidth": 0.9, "capsize": 1.5} | style
+    ax.errorbar(**where, color=color, **style)
+
+
+def rows_of_intervals(
+    panels: Mapping[str, Mapping[str, Interval]],
+    title: str,
+    xlabels: Mapping[str, str],
+    colors: Mapping = {},
+    zero=True,
+) -> Figure:
+    """Named rows of values with intervals, one panel for each group.
+
+    Args:
+        panels: {panel: {row: Interval}}. title: the message. xlabels, colors: of a panel by its name.
+        zero: draw a line at 0.
+    """
+    most = max(map(len, panels.values()))
+    alike = len({tuple(rows) for rows in panels.values()}) == 1
+    size = (TWO_COLUMNS if len(panels) > 1 else ONE_COLUMN * 1.4, 0.22 * most + 0.95)
+    fig, axes = plt.subplots(1, len(panels), figsize=size, squeeze=False, sharey=alike)
+    for ax, (name, rows) in zip(axes[0], panels.items(), strict=True):
+        intervals(ax, list(rows.values()), np.arange(len(rows)), colors.get(name, INK))
+        ax.set(
+            yticks=range(len(rows)), yticklabels=list(rows), xlabel=xlabels[name], title=name if len(panels) > 1 else ""
+        )
+        ax.set_ylim(len(rows) - 0.5, -0.5)
+        if zero:
+            ax.axvline(0, color=GREY, lw=0.8)
+        ax.xaxis.set_major_locator(MaxNLocator(5))
+        ax.grid(axis="x")
+    fig.suptitle(title)
+    return fig
+
+
+def methods(rows: Mapping[str, Mapping], title: str) -> Figure:
+    """Ways of fusing against the first of them: accuracy and likelihood, paired.
+
+    Args:
+        rows: of `fusion.score_methods`, the reference first.
+    """
+    keys = {"accuracy": "difference", "loss (NLL), smaller is better": "nll_difference"}
+    panels = {name: {n: row[key] for n, row in list(rows.items())[1:]} for name, key in keys.items()}
+    return rows_of_intervals(panels, title, dict.fromkeys(keys, f"minus {next(iter(rows))}"))
+
+
+def alpha_example(p_s2: np.ndarray, p_ge: np.ndarray, title: str) -> Figure:
+    """Pairs with two zones each: the fused probability of the true zone along alpha; above one half it is chosen.
+
+    Args:
+        p_s2, p_ge: (n,) probability that each stream gives to the true zone.
+    """
+    fig, axes = plt.subplots(1, len(p_s2), figsize=(TWO_COLUMNS, 1.9), sharey=True)
+    for k, (ax, a, b) in enumerate(zip(axes, p_s2, p_ge), start=1):
+        at = fuse([[a]], [[b]], PUBLISHED_ALPHA)[0, 0]
+        ax.plot([0, 1], [b, a], color=INK)
+        ax.plot(0, b, "o", color=STREAM_COLORS["ge"], clip_on=False, label=f"GE {b:.2f}")
+        ax.plot(1, a, "o", color=STREAM_COLORS["s2"], clip_on=False, label=f"S2 {a:.2f}")
+        ax.plot(
+            PUBLISHED_ALPHA,
+            at,
+            "D",
+            color=INK,
+            ms=4,
+            label=f"{PUBLISHED_ALPHA} x {a:.2f} + {1 - PUBLISHED_ALPHA:.1f} x {b:.2f} = {at:.2f}",
+        )
+        ax.axhline(0.5, color=GREY, ls=":", lw=0.8)
+        ax.set(xlim=(0, 1), ylim=(0, 1), xlabel=r"$\alpha$", title=f"pair {k}: {'right' if at > 0.5 else 'wrong'}")
+        ax.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.32))
+    axes[0].set_ylabel("fused p of true zone")
+    fig.suptitle(title)
+    return fig
+
+
+def alpha_curve(
+    curves: Mapping[str, pd.DataFrame], chosen: float, title: str, published: Mapping | None = None
+) -> Figure:
     """Accuracy along alpha on validation and test; the single streams are the two ends.
 
     Args:
-        curves: "validation" and "test" to `fusion.sweep`'s {"alpha", "oa", "low", "high"}.
-        best: alpha chosen on validation. published: marked beside it.
+        curves: "validation" and "test" to `fusion.sweep`'s table. chosen: alpha chosen on validation.
+        published: {"alpha", "oa"} of the paper's curve where it is known.
     """
-    fig, ax = plt.subplots(figsize=(ONE_COLUMN, 2.5))
+    fig, ax = plt.subplots(figsize=(ONE_COLUMN * 1.4, 3.0))
     v, t = curves["validation"], curves["test"]
-    ax.fill_between(t["alpha"], t["low"], t["high"], color=STREAM_COLORS["fused"], alpha=0.13, lw=0)
-    ax.plot(t["alpha"], t["oa"], color=STREAM_COLORS["fused"], label="test, 95 % interval")
-    ax.plot(v["alpha"], v["oa"], color=GREY, ls=(0, (3, 1.5)), lw=1, label="validation")
-    for i, stream in ((0, "ge"), (-1, "s2")):
-        color, value = STREAM_COLORS[stream], t["oa"][i]
-        ax.errorbar(t["alpha"][i], value, [[value - t["low"][i]], [t["high"][i] - value]], fmt="o", color=color, ms=5,
-                    capsize=2, zorder=5, clip_on=False, label=f"{STREAM_NAMES[stream]} alone")  # fmt: skip
-    low, high = ax.get_ylim()
-    ax.set_ylim(low - 0.12 * (high - low), high)
-    for x, text, color in ((published, f"published {published:g}", "#777777"), (best, f"chosen {best:.2f}", ACCENT)):
-        ax.axvline(x, color=color, lw=0.8, ls=":" if color != ACCENT else "-", zorder=0)
-        right = x >= max(best, published) and (x != best or x != published or color == ACCENT)
-        ax.annotate(text, (x, 0.015), xycoords=("data", "axes fraction"), xytext=(3 if right else -3, 0),
-                    textcoords="offset points", ha="left" if right else "right", fontsize=6.5, color=color)  # fmt: skip
+    ax.fill_between(t["alpha"], t["low"], t["high"], color=INK, alpha=0.13, lw=0)
+    ax.plot(t["alpha"], t["value"], color=INK, label=f"test, {t['n'][0]} pairs, 95 % interval")
+    ax.plot(v["alpha"], v["value"], color=GREY, ls="--", lw=1, label=f"validation, {v['n'][0]} pairs")
+    if published:
+        ax.plot(published["alpha"], published["oa"], "-.", color="#555555", lw=1, label="the paper")
+    for stream, row in (("ge", t.iloc[0]), ("s2", t.iloc[-1])):
+        intervals(ax, [row[["value", "low", "high"]]], [row["alpha"]], STREAM_COLORS[stream], True, ms=5, zorder=5,
+                  clip_on=False, label=f"{STREAM_NAMES[stream]} alone")  # fmt: skip
+    for x, text, style in ((PUBLISHED_ALPHA, "published", ":"), (chosen, "chosen", "-")):
+        ax.axvline(x, color=GREY, lw=0.9, ls=style, zorder=0, label=rf"{text} $\alpha$ = {x:.2f}")
     ax.set(xlabel=r"$\alpha$, weight of the Sentinel-2 stream", ylabel="overall accuracy", xlim=(-0.02, 1.02))
-    ax.set_title(title)
     percent(ax)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2, columnspacing=1.2)
+    ax.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.45, -0.2), ncols=2)
+    fig.suptitle(title)
     return fig
 
 
-def alpha_details(
-    zone_values: np.ndarray, alphas, cities: Mapping[str, np.ndarray], regret: Mapping[str, Sequence]
-) -> Figure:
-    """Left: per zone and alpha, the change of F1 against alpha = 0.5; right: accuracy along alpha per group.
+def alpha_by_group(zones: pd.DataFrame, cities: pd.DataFrame, title: str, least: int = 50) -> Figure:
+    """Left: F1 of each zone along alpha, against alpha = 0.5; right: accuracy in each city that has `least` pairs.
 
     Args:
-        zone_values: (17, A) F1. alphas: (A,). cities: {city: (A,) accuracy}.
-        regret: {split strategy: (A,) accuracy below the best of its own curve}.
+        zones, cities: of `fusion.sweep(by=...)`.
     """
-    fig, axes = plt.subplots(1, 3, figsize=(TWO_COLUMNS, 3.1), width_ratios=(1.35, 1, 1))
-    middle = np.argmin(np.abs(np.asarray(alphas) - 0.5))
-    delta = zone_values - zone_values[:, [middle]]
+    enough = cities[cities["n"] >= least]
+    fig, axes = plt.subplots(1, 2 if len(enough) else 1, figsize=(TWO_COLUMNS if len(enough) else ONE_COLUMN * 1.4, 3.6),
+                             squeeze=False)  # fmt: skip
+    f1 = zones.pivot(index="zone", columns="alpha", values="value")
+    delta = f1.sub(f1[min(f1, key=lambda a: abs(a - 0.5))], axis=0)
     span = float(np.nanmax(np.abs(delta))) or 1.0
-    im = axes[0].imshow(delta, aspect="auto", cmap="PuOr", vmin=-span, vmax=span, extent=(0, 1, K - 0.5, -0.5))
-    best = np.nanargmax(np.where(np.isnan(zone_values), -1, zone_values), axis=1)
-    axes[0].plot(np.asarray(alphas)[best], range(K), "o", ms=3, mfc="white", mec="black", mew=0.7, clip_on=False)
-    zone_axis(axes[0], "y")
-    axes[0].set(xlabel=r"$\alpha$", title="per zone: F1 against $\\alpha=0.5$")
-    axes[0].spines[:].set_visible(False)
-    fig.colorbar(im, ax=axes[0], shrink=0.8, pad=0.02)
-    panels = ((cities, "per city, test", plt.cm.Dark2.colors), (regret, "below the best, per split", (GREY, ACCENT)))
-    for ax, (lines, title, colors) in zip(axes[1:], panels):
-        for (name, y), color in zip(lines.items(), cycle(colors)):
-            ax.plot(alphas, y, lw=1, color=color, label=name)
-        ax.axvline(0.6, color="#777777", lw=0.8, ls=":")
-        ax.set(xlabel=r"$\alpha$", title=title, xticks=[0, 0.5, 1])
-        percent(ax)
-        ax.legend(fontsize=5.5, ncols=2, columnspacing=0.8, loc="upper center", bbox_to_anchor=(0.5, -0.22))
+    image = axes[0, 0].imshow(delta, aspect="auto", cmap="PuOr", vmin=-span, vmax=span, extent=(0, 1, K - 0.5, -0.5))
+    zone_axis(axes[0, 0], "y")
+    axes[0, 0].set(xlabel=r"$\alpha$", title=r"F1 of each zone against $\alpha=0.5$")
+    fig.colorbar(image, ax=axes[0, 0], shrink=0.8)
+    for k, (city, rows) in enumerate(enough.groupby("city")):
+        axes[0, 1].plot(
+            rows["alpha"], rows["value"], lw=1, color=plt.cm.Dark2(k % 8), label=f"{city} ({rows['n'].iloc[0]})"
+        )
+    if len(enough):
+        axes[0, 1].set(xlabel=r"$\alpha$", ylabel="accuracy", title="in each city (test pairs)")
+        axes[0, 1].legend(fontsize=7, ncols=2)
+        percent(axes[0, 1])
+    fig.suptitle(title)
     return fig
 
 
-def confusion_matrices(matrices: Mapping[str, np.ndarray], titles: Mapping[str, str] | None = None) -> Figure:
-    """Confusion matrices side by side, row-normalised, rows = reference, n per row.
-
-    Args:
-        matrices: stream ("s2", "ge", "fused") to counts (17, 17). titles: text beside the stream's name.
-    """
-    fig, axes = plt.subplots(1, len(matrices), figsize=(TWO_COLUMNS, 2.95))
-    for ax, (stream, cm) in zip(np.atleast_1d(axes), matrices.items(), strict=True):
-        n = cm.sum(1)
-        share = cm / np.maximum(n, 1)[:, None]
-        im = ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
-        for (i, j), v in np.ndenumerate(share):
-            if v >= 0.045:
-                ax.text(j, i, f"{100 * v:.0f}", ha="center", va="center", fontsize=3.6,
-                        color="white" if v > 0.55 else "#222222")  # fmt: skip
-        ax.axhline(9.5, color="#666666", lw=0.5)
-        ax.axvline(9.5, color="#666666", lw=0.5)
-        for i in range(K):
-            ax.text(K - 0.3, i, str(int(n[i])), va="center", fontsize=4, color=GREY)
-        zone_axis(ax, "x")
-        zone_axis(ax, "y")
-        ax.spines[:].set_visible(False)
-        ax.set_xlabel("predicted")
-        ax.set_title(f"{STREAM_NAMES.get(stream, stream)} {(titles or {}).get(stream, '')}".strip(), fontsize=7.5)
-        ax.title.set_color(STREAM_COLORS.get(stream, "black"))
-    np.atleast_1d(axes)[0].set_ylabel("reference (n of each row at its right)")
-    bar = fig.colorbar(im, ax=axes, shrink=0.72, pad=0.01, aspect=30)
-    percent(bar.ax)
-    bar.outline.set_visible(False)
-    return fig
-
-
-def zone_gain(values: Mapping[str, np.ndarray], gains: Sequence[Interval], measure: str = "F1") -> Figure:
-    """Above: a measure per zone for both streams and the fusion; below: fusion minus the better stream, interval.
-
-    Args:
-        values: stream to (17,). gains: 17 paired intervals.
-    """
-    fig, (top, low) = plt.subplots(2, 1, figsize=(TWO_COLUMNS, 3.4), sharex=True, height_ratios=(1.5, 1))
-    x = np.arange(K)
-    stack = np.stack([values[s] for s in STREAMS])
-    top.vlines(x, np.nanmin(stack, 0), np.nanmax(stack, 0), color="#cccccc", lw=3, zorder=0)
-    for stream, marker in zip(STREAMS, "soD", strict=True):
-        top.plot(x, values[stream], marker, color=STREAM_COLORS[stream], ms=4.2, label=STREAM_NAMES[stream])
-    top.set(ylabel=f"{measure} per zone", ylim=(-0.03, 1.03))
-    top.legend(ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
-    g = np.array([(i.value, i.low, i.high) for i in gains], float)
-    better = [STREAM_COLORS["s2" if a >= b else "ge"] for a, b in zip(values["s2"], values["ge"], strict=True)]
-    low.bar(x, g[:, 0], color=better, width=0.62)
-    low.errorbar(x, g[:, 0], np.abs(g[:, 1:].T - g[:, 0]), fmt="none", ecolor="#333333", elinewidth=0.7, capsize=1.5)
-    low.axhline(0, color="#444444", lw=0.6)
-    low.axvline(9.5, color="#bbbbbb", lw=0.6)
-    top.axvline(9.5, color="#bbbbbb", lw=0.6)
-    low.set(ylabel=f"gain in {measure}", xlim=(-0.6, K - 0.4))
-    low.set_title(
-        "fusion minus the better single stream (bar in that stream's colour)", fontsize=7, fontweight="normal"
+def small_matrix(cm: np.ndarray, labels: Sequence[int], title: str) -> Figure:
+    """A few zones: counts with their sums at the left, similarity weights at the right."""
+    codes, i = [CODES[z - 1] for z in labels], to_index(labels)
+    fig, axes = plt.subplots(1, 2, figsize=(TWO_COLUMNS, 2.2))
+    shown = pd.DataFrame(cm, codes, codes)
+    shown["all"] = shown.sum(axis=1)
+    shown.loc["all"] = shown.sum(axis=0)
+    style = {"cmap": "Greys", "cbar": False, "linewidths": 0.5, "vmin": 0, "square": True}
+    sns.heatmap(shown, annot=True, fmt="d", ax=axes[0], **style, vmax=2 * cm.sum())
+    sns.heatmap(
+        SIMILARITY[np.ix_(i, i)],
+        annot=True,
+        fmt=".2f",
+        ax=axes[1],
+        **style,
+        vmax=2,
+        xticklabels=codes,
+        yticklabels=codes,
     )
+    axes[0].set(xlabel="predicted", ylabel="reference", title="pairs")
+    axes[1].set(xlabel="predicted", ylabel="reference", title="similarity W")
+    fig.suptitle(title)
+    return fig
+
+
+def confusion_matrices(matrices: Mapping[str, np.ndarray], title: str) -> Figure:
+    """Counts of both streams and the fusion, shaded by the share of the row, and what the fusion changes.
+
+    Args:
+        matrices: "s2", "ge", "fused" to counts (17, 17), rows = reference.
+    """
+    fig, axes = plt.subplots(2, 2, figsize=(TWO_COLUMNS, 7.4))
+    for ax, (stream, cm) in zip(axes.flat, matrices.items()):
+        share = cm / np.maximum(cm.sum(1, keepdims=True), 1)
+        counts = np.where(cm > 0, cm.astype(int).astype(str), "")
+        sns.heatmap(share, annot=counts, fmt="", cmap="Blues", vmin=0, vmax=1, ax=ax, cbar=False, annot_kws={"size": 7})
+        ax.set_title(f"{STREAM_NAMES[stream]}: {np.trace(cm) / cm.sum():.1%} right", color=STREAM_COLORS[stream])
+    change = matrices["fused"] - matrices["s2"]
+    signed = np.where(change != 0, np.char.mod("%+d", change), "")
+    span = np.abs(change).max() or 1
+    sns.heatmap(
+        change,
+        annot=signed,
+        fmt="",
+        cmap="PuOr",
+        vmin=-span,
+        vmax=span,
+        ax=axes[1, 1],
+        cbar=False,
+        annot_kws={"size": 7},
+    )
+    axes[1, 1].set_title("fused minus Sentinel-2")
+    for ax in axes.flat:
+        for axis in "xy":
+            zone_axis(ax, axis, 0.5)
+        ax.axhline(10, color="#666666", lw=0.7)
+        ax.axvline(10, color="#666666", lw=0.7)
+        ax.set(xlabel="predicted", ylabel="reference")
+    fig.suptitle(title)
+    return fig
+
+
+def zone_gain(f1: Mapping[str, Sequence[float]], gains: Sequence[Interval], title: str) -> Figure:
+    """Above: F1 of each zone for both streams and the fusion; below: fused minus Sentinel-2, paired intervals.
+
+    Args:
+        f1: stream to (17,). gains: 17 intervals.
+    """
+    fig, (top, low) = plt.subplots(2, 1, figsize=(TWO_COLUMNS, 3.8), sharex=True)
+    x = np.arange(K)
+    for k, (stream, values) in enumerate(f1.items()):
+        top.plot(x + 0.22 * (k - 1), values, "soD"[k], color=STREAM_COLORS[stream], ms=4, label=STREAM_NAMES[stream])
+    top.set(ylabel="F1", ylim=(-0.03, 1.03))
+    top.legend(ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
+    intervals(low, gains, x, INK, True)
+    low.axhline(0, color=GREY, lw=0.8)
+    low.set(ylabel="fused minus Sentinel-2", xlim=(-0.6, K - 0.4))
+    for ax in (top, low):
+        ax.grid(axis="y")
+        ax.axvline(9.5, color="#bbbbbb", lw=0.6)
     zone_axis(low, "x")
-    top.tick_params(axis="x", length=0, labelbottom=False)
+    fig.suptitle(title)
     return fig
 
 
-def measures(values: Mapping[str, Mapping[str, Interval]]) -> Figure:
-    """Several measures of accuracy for both streams and the fusion, with intervals.
+def measures(values: Mapping[str, Mapping[str, Interval]], gains: Mapping[str, Interval], title: str) -> Figure:
+    """Several measures for both streams and the fusion with intervals; beside them fused minus Sentinel-2, paired.
 
     Args:
-        values: {stream: {measure: Interval}}.
+        values: {stream: {measure: Interval}}. gains: {measure: Interval}.
     """
-    names = list(next(iter(values.values())))
-    fig, ax = plt.subplots(figsize=(ONE_COLUMN, 0.27 * len(names) + 0.7))
-    for k, stream in enumerate(values):
-        intervals(ax, list(values[stream].values()), np.arange(len(names)) + 0.22 * (k - 1), STREAM_COLORS[stream],
-                   STREAM_NAMES[stream])  # fmt: skip
-    ax.set(yticks=range(len(names)), yticklabels=names, xlabel="value, 95 % interval over groups")
-    ax.invert_yaxis()
-    ax.grid(axis="x")
-    ax.legend(ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
+    fig, (left, right) = plt.subplots(1, 2, figsize=(TWO_COLUMNS, 0.25 * len(gains) + 1.1), sharey=True)
+    y = np.arange(len(gains))
+    for k, (stream, rows) in enumerate(values.items()):
+        intervals(left, list(rows.values()), y + 0.22 * (k - 1), STREAM_COLORS[stream], label=STREAM_NAMES[stream])
+    intervals(right, list(gains.values()), y, INK)
+    right.axvline(0, color=GREY, lw=0.8)
+    left.set(yticks=y, yticklabels=list(gains), xlabel="value", ylim=(len(y) - 0.5, -0.5))
+    right.set(xlabel="fused minus Sentinel-2, paired")
+    left.legend(ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
+    for ax in (left, right):
+        ax.grid(axis="x")
+    fig.suptitle(title)
     return fig
 
 
-def intervals(ax: Axes, rows: Sequence[Interval], y, color, label: str = "", marker: str = "o") -> None:
-    """Points with horizontal intervals; an interval that does not exist is left out."""
-    r = np.array([(i[0], i[1], i[2]) for i in rows], float)
-    spread = np.nan_to_num(np.abs(r[:, 1:].T - r[:, 0]))
-    ax.errorbar(r[:, 0], y, xerr=spread, fmt=marker, color=color, ms=3.5, elinewidth=0.9, capsize=1.5, label=label)
-
-
-def methods(rows: Mapping[str, Mapping], reference: str) -> Figure:
-    """Ways of fusing: gain in accuracy over the reference (paired interval), beside likelihood and calibration.
+def reliability_diagrams(panels: Mapping[str, Mapping], colors: Mapping[str, str], title: str) -> Figure:
+    """Accuracy against confidence with intervals, one panel each; the bars below show where the pairs are.
 
     Args:
-        rows: `fusion.compare`'s result, possibly with rows of more sources. reference: name of the row at zero.
+        panels: {name: `metrics.reliability`'s result and "ece"}. colors: of the panels.
     """
-    names = list(rows)
-    fig, axes = plt.subplots(1, 3, figsize=(TWO_COLUMNS, 0.24 * len(names) + 0.75), sharey=True, width_ratios=(2, 1, 1))
-    y = np.arange(len(names))
-    intervals(axes[0], [rows[n]["difference"] for n in names], y, STREAM_COLORS["fused"])
-    axes[0].axvline(0, color=ACCENT, lw=0.8)
-    axes[0].set(yticks=y, yticklabels=names, xlabel=f"accuracy minus “{reference}”")
-    percent(axes[0], "x", 1)
-    for ax, m, text in ((axes[1], "nll", "negative log-likelihood"), (axes[2], "ece", "calibration error")):
-        v = [rows[n][m] for n in names]
-        ax.barh(y, v, color=[ACCENT if a == min(v) else "#c9c9c9" for a in v], height=0.6)
-        for yy, a in zip(y, v, strict=True):
-            ax.text(a, yy, f" {a:.3f}", va="center", fontsize=6)
-        ax.set(xlabel=text, xlim=(0, max(v) * 1.28))
-    axes[0].invert_yaxis()
-    axes[0].grid(axis="x")
-    return fig
-
-
-def reliability_diagrams(panels: Mapping[str, Mapping]) -> Figure:
-    """Accuracy against confidence, one panel each; the bars below show where the pairs are.
-
-    Args:
-        panels: {title: `metrics.reliability`'s result with "ece" and "color" added}.
-    """
-    fig, axes = plt.subplots(1, len(panels), figsize=(TWO_COLUMNS, 2.1), sharey=True)
-    for ax, (title, r) in zip(np.atleast_1d(axes), panels.items(), strict=True):
-        bins = len(r["n"])
+    fig, axes = plt.subplots(1, len(panels), figsize=(TWO_COLUMNS, 2.4), sharey=True)
+    for ax, (name, r) in zip(axes, panels.items(), strict=True):
+        bins, keep = len(r["n"]), r["n"] >= 5
         ax.plot([0, 1], [0, 1], color=GREY, lw=0.8, ls=":")
-        ax.bar((np.arange(bins) + 0.5) / bins, 0.28 * r["n"] / r["n"].max(), 0.9 / bins, color="#dddddd")
-        keep = r["n"] >= 3
-        ax.plot(r["confidence"][keep], r["accuracy"][keep], "o-", color=r["color"], ms=3, lw=1.1)
-        ax.set(title=f"{title}: ECE {r['ece']:.3f}", xlim=(0, 1), ylim=(0, 1), xlabel="confidence")
-        ax.set_aspect("equal")
-    np.atleast_1d(axes)[0].set_ylabel("accuracy")
+        ax.bar((np.arange(bins) + 0.5) / bins, 0.25 * r["n"] / r["n"].max(), 0.9 / bins, color="#dddddd")
+        rows = np.stack([r["accuracy"], r["low"], r["high"]], 1)[keep]
+        intervals(ax, rows, r["confidence"][keep], colors[name], True)
+        ax.set(title=f"{name}\nECE {r['ece']:.3f}", xlim=(0, 1), ylim=(0, 1), xlabel="confidence", xticks=[0, 0.5, 1])
+    axes[0].set_ylabel("accuracy")
+    fig.suptitle(title)
     return fig
 
 
-def pairs_grid(rgb: Sequence[np.ndarray], s2: Sequence[np.ndarray], captions: Sequence[str]) -> Figure:
-    """Pairs as two rows of pictures: RGB patch above, Sentinel-2 (`natural_color`) below."""
-    n = len(rgb)
-    fig, axes = plt.subplots(2, n, figsize=(TWO_COLUMNS, 2 * TWO_COLUMNS / n + 0.5), squeeze=False)
-    for k in range(n):
-        axes[0, k].imshow(rgb[k])
-        axes[1, k].imshow(natural_color(s2[k]))
-        axes[0, k].set_title(captions[k], fontsize=5.6, fontweight="normal")
-        for ax in axes[:, k]:
+def picture_rows(rows: Sequence[Sequence[np.ndarray]], captions: Sequence[str], title: str) -> Figure:
+    """Places side by side: RGB patches (H, W, 3) or Sentinel-2 patches (h, w, 10) of 320 m, one row for each kind."""
+    n = len(captions)
+    size = (TWO_COLUMNS, len(rows) * TWO_COLUMNS / n + 0.85)
+    fig, axes = plt.subplots(len(rows), n, figsize=size, squeeze=False)
+    for k, row in enumerate(rows):
+        for ax, patch in zip(axes[k], row, strict=True):
+            ax.imshow(natural_color(patch) if patch.shape[-1] == 10 else patch)
             bare(ax)
-            ax.spines[:].set_visible(False)
-    scale_bar(axes[0, 0])
+        scale_bar(axes[k, 0], 320 / row[0].shape[1], 100)
+    for ax, caption in zip(axes[0], captions, strict=True):
+        ax.set_title(caption, fontsize=7, fontweight="normal")
+    fig.suptitle(title)
     return fig

@@ -91,9 +91,9 @@ def zone_ink(label: int) -> str:
     return "white" if np.dot(to_rgb(COLORS[label - 1]), (0.299, 0.587, 0.114)) < 0.45 else "#111111"
 
 
-def zone_axis(ax: Axes, axis: str = "x") -> None:
-    """The 17 zones as ticks at 0..16, each code printed on its colour."""
-    ax.set(**{f"{axis}ticks": range(K), f"{axis}ticklabels": CODES})
+def zone_axis(ax: Axes, axis: str = "x", start: float = 0) -> None:
+    """The 17 zones as ticks at `start`, `start` + 1, ..., each code printed on its colour."""
+    ax.set(**{f"{axis}ticks": np.arange(K) + start, f"{axis}ticklabels": CODES})
     ax.tick_params(axis=axis, length=0, pad=4)
     for label, tick in enumerate(getattr(ax, f"get_{axis}ticklabels")(), start=1):
         tick.set(fontsize=7, color=zone_ink(label), fontweight="bold")
