@@ -10,8 +10,8 @@ import torch
 from lczlib import remedies as r
 from lczlib import transfer as t
 from lczlib.graphs import GraphSet
-from lczlib.models.inference import predict, reestimate_batch_norm
 from lczlib.models import InstanceGCN
+from lczlib.models.inference import predict, reestimate_batch_norm
 from lczlib.predictions import Predictions
 from lczlib.recipe import Recipe
 
