@@ -9,6 +9,7 @@ notebook that it builds on. Options: profile, data, sam, seed, only (one noteboo
 
 import json
 import os
+import shlex
 import sys
 
 sys.path.insert(0, workflow.basedir)
@@ -16,8 +17,10 @@ from workflow.build import Build
 
 ROOT = workflow.basedir
 BUILD = Build.of(**{name: config[name] for name in ("profile", "data", "sam", "seed", "without") if name in config})
-ONLY = str(config.get("only", ""))
-ROWS = [f"executed/{name}.json" for name in BUILD.chosen(ONLY.zfill(2) if ONLY.isdigit() else ONLY)]  # only=04 is 4
+ONLY = str(config.get("only", ""))  # only=04 comes as the number 4
+CHOSEN = BUILD.chosen(ONLY.zfill(2) if ONLY.isdigit() else ONLY)
+ROWS = [f"executed/{name}.json" for name in CHOSEN]
+EXPLORER = ["explorer.html"] if {"01", "02", "03"} <= set(CHOSEN) else []
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [ROOT, os.environ.get("PYTHONPATH")]))
 THREADS = os.environ.get("OMP_NUM_THREADS")  # a rule's shell would set it to 1, and other threads round otherwise
 KEEP = f"export OMP_NUM_THREADS={THREADS};" if THREADS else "unset OMP_NUM_THREADS MKL_NUM_THREADS OPENBLAS_NUM_THREADS;"
@@ -44,9 +47,23 @@ rule notebook:
         "{KEEP} exec {sys.executable} -m workflow.execute {input.source:q} {output:q} {params.values:q}"
 
 
+rule explorer:
+    input:
+        "executed/02.json",
+        "executed/03.json",
+    output:
+        "explorer.html",
+    params:
+        state=[BUILD.state("02"), BUILD.state("03")],
+        options=" ".join(f"--{name} {shlex.quote(str(value))}" for name, value in BUILD.explorer.items()),
+    shell:
+        "{KEEP} exec {sys.executable} -m workflow.explorer --work . --out {output:q} {params.options}"
+
+
 rule site:
     input:
         ROWS,
+        EXPLORER,
     output:
         "site/index.html",
     params:

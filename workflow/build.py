@@ -139,6 +139,15 @@ class Build:
         )
 
     @property
+    def explorer(self) -> dict[str, object]:
+        """Options of `workflow.explorer`: the data, masks and predictions that notebooks 01 to 03 leave."""
+        values = {"sam": "nano", "masks": "demo", "split_strategy": "polygon_pool", "seed": 0}
+        values |= self.sizes.get("common", {}) | self.given
+        data = values.get("data_dir", self.root / "build" / self.profile / "data")
+        name = f"{values['split_strategy']}_{values['seed']}"
+        return {"data": str(data), "sam": values["sam"], "masks": values["masks"], "name": name}
+
+    @property
     def skipped(self) -> dict[str, str]:
         """Notebook -> what it needs and the data lack."""
         return {self.notebooks[name].stem: fault for name, fault in self.lacking.items() if name in self.notebooks}

@@ -1,6 +1,6 @@
 """Write the explorer page of a build: its test pairs with the predictions of notebooks 02 and 03.
 
-python workflow/explorer.py --data build/demo/data --work build/demo --out build/demo/explorer.html
+python -m workflow.explorer --data build/demo/data --work build/demo --out build/demo/explorer.html
 """
 
 from __future__ import annotations

@@ -50,7 +50,9 @@ def write_site(folder: Path, skipped: dict[str, str] | None = None) -> Path:
     facts = {"rows": rows, "skipped": skipped or {}, "figures": figures, "name": folder.resolve().name, "up": ""}
     facts["ledger"] = ledger(figures, read_json(ROOT / "figures" / "published.json"))
     facts["origins"] = sorted({entry["data"] for entry in figures.values()} - {"none"})
-    facts["explorers"] = sorted(path.name for path in (site / "figures").glob("*.html"))
+    facts["explorer"] = (folder / "explorer.html").exists()
+    if facts["explorer"]:
+        shutil.copy(folder / "explorer.html", site)
     made.filters["inline"] = _inline
     _write(site / "index.html", made.get_template("index.html.j2").render(shared, **facts))
     return site / "index.html"
