@@ -1,6 +1,7 @@
 """The notebooks as committed (anatomy, links) and as executed: every one of them in the smoke profile, once."""
 
 import ast
+import dataclasses
 import json
 import os
 import re
@@ -15,6 +16,9 @@ import pytest
 from browser import errors, open_browser
 
 from lczlib.data import layout, open_pairs
+from workflow.build import Build
+from workflow.check import check
+from workflow.publish import publish
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -116,6 +120,17 @@ def test_the_report_of_every_notebook_has_no_dead_link_and_fits_a_phone(project)
             driver.get(page.as_uri())
             assert driver.execute_script("return document.documentElement.scrollWidth") <= 390, page
             assert not errors(driver), page
+
+
+@MOVING
+@pytest.mark.notebooks
+def test_what_follows_from_predictions_is_computed_again_from_them(project):
+    (project / "build" / "demo").symlink_to("smoke")
+    build = dataclasses.replace(Build.of("smoke", root=project), profile="demo")  # as if this were the committed run
+    publish(build, build.chosen())
+    outcome = check(build, ["04", "05", "06"])
+    assert outcome.lines == []
+    assert outcome.exact > 500
 
 
 @pytest.mark.notebooks
