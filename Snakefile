@@ -36,7 +36,7 @@ rule all:
 
 rule notebook:
     input:
-        source=lambda found: BUILD.notebooks[found.name],
+        source=lambda found: BUILD.source(found.name),
         before=lambda found: [f"executed/{name}.json" for name in BUILD.before(found.name)],
     output:
         "executed/{name}.json",

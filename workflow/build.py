@@ -112,13 +112,23 @@ class Build:
         wanted = _with_needed(only) if only else set(self.notebooks)
         return [name for name in self.notebooks if name in wanted and name not in self.lacking]
 
-    def before(self, notebook: str) -> list[str]:
-        """Short names of the notebooks whose outcome this one reads."""
-        return [need for need in NEEDS.get(notebook, ()) if need in self.notebooks and need not in self.lacking]
+    def before(self, name: str) -> list[str]:
+        """Names of the notebooks whose outcome this one reads.
 
-    def parameters(self, notebook: str) -> dict[str, object]:
+        Where the profile has `n_seeds`, 04 and 05 read the predictions of 02 and 03 for further seeds too: "seeds/1/02"
+        is notebook 02 with the seed after the first.
+        """
+        known = [need for need in NEEDS.get(name, ()) if need in self.notebooks and need not in self.lacking]
+        further = range(1, self.sizes.get("common", {}).get("n_seeds", 1)) if name in ("04", "05") else ()
+        return known + [f"seeds/{k}/{need}" for k in further for need in known]
+
+    def source(self, name: str) -> Path:
+        """The notebook of a name: of "02", and of "seeds/1/02"."""
+        return self.notebooks[Path(name).name]
+
+    def parameters(self, name: str) -> dict[str, object]:
         """Values for the notebook's `parameters` cell; paths are relative to the folder of the notebooks."""
-        path = self.notebooks[notebook]
+        path = self.source(name)
         places = {
             "profile": self.profile,
             "data_dir": os.path.relpath(self.root / "build" / self.profile / "data", path.parent),
@@ -126,17 +136,18 @@ class Build:
             "figures_dir": os.path.relpath(self.figures, path.parent),
         }
         values = places | self.sizes.get("common", {}) | self.sizes.get(path.stem, {}) | self.given
+        if name.startswith("seeds/"):
+            places = {"figures_dir": os.path.relpath(self.folder / Path(name).parent, path.parent)}
+            values |= places | {"seed": values.get("seed", 0) + int(Path(name).parent.name)}
         declared = declared_parameters(path)
-        return {name: value for name, value in values.items() if name in declared}
+        return {key: value for key, value in values.items() if key in declared}
 
-    def state(self, notebook: str) -> str:
+    def state(self, name: str) -> str:
         """Digest of everything that the outcome of a notebook depends on; it changes when, and only when, that does."""
-        before = [self.state(need) for need in self.before(notebook)]
-        shipped = _digests(self.root, SHIPPED) if notebook == "demo" else ""
+        before = [self.state(need) for need in self.before(name)]
+        shipped = _digests(self.root, SHIPPED) if name == "demo" else ""
         packages = _digests(self.root, "lczlib", "lczworld", without=SHIPPED)
-        return _key(
-            [_digest(self.notebooks[notebook]), self.parameters(notebook), self.data, packages, before, shipped]
-        )
+        return _key([_digest(self.source(name)), self.parameters(name), self.data, packages, before, shipped])
 
     @property
     def explorer(self) -> dict[str, object]:

@@ -196,6 +196,16 @@ def test_profiles_set_what_notebooks_declare():
                 assert values.keys() <= declared_parameters(stems[stem]), f"{profile}.yaml: {stem}"
 
 
+def test_notebooks_that_read_several_seeds_come_after_the_trainings_of_all():
+    build = Build.of("evidence")
+    assert build.before("05") == ["02", "03", *(f"seeds/{k}/{name}" for k in range(1, 8) for name in ("02", "03"))]
+    assert Build.of().before("05") == ["02", "03"]
+    first, third = build.parameters("02"), build.parameters("seeds/3/02")
+    assert third == first | {"seed": 3, "figures_dir": "../build/evidence/seeds/3"}
+    assert build.source("seeds/3/02") == build.source("02")
+    assert build.state("seeds/3/02") != build.state("02")
+
+
 def _pairs(graphs: bool = True, rgb: bool = True, cities: tuple = ("a", "b", "c")) -> SimpleNamespace:
     return SimpleNamespace(has_graphs=graphs, has_rgb=rgb, cities=cities)
 
