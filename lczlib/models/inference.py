@@ -136,9 +136,9 @@ class RunStream:
         """Model and settings that make instance masks from images."""
         from lczlib.sam import MaskSettings
 
-        noted = self.about.get("settings")
         sam = self.sam or self.about.get("sam") or "nano"
-        return "nano" if sam == "truth" else sam, self.settings or (MaskSettings(**noted) if noted else MaskSettings())
+        sam = "nano" if sam == "truth" else sam
+        return sam, self.settings or MaskSettings.named(self.about.get("masks") or "paper", sam)
 
     @cached_property
     def key(self) -> str:
