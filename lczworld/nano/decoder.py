@@ -22,7 +22,6 @@ from torch.nn import functional as F
 
 from lczlib.compute import bf16_pays
 from lczlib.sam import decoder as decoding
-from lczlib.sam.models import NanoEncoder
 
 from .learning import Scenes, draw, fit, follow, go_on, save, see
 
@@ -31,14 +30,11 @@ SCORE_WEIGHT = 4.0  # of the loss of the predicted IoU (SAM: 1), by which masks 
 
 @dataclass(frozen=True)
 class Plan:
-    """Sizes of a training. `window` px of the network's input are cut from scenes."""
+    """Sizes of a training. A window is a part of a scene, enlarged to the network's input."""
 
-    window: int = 160
-    windows: int = 4  # a process and step, of `window` px, or one of the whole input
-    prompts: int = 24  # a window of `window` px
-    wide_prompts: int = 40  # a window of the network's whole input
+    windows: int = 2  # a step
+    prompts: int = 40  # a window
     rate: float = 6e-4
-    wide_last: float = 0.85  # share at the end with windows of 320 px: points must be found among all tokens
     largest: float = 1.7  # most that a scene is enlarged; the generator sees scenes at 1 (image) and 1.5 (crops)
     balance: float = 1.0  # weight of the cross-entropy beside dice; falls to
     balance_last: float = 0.2
@@ -49,42 +45,31 @@ class Plan:
     least: int = 100  # px in the window, instances below are not asked for
 
 
-class NanoTrainer(nn.Module):
-    """The model in training: windows instead of images, prompts of many windows at once."""
+def prompt(sam: Any, embedding: Tensor, prompts: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Masks for the prompts of several windows at once.
 
-    def __init__(self, sam: Any) -> None:
-        super().__init__()
-        self.sam = sam.train().requires_grad_(True)
-        self.sam.image_encoder.eval()
+    Args:
+        embedding: (B, C, h, w) of windows.
+        prompts: (B, P, 2, 2) two points x, y in the window; a point prompt repeats its point.
+        boxes: (B, P) bool, whether the two points are corners of a box.
 
-    def prompt(
-        self, embedding: Tensor, prompts: Tensor, boxes: Tensor, corner: tuple[int, int]
-    ) -> tuple[Tensor, Tensor]:
-        """Masks for prompts.
-
-        Args:
-            embedding: (B, C, h, w) of windows whose first token lies at `corner` (row, column) of the full grid.
-            prompts: (B, P, 2, 2) two points x, y in the window; a point prompt repeats its point.
-            boxes: (B, P) bool, whether the two points are corners of a box.
-
-        Returns:
-            logits (B P, 3, 4 h, 4 w), predicted IoU (B P, 3).
-        """
-        encoder, count = self.sam.prompt_encoder, prompts.shape[1]
-        place = encoder.get_dense_pe()[0][:, corner[0] :, corner[1] :][:, : embedding.shape[2], : embedding.shape[3]]
-        shift = torch.tensor([corner[1], corner[0]]) * NanoEncoder.stride
-        at = encoder.pe_layer.forward_with_coords(prompts.flatten(0, 1) + shift + 0.5, encoder.input_image_size)
-        kinds = torch.stack([encoder.point_embeddings[i].weight[0] for i in (1, 2, 3)])  # point, first, second corner
-        flat = boxes.flatten()[:, None]
-        first = at[:, 0] + torch.where(flat, kinds[1], kinds[0])
-        second = torch.where(flat, at[:, 1] + kinds[2], encoder.not_a_point_embed.weight)
-        image = embedding + encoder.no_mask_embed.weight[0][:, None, None]
-        tokens, keys = decoding.attend(
-            self.sam.mask_decoder, image.repeat_interleave(count, 0), place, torch.stack([first, second], 1)
-        )
-        every = torch.ones(len(tokens), 3, dtype=torch.bool)
-        logits = decoding.mask_logits(self.sam.mask_decoder, tokens, keys, tuple(image.shape[2:]), every)
-        return logits.unflatten(0, (-1, 3)), decoding.predict_iou(self.sam.mask_decoder, tokens)
+    Returns:
+        logits (B P, 3, 4 h, 4 w), predicted IoU (B P, 3).
+    """
+    corners, one = prompts.flatten(0, 1), torch.ones(boxes.numel(), 1, dtype=torch.int)
+    pointed, _ = sam.prompt_encoder((corners[:, :1], one), None, None)
+    boxed, _ = sam.prompt_encoder(None, corners.flatten(1), None)
+    sparse = torch.where(boxes.flatten()[:, None, None], boxed, pointed)
+    image = embedding + sam.prompt_encoder.no_mask_embed.weight[0][:, None, None]
+    tokens, keys = decoding.attend(
+        sam.mask_decoder,
+        image.repeat_interleave(prompts.shape[1], 0),
+        sam.prompt_encoder.get_dense_pe()[0],
+        sparse,
+    )
+    every = torch.ones(len(tokens), 3, dtype=torch.bool)
+    logits = decoding.mask_logits(sam.mask_decoder, tokens, keys, tuple(image.shape[2:]), every)
+    return logits.unflatten(0, (-1, 3)), decoding.predict_iou(sam.mask_decoder, tokens)
 
 
 def learn_score(sam: Any, plan: Plan, scenes: Scenes, workers: int, rng: np.random.Generator) -> float:
@@ -186,22 +171,18 @@ def prompt_loss(
 
 
 def losses(
-    trainer: NanoTrainer, plan: Plan, scenes: Scenes, done: float, rng: np.random.Generator
+    sam: Any, plan: Plan, scenes: Scenes, done: float, rng: np.random.Generator
 ) -> tuple[Tensor, dict[str, float]]:
     """The loss of one step at `done` (0..1) of the training, and numbers for the log."""
-    encoder = trainer.sam.image_encoder
-    wide = done >= 1 - plan.wide_last
-    size = encoder.img_size if wide else plan.window
-    images, ids = draw(scenes, 1 if wide else plan.windows, size, rng, plan.largest)
-    room = (encoder.img_size - size) // encoder.stride + 1
-    corner = (int(rng.integers(room)), int(rng.integers(room)))
-    sampled = [sample_prompts(window, plan, plan.wide_prompts if wide else plan.prompts, rng) for window in ids.numpy()]
+    encoder = sam.image_encoder
+    images, ids = draw(scenes, plan.windows, encoder.img_size, rng, plan.largest)
+    sampled = [sample_prompts(window, plan, plan.prompts, rng) for window in ids.numpy()]
     points, boxes, wanted = (torch.from_numpy(np.stack(part)) for part in zip(*sampled))
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16_pays()):
         with torch.no_grad():
-            seen = see(trainer.sam, images)
+            seen = see(sam, images)
         embedding, numbers = encoder.embed(*seen)
-        logits, predicted = trainer.prompt(embedding, points, boxes, corner)
+        logits, predicted = prompt(sam, embedding, points, boxes)
     window = torch.arange(len(ids)).repeat_interleave(points.shape[1])
     x, y = (points[:, :, 0].long() // 2).flatten(0, 1).T
     asked = numbers[window, :, y, x]  # (n, 2) the bolder and the finer region under the point
@@ -225,10 +206,11 @@ def train(
         InputError: the checkpoint is of another training.
     """
     torch.manual_seed(seed)
-    trainer = NanoTrainer(sam)
-    average = copy.deepcopy(trainer)
-    optimizer = torch.optim.AdamW(trainer.parameters(), plan.rate, weight_decay=0.02, betas=(0.9, 0.98))
-    parts = {"model": trainer, "average": average, "optimizer": optimizer}
+    sam = sam.train().requires_grad_(True)
+    sam.image_encoder.eval()
+    average = copy.deepcopy(sam)
+    optimizer = torch.optim.AdamW(sam.parameters(), plan.rate, weight_decay=0.02, betas=(0.9, 0.98))
+    parts = {"model": sam, "average": average, "optimizer": optimizer}
     state = {"step": 0, "spent": 0.0, "history": []} | go_on(state_path, parts, of)
     step, history, saved = state["step"], state["history"], time.monotonic()
     clock = saved - state["spent"]
@@ -240,12 +222,12 @@ def train(
     while (done := step / steps) < 1:
         for group in optimizer.param_groups:
             group["lr"] = plan.rate * (0.51 + 0.5 * math.cos(math.pi * done)) * min(1, (step + 1) / 100)
-        loss, facts = losses(trainer, plan, scenes, done, np.random.default_rng((seed, step, 0)))
+        loss, facts = losses(sam, plan, scenes, done, np.random.default_rng((seed, step)))
         optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(trainer.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(sam.parameters(), 1.0)
         optimizer.step()
-        follow(average, trainer, min(0.998, step / (step + 20)))
+        follow(average, sam, min(0.998, step / (step + 20)))
         history.append(facts)
         step += 1
         if step % 50 == 0:
@@ -255,4 +237,4 @@ def train(
             saved = time.monotonic()
             keep()
     keep()
-    return average.sam.eval(), (time.monotonic() - clock) / 60
+    return average.eval(), (time.monotonic() - clock) / 60

@@ -14,7 +14,7 @@ def test_one_command_trains_calibrates_evaluates_and_goes_on(tmp_path, monkeypat
     monkeypatch.setattr(train, "scenes_of", lambda *_, **__: rectangles(1))
     monkeypatch.setattr(evaluation, "HALVINGS", 1)
     monkeypatch.setitem(train.PLANS, "cpu", encoder.GroupingPlan(windows=1, asked=1, judged=1, judge_steps=2))
-    small = replace(decoder.Plan(), window=96, windows=1, prompts=2, wide_last=0.0, scored=1, score_steps=2)
+    small = replace(decoder.Plan(), windows=1, prompts=2, scored=1, score_steps=2)
     monkeypatch.setattr(decoder, "Plan", lambda: small)
     out = tmp_path / "own.safetensors"
     sizes = ["--encoder-steps", "1", "--decoder-steps", "1", "--train", "2", "--workers", "0"]
