@@ -91,7 +91,9 @@ def band_order(
     advice = "export the ten bands of 10 m and 20 m, or name the file's bands in order with --bands B2,B3,..."
     if given and len(given) != data.count:
         raise InputError(f"{data.name}: has {data.count} bands, --bands names {len(given)}; name each, in order")
-    names = [f"B{name}" if name.strip()[:1].isdigit() else name for name in given] if given else names_of(data)
+    names = list(given) if given else names_of(data)
+    if "8A" in (name.strip().upper() for name in names):
+        names = [f"B{name.strip()}" if name.strip()[:1].isdigit() else name for name in names]
     found, assumed = bands_of(names), ""
     if not given and not any(found):
         found = _order_by_contents(sample())
@@ -158,7 +160,7 @@ def rgb_order(data: rasterio.DatasetReader, given: Sequence[int] | None = None) 
 
 def _color(name: str) -> str:
     """red, green or blue, where a name means the plain colour: not red edge, coastal blue, green I, infra-red."""
-    words = re.findall("[a-z]+", name.lower())
+    words = re.findall("[a-z]+(?![a-z0-9])", name.lower())
     if {"edge", "coastal", "deep", "infra", "i"} & set(words):
         return ""
     return next((color for color in ("red", "green", "blue") if {color, color[0]} & set(words)), "")
