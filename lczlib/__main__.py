@@ -58,6 +58,10 @@ def _train(args: argparse.Namespace) -> None:
     recipe = changed(Recipe.of(args.recipe, args.stream), args.set, "--set", fixed=("stream",))
     pairs = open_pairs(args.data)
     split = split_pairs(pairs, args.split, args.seed)
+    one_zone = pairs.index["label"].nunique() < 2
+    if one_zone or not len(split.validation):
+        fault = "all pairs are of one zone" if one_zone else f"--split {args.split} leaves no pair to validate with"
+        raise InputError(f"{args.data}: {fault}; draw more training areas, three of each zone or more")
     inputs = pairs.s2 if args.stream == "s2" else load_graphs(pairs, args.sam)
     model = {"s2": "resnet3d11", "ge": "gcn"}[args.stream]
     result = train_stream(args.stream, model, inputs, pairs.index, split, recipe, args.seed, args.work)

@@ -134,9 +134,10 @@ class Sentinel2:
         self.warnings += physics_warnings(reflectance)
 
     def _raw(self, window: Window) -> np.ndarray:
-        """(all bands, h, w) float32 as stored, NaN where all are the same."""
+        """(all bands, h, w) float32 as stored, NaN where all are the same and not above 0."""
         raw, _ = self.source.read(range(1, self.data.count + 1), window)
-        return np.where((raw == raw[0]).all(axis=0), np.float32(np.nan), raw.astype(np.float32))
+        void = (raw == raw[0]).all(axis=0) & (raw[0] <= 0)
+        return np.where(void, np.float32(np.nan), raw.astype(np.float32))
 
     def _values(self, window: Window) -> np.ndarray:
         """(bands, h, w) float32 reflectance of a window of the file, all NaN where there is no data."""

@@ -4,8 +4,10 @@ import os
 import shutil
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pytest
+import shapely
 from geodata import GRASS, LEFT, TOP, UTM33, reflectance, square, write_areas, write_s2, write_tif
 from rasterio.warp import transform
 
@@ -353,6 +355,41 @@ def test_the_command_line_cuts_or_says_why_not(tmp_path, image, areas, capsys):
     assert main(arguments) == 1
     error = capsys.readouterr().err.strip().splitlines()
     assert error[-1].endswith("holds pairs already; name another folder, or add to them with --append")
+
+
+@pytest.mark.parametrize(("zones", "said", "fault"), [
+    (["2", "2", "2"], "all pairs are LCZ 2", "all pairs are of one zone"),
+    (["2", "D"], "fewer than 3 polygons of LCZ 2 (1), LCZ D (1)", "leaves no pair to validate with"),
+])  # fmt: skip
+def test_too_few_zones_or_polygons_are_told_before_training(tmp_path, image, capsys, zones, said, fault):
+    shapes = [square(30 + 310 * place, 300, 300) for place in range(len(zones))]
+    areas = write_areas(tmp_path / "a.geojson", list(zip(zones, shapes, strict=True)))
+    report, _ = cut(tmp_path, write_s2(tmp_path / "s2.tif", image), areas)
+    assert any(said in line for line in report.notes + report.warnings)
+    assert main(["train", str(tmp_path / "out"), "--stream", "s2", "--recipe", "demo", "--work", str(tmp_path)]) == 1
+    assert fault in capsys.readouterr().err
+
+
+def test_one_place_with_two_labels_is_warned_of_and_found_by_check(tmp_path, image):
+    areas = write_areas(tmp_path / "a.geojson", [("2", square(300, 300, 330)), ("5", square(300, 300, 330))])
+    report, _ = cut(tmp_path, write_s2(tmp_path / "s2.tif", image), areas)
+    assert any("polygons 1 (LCZ 2) and 2 (LCZ 5) overlap" in warning for warning in report.warnings)
+    assert any("with another label" in fault.fault for fault in check(tmp_path / "out"))
+
+
+def test_swapped_longitude_and_latitude_are_named(tmp_path, image):
+    areas = write_areas(tmp_path / "a.gpkg", [("2", square(300, 300, 330))], to_crs="EPSG:4326")
+    frame = gpd.read_file(areas)
+    frame.set_geometry(shapely.transform(frame.geometry, lambda xy: xy[:, ::-1])).to_file(areas)
+    with pytest.raises(ValueError, match="longitude and latitude are swapped in it: export"):
+        cut(tmp_path, write_s2(tmp_path / "s2.tif", image), areas)
+
+
+def test_every_assumption_is_one_printed_line(tmp_path, image, areas):
+    report, _ = cut(tmp_path, write_s2(tmp_path / "s2.tif", image, "uint16", dn=True), areas)
+    lines = [line for line in str(report).splitlines() if line.startswith(("note: ", "warning: "))]
+    for words in ("read as digital numbers", "order assumed: B2 B3", "class column 'lcz'"):
+        assert sum(words in line for line in lines) == 1
 
 
 @pytest.mark.skipif(not (REAL / "berlin").exists(), reason="no folder of real samples (LCZ_REALDATA)")
