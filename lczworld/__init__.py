@@ -1,23 +1,23 @@
 """The synthetic world: places drawn from their zone, seen by two sensors, with everything about them known."""
 
 from .canvas import COVER
-from .cities import CITIES, FACTORS, City, mix
+from .cities import CITIES, HABITS, City, get_city, mix
 from .dataset import make_dataset, open_or_make, read_fractions
-from .scene import PAIRS_PER_POLYGON, Scene, generate_scene, measure
+from .scene import PAIRS_PER_POLYGON, Scene, generate_scene
 from .town import CityScene, generate_city
 
 __all__ = [
     "CITIES",
     "COVER",
-    "FACTORS",
+    "HABITS",
     "PAIRS_PER_POLYGON",
     "City",
     "CityScene",
     "Scene",
     "generate_city",
     "generate_scene",
+    "get_city",
     "make_dataset",
-    "measure",
     "mix",
     "open_or_make",
     "read_fractions",

@@ -20,13 +20,15 @@ def main(argv: list[str] | None = None) -> int:
     synth.add_argument("--pairs", type=int, default=1088, help="number of pairs, spread evenly over zones and cities")
     synth.add_argument("--cities", type=int, default=8)
     synth.add_argument("--seed", type=int, default=0)
+    synth.add_argument("--shift", type=float, default=1.0, help="how far the cities are apart: 0 (not at all) to 3")
     synth.add_argument("--workers", type=int, default=2, help="processes")
     args = parser.parse_args(argv)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded: see lczlib.compute
     from lczworld import make_dataset
 
+    options = {name: getattr(args, name) for name in ("pairs", "cities", "seed", "workers", "shift")}
     try:
-        made = make_dataset(args.out, pairs=args.pairs, cities=args.cities, seed=args.seed, workers=args.workers)
+        made = make_dataset(args.out, **options)
     except (InputError, OSError) as fault:
         print(f"error: {' '.join(str(fault).split())}", file=sys.stderr)
         return 1

@@ -6,6 +6,8 @@ of rectangles becomes a grid, an organic quarter or a curved close. x grows to t
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -13,10 +15,31 @@ from .spectra import M
 
 COVER = ("paved", "building", "grass", "bush", "tree", "crop", "soil", "sand", "rock", "water")
 C = {name: index for index, name in enumerate(COVER)}
-MARGIN = 32  # m drawn around the patch, for shadows and point spread functions from outside
+MARGIN = 20  # m drawn around the patch, for shadows and point spread functions from outside
 
 _COLUMNS = ("material", "v", "b", "cover", "h0", "gx", "gy", "instance", "angle", "period", "stripe")
 _SHIFT = 4  # fractional bits of polygon corners
+
+
+@dataclass(frozen=True)
+class Surface:
+    """What an object is made of and how it lies.
+
+    Attributes:
+        material: of spectra.MATERIALS. v: its state 0 (dark, dry, clear) to 1. b: factor of brightness.
+        cover: of COVER. height: m at x = y = 0. gx, gy: rise of the surface to the east and south, m per m.
+        instance: None: one of its own, 0: of none. stripes: angle (rad), period (m), strength of rows.
+    """
+
+    material: str
+    v: float
+    b: float
+    cover: str
+    height: float = 0.0
+    gx: float = 0.0
+    gy: float = 0.0
+    instance: int | None = None
+    stripes: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
 class Warp:
@@ -36,6 +59,10 @@ class Warp:
         return bent @ self.rotation.T + self.center
 
 
+def _row(s: Surface, instance: int) -> list[float]:
+    return [M[s.material], s.v, s.b, C[s.cover], s.height, s.gx, s.gy, instance, *s.stripes]
+
+
 def corners(rects: np.ndarray) -> np.ndarray:
     """(n, 4) rectangles u0, v0, u1, v1 to their corners (n, 4, 2)."""
     return np.asarray(rects, float).reshape(-1, 4)[:, [[0, 1], [2, 1], [2, 3], [0, 3]]]
@@ -49,11 +76,12 @@ def outline(rects: np.ndarray, pieces: int = 6) -> np.ndarray:
 
 
 class Canvas:
-    """`obj` (H, W) int32 object ids; `add` gives a new object its properties, `draw` and `draw_many` place it."""
+    """`add` gives a new object its properties, `draw` and `draw_many` place it."""
 
     def __init__(self, size: tuple[int, int]):
         self.size = size
-        self.obj = np.zeros(size, np.int32)
+        self._obj = np.zeros(size, np.int32)
+        self._waiting: list[tuple[np.ndarray, int]] = []  # polygons to be filled before `obj` is read
         self.rows: list[list[float]] = []
         self.trees: list[np.ndarray] = []  # (n, 6): x, y, radius, height, v, is conifer
         self.instances = 0
@@ -63,24 +91,51 @@ class Canvas:
         self.instances += 1
         return self.instances
 
-    def add(self, material, v, b, cover, height=0.0, gx=0.0, gy=0.0, instance=None, angle=0.0, period=0.0, stripe=0.0):
-        """Id of a new object. `instance` None: an instance of its own, 0: of none."""
-        instance = self.new_instance() if instance is None else instance
-        self.rows.append([M[material], v, b, C[cover], height, gx, gy, instance, angle, period, stripe])
+    def add(self, surface: Surface) -> int:
+        """Id of a new object."""
+        self.rows.append(_row(surface, self.new_instance() if surface.instance is None else surface.instance))
         return len(self.rows) - 1
+
+    def set(self, identity: int, surface: Surface) -> None:
+        """Give an object another surface; its instance stays."""
+        self.rows[identity] = _row(surface, self.rows[identity][_COLUMNS.index("instance")])
+
+    def add_many(self, cover: str, columns: dict[str, np.ndarray]) -> np.ndarray:
+        """Ids (n,) of new objects: `columns` are arrays (n,) named as _COLUMNS, material by number; others 0."""
+        rows = np.zeros((len(columns["instance"]), len(_COLUMNS)))
+        for name, values in columns.items():
+            rows[:, _COLUMNS.index(name)] = values
+        rows[:, _COLUMNS.index("cover")] = C[cover]
+        first = len(self.rows)
+        self.rows += rows.tolist()
+        return np.arange(first, len(self.rows))
+
+    @property
+    def obj(self) -> np.ndarray:
+        """Object ids (H, W) int32 of all that was drawn, writable."""
+        if self._waiting:
+            fixed = np.round(np.concatenate([points for points, _ in self._waiting]) * (1 << _SHIFT)).astype(np.int32)
+            start = 0
+            for points, identity in self._waiting:
+                cv2.fillPoly(self._obj, [fixed[start : start + len(points)]], int(identity), cv2.LINE_8, _SHIFT)
+                start += len(points)
+            self._waiting.clear()
+        return self._obj
+
+    def add_cars(self, instance: int) -> list[int]:
+        """Ids of cars in seven paints."""
+        paints = [("metal", b) for b in (0.15, 0.3, 0.7, 1.3, 1.6)] + [("tile", 0.9), ("bluemetal", 0.9)]
+        return [self.add(Surface(material, 0.5, b, "paved", 1.4, instance=instance)) for material, b in paints]
 
     def draw(self, points: np.ndarray, identity: int) -> None:
         """Fill one polygon (n, 2) in picture coordinates."""
-        fixed = np.round(points * (1 << _SHIFT)).astype(np.int32)
-        cv2.fillPoly(self.obj, [fixed], int(identity), cv2.LINE_8, _SHIFT)
+        self._waiting.append((points, identity))
 
     def draw_many(self, polygons: np.ndarray, identities: np.ndarray) -> None:
         """Fill polygons (n, k, 2) in picture coordinates; those outside the canvas are skipped."""
         low, high = polygons.min(1), polygons.max(1)
         inside = (high[:, 0] > 0) & (high[:, 1] > 0) & (low[:, 0] < self.size[1]) & (low[:, 1] < self.size[0])
-        fixed = np.round(polygons * (1 << _SHIFT)).astype(np.int32)
-        for index in np.flatnonzero(inside):
-            cv2.fillPoly(self.obj, [fixed[index]], int(identities[index]), cv2.LINE_8, _SHIFT)
+        self._waiting += [(polygons[index], identities[index]) for index in np.flatnonzero(inside)]
 
     def table(self) -> dict[str, np.ndarray]:
         """Properties as one array per column."""
@@ -105,12 +160,22 @@ class Canvas:
 
 
 def noise(size: tuple[int, int], scale: float, rng: np.random.Generator) -> np.ndarray:
-    """Smooth noise (H, W) float32, mean 0, standard deviation 1, features of about `scale` m."""
+    """Smooth noise (H, W) float32, mean 0, standard deviation about 1, features of about `scale` m."""
     if scale <= 1.5:
-        return rng.standard_normal(size, np.float32)
+        return (rng.random(size, np.float32) - 0.5) * 12**0.5
+    if scale > 16:
+        half = noise((-(-size[0] // 2), -(-size[1] // 2)), scale / 2, rng)
+        return cv2.resize(half, size[::-1], interpolation=cv2.INTER_LINEAR)
     shape = (int(size[0] / scale) + 3, int(size[1] / scale) + 3)
     field = cv2.resize(rng.standard_normal(shape, np.float32), None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
     field = field[: size[0], : size[1]]
     if scale > 8:
         field = field + 0.22 * noise(size, scale / 4, rng)
-    return (field - field.mean()) / (field.std() + 1e-6)
+    mean, spread = (float(value[0, 0]) for value in cv2.meanStdDev(field))
+    return (field - mean) * (1 / (spread + 1e-6))
+
+
+def gradient(field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Slope of a field (H, W) to the east and to the south, per metre."""
+    step = np.array([[-0.5, 0.0, 0.5]], np.float32)
+    return cv2.filter2D(field, -1, step), cv2.filter2D(field, -1, step.T)

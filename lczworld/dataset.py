@@ -20,7 +20,7 @@ from .cities import CITIES
 from .scene import PAIRS_PER_POLYGON, generate_scene
 
 KIND = "synthetic"
-LOOK = 3  # raised whenever the same seed gives another picture
+VERSION = 4  # raised whenever the same seed gives another picture
 FRACTIONS = ("bsf", "isf", "psf", "svf", "mean_height")
 _SEEDS = 100_000  # scene seeds of one data set seed
 
@@ -45,18 +45,19 @@ def plan(pairs: int, cities: int = 8, seed: int = 0) -> pd.DataFrame:
 
 
 def make_dataset(data_dir: str | Path, pairs: int = 1088, cities: int = 8, seed: int = 0, workers: int = 2,
-                 progress: bool = True) -> Path:  # fmt: skip
+                 progress: bool = True, shift: float = 1.0) -> Path:  # fmt: skip
     """Make (or go on making, or enlarge) a synthetic data set; pairs that are there already are kept.
 
     Args:
         data_dir: folder in the layout of `lczlib.data.layout`, with truth/.
         pairs: 1088 gives 8 pairs on average, from 2 or 3 polygons, per zone and city.
         cities: 1..8. seed: of the data set; seed and id determine a pair, not `workers`.
+        shift: how far the cities are apart, 0..3, as for `generate_scene`.
 
     Raises:
         ValueError: the folder holds something else.
     """
-    data_dir, facts = Path(data_dir), {"seed": seed, "cities": cities, "look": LOOK}
+    data_dir, facts = Path(data_dir), {"seed": seed, "cities": cities, "shift": float(shift), "version": VERSION}
     todo = plan(pairs, cities, seed)
     make_if_missing(
         data_dir,
@@ -68,7 +69,8 @@ def make_dataset(data_dir: str | Path, pairs: int = 1088, cities: int = 8, seed:
 
 def _make(data_dir: Path, todo: pd.DataFrame, facts: dict, workers: int, progress: bool) -> None:
     write_json(data_dir / "dataset.json", {"kind": KIND, **facts, "pairs": 0})
-    rows = [(data_dir, *row) for row in todo[["id", "label", "city_number", "scene_seed"]].itertuples(index=False)]
+    columns = ["id", "label", "city_number", "scene_seed"]
+    rows = [(data_dir, *row, facts["shift"]) for row in todo[columns].itertuples(index=False)]
     rows = [row for row in rows if not truth_path(data_dir, row[1]).exists()]
     made = parallel(_make_pair, ({"row": row} for row in rows), workers if len(rows) >= 8 else 1)
     for _ in tqdm(made, total=len(rows), desc="synthetic pairs", unit="pair", disable=not progress):
@@ -76,18 +78,20 @@ def _make(data_dir: Path, todo: pd.DataFrame, facts: dict, workers: int, progres
     write_index(data_dir, todo, KIND, **facts, pairs=len(todo))
 
 
-def open_or_make(data_dir: str | Path, pairs: int = 1088, seed: int = 0, workers: int = 2, cities: int = 8) -> Pairs:
+def open_or_make(data_dir: str | Path, pairs: int = 1088, seed: int = 0, workers: int = 2, cities: int = 8,
+                 shift: float = 1.0) -> Pairs:  # fmt: skip
     """The pairs of `data_dir`; where nothing is there, the synthetic world is made first.
 
-    A synthetic set of that seed and so many cities that is unfinished or smaller than `pairs` is completed; any other
-    data set is opened as it is.
+    A synthetic set of that seed, shift and so many cities that is unfinished or smaller than `pairs` is completed;
+    any other data set is opened as it is.
     """
     data_dir = Path(data_dir)
     note, empty = data_dir / "dataset.json", _empty(data_dir)
     found = read_json(note) if note.exists() else {}
-    other = (found.get("seed"), found.get("cities")) != (seed, cities) and (data_dir / "index.csv").exists()
+    same = (found.get("seed"), found.get("cities"), found.get("shift")) == (seed, cities, shift)
+    other = not same and (data_dir / "index.csv").exists()
     if empty or (found.get("kind") == KIND and not other):
-        make_dataset(data_dir, pairs, cities, seed, workers)
+        make_dataset(data_dir, pairs, cities, seed, workers, shift=shift)
     return open_pairs(data_dir)
 
 
@@ -122,8 +126,8 @@ def _empty(folder: Path) -> bool:
 
 def _make_pair(row: tuple) -> int:
     """Write one pair; its truth last, so that a truth file means a complete pair."""
-    data_dir, sample_id, label, city, seed = row
-    scene = generate_scene(label, city, seed)
+    data_dir, sample_id, label, city, seed, shift = row
+    scene = generate_scene(label, city, seed, shift)
     write_pair(data_dir, sample_id, scene.s2, scene.rgb, label)
     numbers = {name: np.float32(value) for name, value in scene.fractions.items()}
     height = scene.height.round(1).astype(np.float16)

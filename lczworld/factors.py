@@ -8,25 +8,26 @@ import numpy as np
 
 from lczlib import metrics
 from lczlib.compute import parallel
-from lczworld.cities import FACTORS, mix
+from lczworld.cities import HABITS, Shift, mix
 from lczworld.scene import generate_scene
 
 PLACE_SEED = 3_000_000  # far from the seeds of any data set, so that no place was trained on
 
 
 def conditions() -> dict[str, tuple[str, ...]]:
-    """Name of a condition -> factors taken from the other city."""
-    return {"nothing": ()} | {f: (f,) for f in FACTORS} | {"everything": FACTORS}
+    """Name of a condition -> habits taken from the other city."""
+    return {"nothing": ()} | {habit: (habit,) for habit in HABITS} | {"everything": HABITS}
 
 
 def switched(
-    couples: Sequence[tuple[int, int]], per_zone: int, workers: int = 2, seed: int = 0
+    couples: Sequence[tuple[int, int]], per_zone: int, workers: int = 2, seed: int = 0, shift: Shift = 1.0
 ) -> dict[str, np.ndarray]:
     """Sentinel-2 patches of the same places under each condition.
 
     Args:
-        couples: (base city, city whose factors are taken), numbers 0..7.
+        couples: (base city, city whose habits are taken), numbers 0..7.
         per_zone: places of each zone and couple. workers: processes. seed: of the places.
+        shift: of both cities, as for `generate_scene`.
 
     Returns:
         condition -> (C * 17 * per_zone, 32, 32, 10), couples outermost; "labels" (1..17) and "couple" (row of
@@ -39,8 +40,8 @@ def switched(
         for k in range(per_zone)
     ]
     tasks = [
-        {"base": couples[c][0], "other": couples[c][1], "label": z, "seed": s, "factors": factors}
-        for factors in conditions().values()
+        {"base": couples[c][0], "other": couples[c][1], "label": z, "seed": s, "habits": habits, "shift": shift}
+        for habits in conditions().values()
         for c, z, s in places
     ]
     patches = list(parallel(_patch, tasks, workers))
@@ -49,8 +50,8 @@ def switched(
     return dict(zip(conditions(), stack, strict=True)) | facts
 
 
-def _patch(base: int, other: int, label: int, seed: int, factors: tuple[str, ...]) -> np.ndarray:
-    return generate_scene(label, mix(base, other, factors), seed).s2
+def _patch(base: int, other: int, label: int, seed: int, habits: tuple[str, ...], shift: Shift) -> np.ndarray:
+    return generate_scene(label, mix(base, other, habits, shift), seed).s2
 
 
 def effects(p: Mapping[str, np.ndarray], labels: np.ndarray, draws: int = 1000, seed: int = 0) -> dict[str, dict]:

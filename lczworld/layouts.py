@@ -7,17 +7,24 @@ cover, the ranges of the zone and a generator, and return the rectangles of the 
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
 
-from .canvas import Warp
+from .canvas import Canvas, Warp, corners
 
 
 def pick(rng: np.random.Generator, shares) -> str:
     """One name of (name, share) pairs."""
     return shares[bisect_right(_limits(tuple(share for _, share in shares)), rng.random())][0]
+
+
+def picks(rng: np.random.Generator, shares: Sequence, count: int) -> list[str]:
+    """`count` names of (name, share) pairs."""
+    limits = _limits(tuple(share for _, share in shares))
+    return [shares[bisect_right(limits, draw)][0] for draw in rng.random(count).tolist()]
 
 
 @lru_cache(maxsize=1024)
@@ -182,12 +189,23 @@ def lots(block, size, walk, rng) -> list:
     return cut(inner, (size * rng.uniform(0.7, 1.4), size * rng.uniform(0.7, 1.4)), 0.0, 0.7, rng)[0]
 
 
-def tree_rows(spots: np.ndarray, radius: np.ndarray, look: dict, rng: np.random.Generator) -> np.ndarray:
+def car_park(canvas: Canvas, warp: Warp, rect: tuple, identity: int, rng: np.random.Generator) -> None:
+    """Rows of cars on a rectangle, where the object `identity` is still on top."""
+    u, v = np.arange(rect[0] + 1.5, rect[2] - 2.5, 2.6), np.arange(rect[1] + 1.5, rect[3] - 5, 8.2)
+    spots = np.stack(np.meshgrid(u, v), -1).reshape(-1, 2)
+    spots = spots[rng.random(len(spots)) < rng.uniform(0.2, 0.8)]
+    quads = warp(corners(np.concatenate([spots, spots + np.array([1.9, 4.4])], 1)))
+    quads = quads[canvas.at(quads.mean(1)) == identity]
+    paints = canvas.add_cars(int(canvas.rows[identity][7]))
+    canvas.draw_many(quads, rng.choice(paints, len(quads)))
+
+
+def tree_rows(spots: np.ndarray, radius: np.ndarray, site: dict, rng: np.random.Generator) -> np.ndarray:
     """(n, 6) x, y, radius, height, v, conifer of trees at `spots`."""
     n = len(spots)
-    conifer = rng.random(n) < look["conifer"]
+    conifer = rng.random(n) < site["conifer"]
     height = radius * np.where(conifer, 3.2, 2.1) * rng.uniform(0.8, 1.25, n) + 1.0
-    v = np.where(conifer, 0.5, look["leaf"]) + rng.normal(0, 0.13, n)
+    v = np.where(conifer, 0.5, site["leaf"]) + rng.normal(0, 0.13, n)
     return np.column_stack([spots, radius * np.where(conifer, 0.75, 1), height, np.clip(v, 0, 1), conifer])
 
 

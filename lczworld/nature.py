@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .canvas import Canvas, corners, noise, outline
-from .layouts import cut, pick, tree_rows
+from .canvas import MARGIN, C, Canvas, Surface, noise, outline
+from .layouts import car_park, cut, pick, tree_rows
 from .roofs import line
 
 SAME = 1  # the first instance of a canvas: the ground everything else lies on
@@ -22,7 +22,7 @@ def curve(size, rng, wiggle=0.12) -> np.ndarray:
 
 def path(canvas: Canvas, rng, material: str, cover: str, width: int) -> None:
     """A winding path or track."""
-    line(canvas, curve(canvas.size, rng), canvas.add(material, rng.uniform(0.3, 0.9), 1.0, cover), width)
+    line(canvas, curve(canvas.size, rng), canvas.add(Surface(material, rng.uniform(0.3, 0.9), 1.0, cover)), width)
 
 
 def patches(canvas, field, share, material, v, b, cover, height=0.0, instance=None) -> None:
@@ -33,34 +33,34 @@ def patches(canvas, field, share, material, v, b, cover, height=0.0, instance=No
     if share <= 0:
         return
     limit = np.quantile(field[::4, ::4], 1 - min(share, 1))
-    canvas.obj[field > limit] = canvas.add(material, v, b, cover, height, instance=instance)
+    canvas.obj[field > limit] = canvas.add(Surface(material, v, b, cover, height, instance=instance))
 
 
-def ground(canvas, look, rng, bare=0.0) -> None:
+def ground(canvas, site, rng, bare=0.0) -> None:
     """Meadow with lusher and drier patches, `bare` share of it open soil."""
-    v = np.clip(look["green"] + rng.normal(0, 0.08), 0, 1)
-    canvas.add("grass", v, 1.0, "grass", 0.25)
+    v = np.clip(site["green"] + rng.normal(0, 0.08), 0, 1)
+    canvas.add(Surface("grass", v, 1.0, "grass", 0.25))
     for scale in (60, 30):
         dv = rng.normal(0, 0.22)
         patches(canvas, noise(canvas.size, scale, rng), rng.uniform(0.1, 0.4), "grass", np.clip(v + dv, 0, 1),
                 rng.uniform(0.85, 1.15), "grass", 0.25, SAME)  # fmt: skip
-    patches(canvas, noise(canvas.size, 22, rng), bare, "soil", look["soil"], rng.uniform(0.85, 1.1), "soil")
+    patches(canvas, noise(canvas.size, 22, rng), bare, "soil", site["soil"], rng.uniform(0.85, 1.1), "soil")
 
 
-def wood(canvas, form, look, rng) -> None:
+def wood(canvas, form, site, rng) -> None:
     """Closed to open woodland in stands of different mix and age."""
-    ground(canvas, look, rng, rng.uniform(0, 0.2))
+    ground(canvas, site, rng, rng.uniform(0, 0.2))
     if rng.random() < 0.5:
         path(canvas, rng, "soil", "soil", int(rng.integers(3, 7)))
-    pitch = look["crown"] * rng.uniform(1.15, 1.45)
+    pitch = site["crown"] * rng.uniform(1.15, 1.45)
     spots = lattice(canvas.size, pitch, 0.45, rng)
     stand, gap = noise(canvas.size, 70, rng), noise(canvas.size, 26, rng)
     at = np.clip(spots.astype(int), 0, np.array(canvas.size)[::-1] - 1)
-    dense = gap[at[:, 1], at[:, 0]] > np.quantile(gap, 1 - look["dense"])
+    dense = gap[at[:, 1], at[:, 0]] > np.quantile(gap, 1 - site["dense"])
     spots, kind = spots[dense], stand[at[:, 1], at[:, 0]][dense]
-    radius = np.clip(np.exp(rng.normal(np.log(look["crown"]), 0.22, len(spots))) * (1 + 0.12 * kind), 1.5, 7.5)
-    trees = tree_rows(spots, radius, look, rng)
-    conifer = kind > np.quantile(stand, 1 - look["conifer"])
+    radius = np.clip(np.exp(rng.normal(np.log(site["crown"]), 0.22, len(spots))) * (1 + 0.12 * kind), 1.5, 7.5)
+    trees = tree_rows(spots, radius, site, rng)
+    conifer = kind > np.quantile(stand, 1 - site["conifer"])
     trees[:, 5] = np.where(rng.random(len(spots)) < 0.85, conifer, trees[:, 5])
     trees[:, 4] = np.clip(trees[:, 4] + 0.10 * kind, 0, 1)
     canvas.trees.append(trees)
@@ -73,87 +73,87 @@ def lattice(size, pitch, jitter, rng) -> np.ndarray:
     return points + rng.normal(0, jitter * pitch / 2, points.shape)
 
 
-def parkland(canvas, form, look, rng) -> None:
+def parkland(canvas, form, site, rng) -> None:
     """Scattered trees: parks, orchards, savanna."""
-    ground(canvas, look, rng, rng.uniform(0, 0.25))
+    ground(canvas, site, rng, rng.uniform(0, 0.25))
     for _ in range(rng.integers(0, 3)):
         path(canvas, rng, pick(rng, (("gravel", 2), ("soil", 2), ("asphalt", 1))), "soil", int(rng.integers(2, 5)))
     if rng.random() < 0.2:
-        patches(canvas, noise(canvas.size, 90, rng), rng.uniform(0.02, 0.08), "water", look["turbid"], 1.0, "water")
+        patches(canvas, noise(canvas.size, 90, rng), rng.uniform(0.02, 0.08), "water", site["turbid"], 1.0, "water")
     if rng.random() < 0.3:
-        spots = lattice(canvas.size, look["crown"] * rng.uniform(2.2, 3.6), 0.08, rng)
+        spots = lattice(canvas.size, site["crown"] * rng.uniform(2.2, 3.6), 0.08, rng)
         spots = spots[rng.random(len(spots)) < 0.92]
     else:
         cluster = noise(canvas.size, 35, rng)
         spots = rng.uniform(0, 1, (2600, 2)) * np.array(canvas.size)[::-1]
         weight = cluster[spots[:, 1].astype(int), spots[:, 0].astype(int)] + rng.normal(0, 1.2, len(spots))
-        count = look["dense"] * canvas.obj.size / (3.3 * look["crown"] ** 2)
+        count = site["dense"] * canvas.obj.size / (3.3 * site["crown"] ** 2)
         spots = spots[np.argsort(-weight)[: int(count)]]
-    spots = spots[canvas.cover_at(spots) != 9]
-    radius = np.clip(np.exp(rng.normal(np.log(look["crown"]), 0.3, len(spots))), 1.3, 7)
-    canvas.trees.append(tree_rows(spots, radius, look, rng))
+    spots = spots[canvas.cover_at(spots) != C["water"]]
+    radius = np.clip(np.exp(rng.normal(np.log(site["crown"]), 0.3, len(spots))), 1.3, 7)
+    canvas.trees.append(tree_rows(spots, radius, site, rng))
 
 
-def scrub(canvas, form, look, rng) -> None:
+def scrub(canvas, form, site, rng) -> None:
     """Bushes in clumps on grass or soil."""
-    ground(canvas, look, rng, rng.uniform(0.05, 0.6))
+    ground(canvas, site, rng, rng.uniform(0.05, 0.6))
     if rng.random() < 0.4:
         path(canvas, rng, "soil", "soil", int(rng.integers(2, 5)))
     field = noise(canvas.size, rng.uniform(3, 7), rng) + 0.9 * noise(canvas.size, rng.uniform(25, 60), rng)
-    limit = np.quantile(field[::3, ::3], 1 - look["dense"])
+    limit = np.quantile(field[::3, ::3], 1 - site["dense"])
     bush = field > limit
-    levels = [canvas.add("shrub", np.clip(look["leaf"] + dv, 0, 1), b, "bush", h) for dv, b, h in
+    levels = [canvas.add(Surface("shrub", np.clip(site["leaf"] + dv, 0, 1), b, "bush", h)) for dv, b, h in
               ((-0.12, 0.95, 0.8), (0.0, 1.0, 1.4), (0.1, 1.05, 1.9))]  # fmt: skip
     step = np.clip((field - limit) * 2.2, 0, 2).astype(int)
     canvas.obj[bush] = np.array(levels)[step[bush]]
     count = rng.integers(0, 25)
     spots = rng.uniform(0, 1, (count, 2)) * np.array(canvas.size)[::-1]
-    canvas.trees.append(tree_rows(spots, rng.uniform(1.2, 3, count), look, rng))
+    canvas.trees.append(tree_rows(spots, rng.uniform(1.2, 3, count), site, rng))
 
 
-def fields(canvas, form, look, rng) -> None:
+def fields(canvas, form, site, rng) -> None:
     """Parcels: crops in rows, meadows, stubble and ploughed land after the shares in `form["parcels"]`.
 
     Parcels are often long, and in most places laid out side by side in one go.
     """
     reach = 0.5 * np.hypot(*canvas.size) + 20
     gap = rng.choice([0.0, 1.5, 4.0])
-    parcel = look["block"] * rng.permutation([1.0, np.exp(rng.uniform(0, 1.2))])
-    jitter = 0.15 if rng.random() < 0.6 else look["jitter"]
+    parcel = site["block"] * rng.permutation([1.0, np.exp(rng.uniform(0, 1.2))])
+    jitter = 0.15 if rng.random() < 0.6 else site["jitter"]
     parcels, tracks = cut((-reach, -reach, reach, reach), parcel, gap, jitter, rng)
-    canvas.add("grass", np.clip(look["green"] - 0.15, 0, 1), 0.9, "grass", 0.3, instance=0)
+    canvas.add(Surface("grass", np.clip(site["green"] - 0.15, 0, 1), 0.9, "grass", 0.3, instance=0))
     for rect in parcels:
-        kind = pick(rng, form["parcels"]) if rng.random() < 0.65 else look["parcel"]
-        canvas.draw(look["warp"](outline(np.array(rect), 8)[0]), _parcel(canvas, kind, look, rng))
+        kind = pick(rng, form["parcels"]) if rng.random() < 0.65 else site["parcel"]
+        canvas.draw(site["warp"](outline(np.array(rect), 8)[0]), _parcel(canvas, kind, site, rng))
     for rect in tracks:
         if gap > 3 and rng.random() < 0.6:
-            identity = canvas.add("soil", rng.uniform(0.4, 0.9), 1.1, "soil")
-            canvas.draw(look["warp"](outline(np.array(rect), 8)[0]), identity)
-    _hedges(canvas, tracks, look, rng)
+            identity = canvas.add(Surface("soil", rng.uniform(0.4, 0.9), 1.1, "soil"))
+            canvas.draw(site["warp"](outline(np.array(rect), 8)[0]), identity)
+    _hedges(canvas, tracks, site, rng)
 
 
-def _parcel(canvas, kind, look, rng) -> int:
-    angle = look["warp"].angle + rng.choice([0, np.pi / 2])
+def _parcel(canvas, kind, site, rng) -> int:
+    angle = site["warp"].angle + rng.choice([0, np.pi / 2])
     b, shade = rng.uniform(0.85, 1.15), np.exp(rng.normal(-0.1, 0.18))  # of tall, dense or sparse plants on themselves
-    v = np.clip(look["green"] + rng.normal(0, 0.3), 0, 1)
-    dry = np.clip(look["soil"] - 0.1 + rng.normal(0, 0.28), 0, 1)
+    v = np.clip(site["green"] + rng.normal(0, 0.3), 0, 1)
+    dry = np.clip(site["soil"] - 0.1 + rng.normal(0, 0.28), 0, 1)
     rows = (angle, rng.uniform(2.5, 9), rng.uniform(0.02, 0.16))
     if kind in ("crop", "young"):
         v = v if kind == "crop" else rng.uniform(0, 1)
-        return canvas.add(kind, v, b * shade, "crop", rng.uniform(0.2, 0.9), 0, 0, None, *rows)
+        return canvas.add(Surface(kind, v, b * shade, "crop", rng.uniform(0.2, 0.9), stripes=rows))
     if kind == "meadow":
-        return canvas.add("grass", v, b * shade, "grass", 0.2, 0, 0, None, rows[0], rows[1], rows[2] * 0.5)
+        return canvas.add(Surface("grass", v, b * shade, "grass", 0.2, stripes=(*rows[:2], 0.5 * rows[2])))
     if kind == "stubble":
-        return canvas.add("stubble", dry, b, "crop", 0.1, 0, 0, None, *rows)
+        return canvas.add(Surface("stubble", dry, b, "crop", 0.1, stripes=rows))
     if kind == "turf":
-        return canvas.add("turf", v, b, "grass", 0.05, 0, 0, None, rows[0], 9.0, 0.08)
+        return canvas.add(Surface("turf", v, b, "grass", 0.05, stripes=(angle, 9.0, 0.08)))
     if kind == "water":
-        return canvas.add("water", look["turbid"], b, "water")
-    return canvas.add(kind, dry, b, {"sand": "sand", "gravel": "soil"}.get(kind, "soil"), 0.03, 0, 0, None, *rows)
+        return canvas.add(Surface("water", site["turbid"], b, "water"))
+    return canvas.add(Surface(kind, dry, b, {"sand": "sand", "gravel": "soil"}.get(kind, "soil"), 0.03, stripes=rows))
 
 
-def _hedges(canvas, tracks, look, rng) -> None:
-    if not tracks or rng.random() > look["hedge"]:
+def _hedges(canvas, tracks, site, rng) -> None:
+    if not tracks or rng.random() > site["hedge"]:
         return
     found = []
     for u0, v0, u1, v1 in tracks:
@@ -161,112 +161,94 @@ def _hedges(canvas, tracks, look, rng) -> None:
             t = np.arange(0, max(u1 - u0, v1 - v0), rng.uniform(4, 9))[:, None]
             found.append(np.array([u0, v0]) + t * (np.array([1.0, 0.0]) if u1 - u0 > v1 - v0 else np.array([0.0, 1.0])))
     if found:
-        spots = look["warp"](np.concatenate(found))
-        canvas.trees.append(tree_rows(spots, np.clip(rng.normal(2.2, 0.7, len(spots)), 1, 4.5), look, rng))
+        spots = site["warp"](np.concatenate(found))
+        canvas.trees.append(tree_rows(spots, np.clip(rng.normal(2.2, 0.7, len(spots)), 1, 4.5), site, rng))
 
 
-def bare(canvas, form, look, rng) -> None:
+def bare(canvas, form, site, rng) -> None:
     """Open soil or sand: ploughed parcels, a desert or a beach, earthworks."""
     if rng.random() < 0.5:
-        fields(canvas, form, look, rng)
+        fields(canvas, form, site, rng)
     else:
         material = pick(rng, (("soil", 3), ("sand", 3), ("gravel", 1)))
         cover = "sand" if material == "sand" else "soil"
-        canvas.add(material, look["soil"], 1.0, cover)
+        canvas.add(Surface(material, site["soil"], 1.0, cover))
         for scale in (80, 35, 18):
             patches(canvas, noise(canvas.size, scale, rng), rng.uniform(0.1, 0.35), material,
-                    np.clip(look["soil"] + rng.normal(0, 0.25), 0, 1), rng.uniform(0.85, 1.15), cover,
+                    np.clip(site["soil"] + rng.normal(0, 0.25), 0, 1), rng.uniform(0.85, 1.15), cover,
                     instance=SAME)  # fmt: skip
         for _ in range(rng.integers(0, 4)):
             path(canvas, rng, "gravel" if rng.random() < 0.5 else material, cover, int(rng.integers(3, 8)))
     weeds = rng.uniform(0, 0.12) if rng.random() < 0.6 else 0
-    patches(canvas, noise(canvas.size, 12, rng), weeds, "grass", look["green"], 0.9, "grass", 0.2)
+    patches(canvas, noise(canvas.size, 12, rng), weeds, "grass", site["green"], 0.9, "grass", 0.2)
     if rng.random() < 0.3:
-        patches(canvas, noise(canvas.size, 9, rng), 0.02, "shrub", look["leaf"], 1.0, "bush", 1.0)
+        patches(canvas, noise(canvas.size, 9, rng), 0.02, "shrub", site["leaf"], 1.0, "bush", 1.0)
 
 
-def hard(canvas, form, look, rng) -> None:
+def hard(canvas, form, site, rng) -> None:
     """Bare rock with fractures, or paved: aprons, car parks, quays."""
     if rng.random() < 0.4:
-        return rock(canvas, look, rng)
+        return rock(canvas, site, rng)
     reach = 0.5 * np.hypot(*canvas.size) + 20
-    parcels, _ = cut((-reach, -reach, reach, reach), look["block"], 0.0, look["jitter"], rng)
-    canvas.add(look["paving"], look["age"], 1.0, "paved", instance=0)
+    parcels, _ = cut((-reach, -reach, reach, reach), site["block"], 0.0, site["jitter"], rng)
+    canvas.add(Surface(site["paving"], site["age"], 1.0, "paved", instance=0))
     for rect in parcels:
-        green = rng.random() < 0.05
-        material = "grass" if green else (look["paving"] if rng.random() < 0.6 else pick(rng, look["pavings"]))
-        v = look["green"] if green else np.clip(look["age"] + rng.normal(0, 0.25), 0, 1)
-        joint = (look["warp"].angle, rng.uniform(6, 14), rng.uniform(0, 0.12))
+        green = rng.random() < 0.025
+        material = "grass" if green else (site["paving"] if rng.random() < 0.6 else pick(rng, site["pavings"]))
+        v = site["green"] if green else np.clip(site["age"] + rng.normal(0, 0.25), 0, 1)
+        joint = (site["warp"].angle, rng.uniform(6, 14), rng.uniform(0, 0.12))
         identity = canvas.add(
-            material, v, rng.uniform(0.85, 1.15), "grass" if green else "paved", 0, 0, 0, None, *joint
+            Surface(material, v, rng.uniform(0.85, 1.15), "grass" if green else "paved", stripes=joint)
         )
-        canvas.draw(look["warp"](outline(np.array(rect), 6)[0]), identity)
-        if not green and rng.random() < 0.5 * look["cars"]:
-            _cars(canvas, rect, identity, look, rng)
+        canvas.draw(site["warp"](outline(np.array(rect), 6)[0]), identity)
+        if not green and rng.random() < 0.5 * site["cars"]:
+            car_park(canvas, site["warp"], rect, identity, rng)
     for _ in range(rng.integers(0, 4)):
-        identity = canvas.add("concrete", 0.9, 1.4, "paved", instance=0)
+        identity = canvas.add(Surface("concrete", 0.9, 1.4, "paved", instance=0))
         ends = np.array([[-reach, 0], [reach, 0]]) + rng.uniform(-150, 150)
-        line(canvas, look["warp"](ends if rng.random() < 0.5 else ends[:, ::-1]), identity, int(rng.integers(1, 3)))
+        line(canvas, site["warp"](ends if rng.random() < 0.5 else ends[:, ::-1]), identity, int(rng.integers(1, 3)))
 
 
-def _cars(canvas, rect, identity, look, rng) -> None:
-    u, v = np.arange(rect[0] + 2, rect[2] - 3, 2.6), np.arange(rect[1] + 2, rect[3] - 5, 8.4)
-    spots = np.stack(np.meshgrid(u, v), -1).reshape(-1, 2)
-    spots = spots[rng.random(len(spots)) < rng.uniform(0.1, 0.7)]
-    quads = look["warp"](corners(np.concatenate([spots, spots + np.array([1.9, 4.4])], 1)))
-    quads = quads[canvas.at(quads.mean(1)) == identity]
-    paints = [canvas.add("metal", 0.5, b, "paved", 1.4, instance=canvas.instances) for b in (0.15, 0.35, 0.9, 1.5)]
-    canvas.draw_many(quads, rng.choice(paints, len(quads)))
-
-
-def rock(canvas, look, rng) -> None:
+def rock(canvas, site, rng) -> None:
     """Bare rock: slabs between fractures, light and dark beds."""
-    canvas.add("rock", look["soil"], 1.0, "rock")
+    canvas.add(Surface("rock", site["soil"], 1.0, "rock"))
     for scale in (70, 30, 14):
         patches(canvas, noise(canvas.size, scale, rng), rng.uniform(0.15, 0.4), "rock",
-                np.clip(look["soil"] + rng.normal(0, 0.25), 0, 1), rng.uniform(0.75, 1.2), "rock",
+                np.clip(site["soil"] + rng.normal(0, 0.25), 0, 1), rng.uniform(0.75, 1.2), "rock",
                 instance=SAME)  # fmt: skip
     crack = np.abs(noise(canvas.size, 24, rng)) < 0.035
-    canvas.obj[crack] = canvas.add("rock", 0.1, 0.6, "rock", instance=SAME)
-    patches(canvas, noise(canvas.size, 15, rng), rng.uniform(0, 0.08), "grass", look["green"], 0.8, "grass", 0.15)
+    canvas.obj[crack] = canvas.add(Surface("rock", 0.1, 0.6, "rock", instance=SAME))
+    patches(canvas, noise(canvas.size, 15, rng), rng.uniform(0, 0.06), "grass", site["green"], 0.8, "grass", 0.15)
 
 
-def water(canvas, form, look, rng) -> None:
-    """Open water, often with a shore in one corner, sometimes a sand bank, a jetty or boats."""
-    canvas.add("water", look["turbid"], 1.0, "water", instance=None)
+def water(canvas, form, site, rng) -> None:
+    """Open water, often with a shore in one corner."""
+    canvas.add(Surface("water", site["turbid"], 1.0, "water", instance=None))
     for scale in (120, 60):
         patches(canvas, noise(canvas.size, scale, rng), rng.uniform(0.2, 0.5), "water",
-                np.clip(look["turbid"] + rng.normal(0, 0.06), 0, 1), rng.uniform(0.95, 1.05), "water",
+                np.clip(site["turbid"] + rng.normal(0, 0.06), 0, 1), rng.uniform(0.95, 1.05), "water",
                 instance=SAME)  # fmt: skip
     if rng.random() < 0.65:
-        _shore(canvas, look, rng)
-    for _ in range(rng.integers(0, 5) if rng.random() < 0.4 else 0):
-        at, heading = rng.uniform(30, min(canvas.size) - 30, 2), rng.uniform(0, np.pi)
-        along = np.array([np.cos(heading), np.sin(heading)])
-        tip = np.array([-along[1], along[0]]) * rng.uniform(1, 3)
-        boat = np.array(
-            [at - 5 * along - tip, at + 4 * along - tip, at + 8 * along, at + 4 * along + tip, at - 5 * along + tip]
-        )
-        canvas.draw(boat, canvas.add("membrane", 0.5, 0.9, "paved", 1.5))
+        _shore(canvas, site, rng)
 
 
-def _shore(canvas, look, rng) -> None:
+def _shore(canvas, site, rng) -> None:
     """Land behind a wandering shore line: beach or bank, grass and trees."""
     h, w = canvas.size
     y, x = np.mgrid[:h, :w].astype(np.float32)
     angle = rng.uniform(0, 2 * np.pi)
     field = ((x - w / 2) * np.cos(angle) + (y - h / 2) * np.sin(angle)) / 60 + 0.5 * noise(canvas.size, 55, rng)
-    inner = field[32:-32, 32:-32]
+    inner = field[MARGIN:-MARGIN, MARGIN:-MARGIN]
     share = rng.uniform(0.01, 0.11)
     limit = np.quantile(inner, 1 - share)
     width = rng.uniform(0.03, 0.2)
     canvas.obj[field > limit - 0.12] = canvas.add(
-        "water", np.clip(look["turbid"] + 0.15, 0, 1), 1.1, "water", instance=SAME
+        Surface("water", np.clip(site["turbid"] + 0.15, 0, 1), 1.1, "water", instance=SAME)
     )
     edge = pick(rng, (("sand", 3), ("soil", 3), ("gravel", 2), ("concrete", 1)))
     cover = {"sand": "sand", "concrete": "paved"}.get(edge, "soil")
-    canvas.obj[field > limit] = canvas.add(edge, 0.5, 1.0, cover, 0.3)
-    canvas.obj[field > limit + width] = canvas.add("grass", look["green"], 1.0, "grass", 0.3)
+    canvas.obj[field > limit] = canvas.add(Surface(edge, 0.5, 1.0, cover, 0.3))
+    canvas.obj[field > limit + width] = canvas.add(Surface("grass", site["green"], 1.0, "grass", 0.3))
     spots = rng.uniform(0, 1, (120, 2)) * np.array([w, h])
-    spots = spots[canvas.cover_at(spots) == 2]
-    canvas.trees.append(tree_rows(spots, rng.uniform(1.5, 5, len(spots)), look, rng))
+    spots = spots[canvas.cover_at(spots) == C["grass"]]
+    canvas.trees.append(tree_rows(spots, rng.uniform(1.5, 5, len(spots)), site, rng))

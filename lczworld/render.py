@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import cv2
 import numpy as np
 
-from .canvas import MARGIN, noise
+from .canvas import MARGIN, gradient, noise
 from .spectra import NATIVE, PATH, PSF_SIGMA, SKY, SPECTRA, TEXTURE, M
 
+SVF_STEP = 4  # m between the points whose sky view is computed
 LEVELS = 64  # steps between the two spectra of a material
 _STEPS = np.linspace(0, 1, LEVELS, dtype=np.float32)[:, None]
 _LOOKUP = np.ascontiguousarray((SPECTRA[:, None, 0] * (1 - _STEPS) + SPECTRA[:, None, 1] * _STEPS).reshape(-1, 10).T)
@@ -49,19 +51,19 @@ def _shifted(field: np.ndarray, offset: np.ndarray) -> np.ndarray:
 
 
 def sky_view(height: np.ndarray, floor: np.ndarray | float = 0.0, directions: int = 8) -> np.ndarray:
-    """Sky view factor 0..1 (H/2, W/2) of every second square metre; the observer stands at height `floor` (H, W)."""
-    floor = np.broadcast_to(np.float32(floor), height.shape)[::2, ::2]
+    """Sky view factor 0..1 of every fourth square metre (H/4, W/4); the observer stands at height `floor` (H, W)."""
+    floor = np.ascontiguousarray(np.broadcast_to(np.float32(floor), height.shape)[::SVF_STEP, ::SVF_STEP])
     reach, distances = 80, (1, 2, 3, 4.5, 6.5, 9, 12, 16, 22, 30, 42, 58, 80)
-    wide = np.pad(height, reach, mode="edge")
-    planes = [[np.ascontiguousarray(wide[y::2, x::2]) for x in (0, 1)] for y in (0, 1)]
-    h, w = height.shape
-    total, slope, one = (np.zeros((h // 2, w // 2), np.float32) for _ in range(3))
+    wide, steps = np.pad(height, reach, mode="edge"), range(SVF_STEP)
+    planes = [[np.ascontiguousarray(wide[y::SVF_STEP, x::SVF_STEP]) for x in steps] for y in steps]
+    h, w = floor.shape
+    total, slope, one = (np.zeros((h, w), np.float32) for _ in range(3))
     for angle in (np.arange(directions) + 0.3) * 2 * np.pi / directions:
         slope[:] = 0
         for distance in distances:
             dx, dy = round(distance * np.cos(angle)), round(distance * np.sin(angle))
-            (y, row), (x, column) = divmod(reach + dy, 2), divmod(reach + dx, 2)
-            there = planes[row][column][y : y + h // 2, x : x + w // 2]
+            (y, row), (x, column) = divmod(reach + dy, SVF_STEP), divmod(reach + dx, SVF_STEP)
+            there = planes[row][column][y : y + h, x : x + w]
             np.subtract(there, floor, out=one)
             one *= 1 / np.hypot(dx, dy)
             np.maximum(slope, one, out=slope)
@@ -69,76 +71,95 @@ def sky_view(height: np.ndarray, floor: np.ndarray | float = 0.0, directions: in
     return total / directions
 
 
-def surface(layers: dict, look: dict, rng: np.random.Generator) -> np.ndarray:
-    """Reflectance (10, H, W) float32 as lit at the time of overpass: texture, slopes, shadows, all but the air.
+def surface(layers: dict, site: dict, rng: np.random.Generator) -> list[np.ndarray]:
+    """Reflectance of each band as lit at the time of overpass: texture, slopes, shadows, all but the air.
+
+    B2, B3, B4 are (H, W) float32, every square metre; the other seven are sampled every second metre (H/2, W/2), which
+    is dense against their point spread of 5 m and more.
 
     `layers`: material, v, b, height, slope_x, slope_y, stripes, crown (all (H, W)).
     """
-    size, material = layers["height"].shape, layers["material"]
+    size, material = layers["height"].shape, layers["material"].astype(np.intp)
     fine = cv2.GaussianBlur(noise(size, 1, rng), (0, 0), 0.7) * 2.4
     medium, coarse, wide = (noise(size, scale, rng) for scale in (4, 18, 55))
     bright = sum(TEXTURE[:, k].take(material) * field for k, field in enumerate((fine, medium, coarse)))
     bright = (1 + bright) * layers["b"] * (1 + layers["stripes"])
     v = layers["v"] + VARIETY.take(material) * (coarse + wide) + 0.3 * layers["stripes"]
-    index = material.astype(np.intp) * LEVELS + np.clip(v * (LEVELS - 1) + 0.5, 0, LEVELS - 1).astype(np.intp)
-    direct = bright * layers["lit"] * _lambert(layers, look, _relief(size, look, rng))
-    open_sky = bright * layers["open"]
-    sky, rho = SKY * (1 + 1.5 * look["haze"]), np.empty((10, *size), np.float32)
-    for band in range(10):
-        light = direct * (1 - sky[band])
-        light += open_sky * sky[band]
-        np.multiply(_LOOKUP[band].take(index), light, out=rho[band])
-    return np.maximum(rho, 0.0005, out=rho)
+    index = material * LEVELS + np.clip(v * (LEVELS - 1) + 0.5, 0, LEVELS - 1).astype(np.intp)
+    direct = bright * layers["lit"] * _lambert(layers, site, _relief(size, site, rng))
+    every = index, direct, bright * layers["open"]
+    second = [np.ascontiguousarray(field[::2, ::2]) for field in every]
+    sky = SKY * (1 + 1.5 * site["haze"])
+    return [_reflected(band, sky[band], *(every if band < 3 else second)) for band in range(10)]
 
 
-def _relief(size, look, rng) -> list[np.ndarray] | tuple[float, float]:
-    """Slope (x, y) of hills under the land cover, standard deviation `look["relief"]`; heights stay above ground."""
-    if not look["relief"]:
+def _reflected(band: int, sky: np.float32, index: np.ndarray, direct: np.ndarray, diffuse: np.ndarray) -> np.ndarray:
+    """Reflectance of one band where `index` names the material and its state."""
+    light = direct * (1 - sky)
+    light += diffuse * sky
+    light *= _LOOKUP[band].take(index)
+    return np.maximum(light, 0.0005, out=light)
+
+
+def _relief(size: tuple[int, int], site: dict, rng: np.random.Generator) -> list[np.ndarray] | tuple[float, float]:
+    """Slope (x, y) of hills under the land cover, standard deviation `site["relief"]`; heights stay above ground."""
+    if not site["relief"]:
         return 0.0, 0.0
     hills = noise(size, 130, rng)
-    return [look["relief"] * g / (g.std() + 1e-9) for g in np.gradient(hills)[::-1]]
+    return [site["relief"] * g / (g.std() + 1e-9) for g in gradient(hills)]
 
 
-def _lambert(layers, look, relief) -> np.ndarray:
+def _lambert(layers: dict, site: dict, relief: Sequence) -> np.ndarray:
     """Direct light on a slope relative to level ground, 0..1.9."""
-    elevation, toward = np.radians(look["elevation"]), to_sun(look["azimuth"])
+    elevation, toward = np.radians(site["elevation"]), to_sun(site["azimuth"])
     gx, gy = layers["slope_x"] + relief[0], layers["slope_y"] + relief[1]
     cosine = np.sin(elevation) - np.cos(elevation) * (gx * toward[0] + gy * toward[1])
     return np.clip(cosine / np.sqrt(1 + gx**2 + gy**2) / np.sin(elevation), 0.0, 1.9)
 
 
-@lru_cache(maxsize=64)
-def _sampler(length: int, patch: int, sigma: float, native: int) -> np.ndarray:
-    """(patch / native, length) weights: a Gaussian point spread function at the centre of each native pixel."""
-    center = MARGIN + native * (np.arange(patch // native) + 0.5) - 0.5
-    weights = np.exp(-0.5 * ((np.arange(length) - center[:, None]) / sigma) ** 2)
+@lru_cache(maxsize=256)
+def _sampler(length: int, step: int, sigma: float, native: int) -> np.ndarray:
+    """A Gaussian point spread function at the centre of each native pixel: weights (pixels, length) of samples every
+    `step` m of a line with MARGIN on both sides."""
+    center = MARGIN + native * (np.arange((length * step - 2 * MARGIN) // native) + 0.5) - 0.5
+    weights = np.exp(-0.5 * ((step * np.arange(length) - center[:, None]) / sigma) ** 2)
     return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
 
 
-def sentinel2(rho: np.ndarray, look: dict, rng: np.random.Generator) -> np.ndarray:
-    """The Sentinel-2 patch (H/10, W/10, 10) float32 reflectance of a surface with MARGIN around it.
+def sentinel2(rho: list[np.ndarray], site: dict, rng: np.random.Generator) -> np.ndarray:
+    """The Sentinel-2 patch (H/10, W/10, 10) float32 reflectance of a `surface` with MARGIN around it.
 
     Each band through its own point spread function onto its own grid; 20 m bands replicated to 10 m.
     """
-    h, w = rho.shape[1] - 2 * MARGIN, rho.shape[2] - 2 * MARGIN
+    h, w = (length - 2 * MARGIN for length in rho[0].shape)
     patch = np.empty((h // 10, w // 10, 10), np.float32)
     for band, (sigma, native) in enumerate(zip(PSF_SIGMA, NATIVE)):
-        seen = _sampler(rho.shape[1], h, sigma, native) @ rho[band] @ _sampler(rho.shape[2], w, sigma, native).T
-        seen = seen * (1 - look["haze_s2"]) + look["haze_s2"] * PATH[band]
-        seen = seen * (1 + rng.normal(0, 0.015)) + rng.normal(0, 0.0015 + 0.006 * seen, seen.shape)
+        sigma = sigma / site["sharpness"]
+        lines, step = rho[band].shape, 1 if band < 3 else 2
+        rows, columns = (_sampler(length, step, sigma, native) for length in lines)
+        seen = rows @ rho[band] @ columns.T
+        seen = seen * (1 - site["haze_s2"]) + site["haze_s2"] * PATH[band]
+        seen = seen * site["gain"][band] * (1 + rng.normal(0, 0.008)) + rng.normal(0, 0.0015 + 0.006 * seen, seen.shape)
         patch[..., band] = np.repeat(np.repeat(seen, native // 10, 0), native // 10, 1)[: h // 10, : w // 10]
     return patch
 
 
-def camera(rho: np.ndarray, look: dict, rng: np.random.Generator) -> np.ndarray:
-    """The RGB patch (H, W, 3) uint8: haze, exposure, tone curve, cast, blur, noise."""
-    inner = np.stack([rho[band, MARGIN:-MARGIN, MARGIN:-MARGIN] for band in (2, 1, 0)], -1)
-    haze = 0.6 * look["haze"]
-    inner = cv2.GaussianBlur(inner * (1 - haze) + haze * PATH[2::-1], (0, 0), look["blur"])
-    level = 0.42 * np.power(np.clip(inner.mean(), 0.02, 0.4) / 0.13, 0.12) / look["exposure"]
-    tone = cv2.pow(inner * (look["cast"] / level).astype(np.float32), 1 / (2.1 * look["contrast"]))
-    grey = tone.mean(-1, keepdims=True)
-    tone = np.maximum(grey + 1.2 * (tone - grey), 0)
-    tone = tone / cv2.pow(1 + cv2.pow(tone, 6), 1 / 6)
-    grain = cv2.GaussianBlur(rng.standard_normal(tone.shape[:2], np.float32), (0, 0), 0.6) * 4
-    return np.clip(tone * 255 + grain[..., None], 0, 255).astype(np.uint8)
+def camera(rho: list[np.ndarray], site: dict, rng: np.random.Generator) -> np.ndarray:
+    """The RGB patch (H, W, 3) uint8 of a `surface`: haze, exposure, tone curve, cast, blur, noise."""
+    haze, patch = 0.6 * site["haze"], (slice(MARGIN, -MARGIN),) * 2
+    seen = [rho[band][patch] * (1 - haze) + haze * PATH[band] for band in (2, 1, 0)]
+    seen = [cv2.GaussianBlur(plane, (0, 0), site["blur"]) for plane in seen]
+    mean = np.clip(np.mean([cv2.mean(plane)[0] for plane in seen]), 0.02, 0.4)
+    level = 0.42 * np.power(mean / 0.13, 0.12) / site["exposure"]
+    gamma = 1 / (2.1 * site["contrast"])
+    tone = [cv2.pow(plane * np.float32(cast / level), gamma) for plane, cast in zip(seen, site["cast"], strict=True)]
+    grey = (tone[0] + tone[1] + tone[2]) * np.float32(1 / 3)
+    grain = cv2.GaussianBlur(noise(grey.shape, 1, rng), (0, 0), 0.6) * 4
+    return np.stack([_developed(plane, grey, grain) for plane in tone], -1)
+
+
+def _developed(plane: np.ndarray, grey: np.ndarray, grain: np.ndarray) -> np.ndarray:
+    """One colour as uint8: saturation 1.2, a soft shoulder towards white, grain."""
+    tone = np.maximum(grey + 1.2 * (plane - grey), 0)
+    tone *= 255 / np.sqrt(np.sqrt(1 + (tone * tone) ** 2))
+    return np.clip(tone + grain, 0, 255).astype(np.uint8)

@@ -12,10 +12,10 @@ from lczlib.errors import InputError
 
 from . import nature
 from .built import Quarter
-from .canvas import MARGIN, C, Canvas
-from .cities import City, get_city
-from .forms import draw_look, form_of
-from .render import camera, cast_shadows, sentinel2, sky_view, surface
+from .canvas import MARGIN, C, Canvas, gradient, noise
+from .cities import City, Shift, get_city
+from .forms import draw_site, form_of
+from .render import SVF_STEP, camera, cast_shadows, sentinel2, sky_view, surface
 from .spectra import M
 
 PATCH = 320  # m
@@ -39,54 +39,54 @@ class Scene:
     fractions: dict[str, float]
 
 
-def generate_scene(label: int, city: int | City = 0, seed: int = 0) -> Scene:
+def generate_scene(label: int, city: int | City = 0, seed: int = 0, shift: Shift = 1.0) -> Scene:
     """The pair of patches of one synthetic place and its truth; the same for the same arguments.
 
     Args:
         label: zone 1..17.
         city: number 0..7 or a City.
         seed: place; seeds of one block of PAIRS_PER_POLYGON share what a polygon has in common.
+        shift: factor 0..3 of the city's deviations from the mean city: 0 is one city drawn eight times, 1 the table of
+            `cities`. A mapping such as {"haze": 2} shifts the named habits (of HABITS) and none of the others.
 
     Raises:
         ValueError: unknown zone, city, or a negative seed.
     """
-    return render(*_place(label, city, seed))
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # a pool's processes share the cores
+    try:
+        return render(*_place(label, city, seed, shift))
+    finally:
+        cv2.setNumThreads(threads)
 
 
-def measure(label: int, city: int | City = 0, seed: int = 0) -> dict[str, float]:
-    """The fractions of `generate_scene` with the same arguments, without rendering its patches."""
-    height, cover, svf = _inner(_place(label, city, seed)[0])
-    return fractions(height, cover, svf)
-
-
-def _place(label: int, city: int | City, seed: int) -> tuple[dict, dict, np.random.Generator]:
-    """Layers, look and generator of a place, ready to be rendered."""
-    city, label, seed = get_city(city), int(label), int(seed)
+def _place(label: int, city: int | City, seed: int, shift: Shift) -> tuple[dict, dict, np.random.Generator]:
+    """Layers, site and generator of a place, ready to be rendered."""
+    city, label, seed = get_city(city, shift), int(label), int(seed)
     if not 1 <= label <= 17 or seed < 0:
         raise InputError(f"label {label}, seed {seed}: expected a label 1..17 and a seed of 0 or more")
     size = (PATCH + 2 * MARGIN, PATCH + 2 * MARGIN)
-    cv2.setNumThreads(1)
-    look = draw_look(label, city, size, np.random.default_rng([label, city.number, seed // PAIRS_PER_POLYGON, 1]))
+    site = draw_site(label, city, size, np.random.default_rng([label, city.number, seed // PAIRS_PER_POLYGON, 1]))
     rng = np.random.default_rng([label, city.number, seed, 2])
-    layers = layers_of(compose(label, look, size, rng), rng)
-    light_up(layers, look)
-    return layers, look, rng
+    layers = layers_of(compose(label, site, size, rng), rng)
+    light_up(layers, site)
+    return layers, site, rng
 
 
-def compose(label: int, look: dict, size: tuple[int, int], rng: np.random.Generator) -> Canvas:
+def compose(label: int, site: dict, size: tuple[int, int], rng: np.random.Generator) -> Canvas:
     """Draw the plan of a place of zone `label`."""
     canvas, form = Canvas(size), form_of(label)
-    look["warp"].center = np.array(size[::-1]) / 2 + rng.uniform(-60, 60, 2)
+    site["warp"].center = np.array(size[::-1]) / 2 + rng.uniform(-60, 60, 2)
     if label > 10:
-        _NATURE[label](canvas, form, look, rng)
+        _NATURE[label](canvas, form, site, rng)
         return canvas
-    quarter = Quarter(canvas, form, look, rng)
-    quarter.buildings(quarter.streets(), look["bsf"])
+    quarter = Quarter(canvas, form, site, rng)
+    quarter.buildings(quarter.streets(), site["bsf"])
     if label == 10:
         quarter.works()
-    quarter.ground(look["isf"])
-    quarter.street_cars(0.25 * look["cars"])
-    quarter.trees(look["tree"] * look["lush"])
+    quarter.ground(site["isf"])
+    quarter.street_cars(0.25 * site["cars"])
+    quarter.trees(site["tree"] * site["lush"])
     return canvas
 
 
@@ -94,22 +94,22 @@ def layers_of(canvas: Canvas, rng: np.random.Generator) -> dict[str, np.ndarray]
     """What lies on every square metre of a plan: objects first, then tree crowns on top."""
     table, obj = canvas.table(), canvas.obj.astype(np.intp)
     h, w = canvas.size
-    y, x = np.mgrid[:h, :w].astype(np.float32)
+    x, y = np.arange(w, dtype=np.float32), np.arange(h, dtype=np.float32)[:, None]
     layers = {name: table[name].take(obj) for name in ("v", "b")}
     layers["slope_x"], layers["slope_y"] = table["gx"].take(obj), table["gy"].take(obj)
     layers["height"] = np.maximum(table["h0"].take(obj) + layers["slope_x"] * x + layers["slope_y"] * y, 0)
     for name, kind in (("material", np.uint8), ("cover", np.uint8), ("instance", np.int32)):
         layers[name] = table[name].astype(kind).take(obj)
-    layers["stripes"] = _stripes(table, obj, x, y)
+    layers["stripes"] = _stripes(table, obj)
     _plant(canvas, layers, rng)
     _join_stands(layers)
     return layers
 
 
-def light_up(layers: dict[str, np.ndarray], look: dict) -> None:
-    """Add what light does with the layers: `lit` 0..1 direct light, `svf` (half size), `open` 0..1 sky seen."""
+def light_up(layers: dict[str, np.ndarray], site: dict) -> None:
+    """Add what light does with the layers: `lit` 0..1 direct light, `svf` (quarter size), `open` 0..1 sky seen."""
     h, w = layers["height"].shape
-    layers["lit"] = cast_shadows(layers["height"], look["elevation"], look["azimuth"])
+    layers["lit"] = cast_shadows(layers["height"], site["elevation"], site["azimuth"])
     stand = np.ones(len(C), np.float32)  # the observer stands on low cover, on the ground under trees, amid bushes
     stand[[C["building"], C["tree"], C["bush"]]] = 0, 0, 0.4
     svf = sky_view(layers["height"], stand[layers["cover"]] * layers["height"])
@@ -118,13 +118,16 @@ def light_up(layers: dict[str, np.ndarray], look: dict) -> None:
     layers["open"] = np.where(layers["height"] > 2.0, 0.95, 0.35 + 0.65 * wide).astype(np.float32)
 
 
-def _stripes(table, obj, x, y) -> np.ndarray:
+def _stripes(table: dict[str, np.ndarray], obj: np.ndarray) -> np.ndarray:
     """Rows of crops, mowing and sheet metal: relative brightness (H, W)."""
-    if not (table["stripe"] > 0).any():
-        return np.zeros(obj.shape, np.float32)
-    angle, period, strength = (table[name].take(obj) for name in ("angle", "period", "stripe"))
-    period = np.maximum(period, 1.5)
-    return strength * np.sin(2 * np.pi * (x * np.sin(angle) - y * np.cos(angle)) / period)
+    found = np.zeros(obj.shape, np.float32)
+    at = np.flatnonzero((table["stripe"] > 0).take(obj))
+    which = obj.ravel()[at]
+    wave = 2 * np.pi / np.maximum(table["period"], 1.5)
+    y, x = np.divmod(at, obj.shape[1])
+    phase = (wave * np.sin(table["angle"])).take(which) * x - (wave * np.cos(table["angle"])).take(which) * y
+    found.ravel()[at] = table["stripe"].take(which) * np.sin(phase.astype(np.float32))
+    return found
 
 
 def _plant(canvas: Canvas, layers: dict, rng: np.random.Generator) -> None:
@@ -136,7 +139,7 @@ def _plant(canvas: Canvas, layers: dict, rng: np.random.Generator) -> None:
     if not len(trees):
         return
     top, owner = np.zeros((h, w), np.float32), np.full((h, w), -1, np.int32)
-    ragged = rng.uniform(0.72, 1.12, (h, w)).astype(np.float32)
+    ragged = rng.random((h, w), np.float32) * 0.4 + 0.72
     ragged = (cv2.GaussianBlur(ragged, (0, 0), 1.0) * 1.6 - 0.55) ** -2
     reach = trees[:, 2].astype(int) + 2
     for one in np.unique(reach):  # crowns of about one size at a time
@@ -170,16 +173,16 @@ def _domes(trees: np.ndarray, chosen: np.ndarray, reach: int, ragged: np.ndarray
 
 
 def _cover_with_crowns(crown, top, owner, trees, canvas, layers, rng) -> None:
-    who = owner[crown]
-    layers["height"][crown] = top[crown]
-    lumps = cv2.GaussianBlur(top + rng.standard_normal(top.shape, np.float32) * 1.1, (0, 0), 1.1)
-    gy, gx = np.gradient(lumps)
-    layers["slope_x"][crown], layers["slope_y"][crown] = 0.42 * gx[crown], 0.42 * gy[crown]
-    layers["material"][crown] = np.where(trees[who, 5] > 0, M["conifer"], M["broadleaf"])
-    layers["v"][crown] = trees[who, 4]
-    layers["b"][crown] = rng.uniform(0.82, 1.18, len(trees)).astype(np.float32)[who]
-    layers["cover"][crown], layers["stripes"][crown] = C["tree"], 0
-    layers["instance"][crown] = canvas.instances + 1 + who
+    at = np.flatnonzero(crown)
+    who = owner.ravel()[at]
+    lumps = cv2.GaussianBlur(top + 1.1 * noise(top.shape, 1, rng), (0, 0), 1.1)
+    gx, gy = gradient(lumps)
+    bright = rng.uniform(0.82, 1.18, len(trees)).astype(np.float32)
+    new = {"height": top.ravel()[at], "slope_x": 0.42 * gx.ravel()[at], "slope_y": 0.42 * gy.ravel()[at],
+           "material": np.where(trees[:, 5] > 0, M["conifer"], M["broadleaf"])[who], "v": trees[who, 4],
+           "b": bright[who], "cover": C["tree"], "stripes": 0, "instance": canvas.instances + 1 + who}  # fmt: skip
+    for name, values in new.items():
+        layers[name].ravel()[at] = values
 
 
 def _join_stands(layers: dict) -> None:
@@ -195,13 +198,13 @@ def _join_stands(layers: dict) -> None:
     instance[stand] = instance.max() + 1
 
 
-def render(layers: dict, look: dict, rng: np.random.Generator) -> Scene:
+def render(layers: dict, site: dict, rng: np.random.Generator) -> Scene:
     """Both patches and the truth of a place from its layers."""
-    rho = surface(layers, look, rng)
+    rho = surface(layers, site, rng)
     height, cover, svf = _inner(layers)
     return Scene(
-        rgb=camera(rho, look, rng),
-        s2=sentinel2(rho, look, rng),
+        rgb=camera(rho, site, rng),
+        s2=sentinel2(rho, site, rng),
         height=height,
         cover=cover,
         instances=tidy(layers["instance"][_PATCH]),
@@ -210,10 +213,10 @@ def render(layers: dict, look: dict, rng: np.random.Generator) -> Scene:
 
 
 def _inner(layers: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Height (m, float32), cover (uint8) and sky view (half size) of the patch without its margin."""
-    half = slice(MARGIN // 2, -MARGIN // 2)
+    """Height (m, float32), cover (uint8) and sky view (quarter size) of the patch without its margin."""
+    inner = slice(MARGIN // SVF_STEP, -MARGIN // SVF_STEP)
     height, cover = layers["height"][_PATCH].astype(np.float32), np.ascontiguousarray(layers["cover"][_PATCH])
-    return np.ascontiguousarray(height), cover, layers["svf"][half, half]
+    return np.ascontiguousarray(height), cover, layers["svf"][inner, inner]
 
 
 def tidy(instances: np.ndarray, smallest: int = 50) -> np.ndarray:
@@ -244,7 +247,7 @@ def fractions(height: np.ndarray, cover: np.ndarray, svf: np.ndarray) -> dict[st
         else None
     )
     tall = height[cover == C[kind]] if kind else height
-    ground = cover[::2, ::2] != C["building"]
+    ground = cover[::SVF_STEP, ::SVF_STEP] != C["building"]
     view = float(svf[ground].mean()) if ground.any() else 1.0
     numbers = {"bsf": built, "isf": paved, "psf": 1 - built - paved, "svf": view, "mean_height": tall.mean()}
     return {name: float(value) for name, value in numbers.items()}

@@ -10,8 +10,8 @@ import numpy as np
 from lczlib.errors import InputError
 
 from .canvas import MARGIN, C, noise
-from .cities import City, get_city
-from .forms import draw_look
+from .cities import City, Shift, get_city
+from .forms import draw_site
 from .render import camera, sentinel2, surface
 from .scene import compose, layers_of, light_up
 from .spectra import M
@@ -31,7 +31,7 @@ class CityScene:
     height: np.ndarray
 
 
-def generate_city(extent_m: int = 2000, seed: int = 0, city: int | City = 0) -> CityScene:
+def generate_city(extent_m: int = 2000, seed: int = 0, city: int | City = 0, shift: Shift = 1.0) -> CityScene:
     """A square town of `extent_m` (a multiple of 20 m, 640..6000) in the habits of `city`: compact inside, green out.
 
     Raises:
@@ -39,19 +39,20 @@ def generate_city(extent_m: int = 2000, seed: int = 0, city: int | City = 0) -> 
     """
     if extent_m % 20 or not 640 <= extent_m <= 6000:
         raise InputError(f"extent_m {extent_m}: expected a multiple of 20 between 640 and 6000")
-    city, rng = get_city(city), np.random.default_rng([seed, get_city(city).number, 17])
+    city = get_city(city, shift)
+    rng = np.random.default_rng([seed, city.number, 17])
     size = (extent_m + 2 * MARGIN, extent_m + 2 * MARGIN)
     sites, labels = _sites(extent_m, rng)
     patch = _patches(sites, size, rng)
     layers = _assemble(patch, labels, city, seed, size)
     _border_roads(layers, patch, labels)
-    look = draw_look(2, city, size, rng)
-    light_up(layers, look)
-    rho = surface(layers, look, rng)
+    site = draw_site(2, city, size, rng)
+    light_up(layers, site)
+    rho = surface(layers, site, rng)
     inner = slice(MARGIN, -MARGIN)
     zones = np.array(labels, np.uint8)[patch[inner, inner][5::10, 5::10]]
     height = np.ascontiguousarray(layers["height"][inner, inner].astype(np.float32))
-    return CityScene(camera(rho, look, rng), sentinel2(rho, look, rng), zones, height)
+    return CityScene(camera(rho, site, rng), sentinel2(rho, site, rng), zones, height)
 
 
 def _sites(extent: int, rng: np.random.Generator) -> tuple[np.ndarray, list[int]]:
@@ -83,7 +84,7 @@ def _assemble(patch, labels, city, seed, size) -> dict[str, np.ndarray]:
         inside = patch[window] == index
         rng = np.random.default_rng([seed, city.number, int(index), 18])
         box = tuple(max(extent, 200) for extent in inside.shape)
-        drawn = layers_of(compose(labels[index], draw_look(labels[index], city, box, rng), box, rng), rng)
+        drawn = layers_of(compose(labels[index], draw_site(labels[index], city, box, rng), box, rng), rng)
         for name, part in drawn.items():
             whole = layers.setdefault(name, np.zeros(size, part.dtype))
             whole[window][inside] = part[: inside.shape[0], : inside.shape[1]][inside]

@@ -1,9 +1,10 @@
 """A scene is what it says: same arguments same place, truth that fits, light and shadow of the right length."""
 
+import cv2
 import numpy as np
 import pytest
 
-from lczworld import CITIES, COVER, FACTORS, generate_scene, mix
+from lczworld import CITIES, COVER, HABITS, generate_scene, get_city, mix
 from lczworld.render import cast_shadows, sky_view
 from lczworld.scene import tidy
 
@@ -88,27 +89,64 @@ def test_sky_view_of_a_canyon_falls_with_its_walls():
     values = []
     for wall in (5, 10, 20):
         height[:90], height[110:] = wall, wall
-        values.append(sky_view(height)[50, 50])
+        values.append(sky_view(height)[25, 25])
     assert values[0] > values[1] > values[2]
     assert values[1] == pytest.approx(np.cos(np.arctan(1.0)), abs=0.12)  # endless canyon, height = half its width
 
 
-def test_cities_mix_factor_by_factor():
+def habit(city, names):
+    return [city[name] for name in names]
+
+
+def test_cities_mix_habit_by_habit():
+    haze, roofs = ("haze", "corrected"), ("pitched:tile", "age")
     mixed = mix(0, 3, ("haze",))
-    assert mixed.haze == CITIES[3].haze
-    assert mixed.materials == CITIES[0].materials
+    assert habit(mixed, haze) == habit(CITIES[3], haze)
+    assert habit(mixed, roofs) == habit(CITIES[0], roofs)
     assert mixed.number == 0
-    assert mix(0, 3, FACTORS).sun == CITIES[3].sun
+    assert mix(0, 3, HABITS).values == CITIES[3].values
     with pytest.raises(ValueError, match="expected among"):
         mix(0, 1, ("weather",))
+
+
+def test_shift_multiplies_the_deviation_from_the_mean_city():
+    values = {shift: np.array([get_city(k, shift).values for k in range(8)]) for shift in (0, 1, 3)}
+    mean = values[1].mean(0)
+    np.testing.assert_allclose(values[0], np.tile(mean, (8, 1)), atol=1e-12)
+    np.testing.assert_allclose(values[3] - mean, 3 * (values[1] - mean), atol=1e-9)
+    np.testing.assert_allclose(values[1], [city.values for city in CITIES])
+    hazy = get_city(7, {"haze": 2})
+    assert hazy["haze"] > get_city(7)["haze"] > get_city(7, 0)["haze"]
+    assert hazy["elevation"] == pytest.approx(get_city(7, 0)["elevation"])
+    for wrong in (-1, 3.5, {"weather": 1}):
+        with pytest.raises(ValueError, match="expected"):
+            get_city(0, wrong)
+
+
+def test_a_city_moved_as_far_as_it_goes_is_still_a_place():
+    for city in range(0, 8, 3):
+        scene = generate_scene(5, city, 2, shift=3)
+        assert np.isfinite(scene.s2).all()
+        assert 0 < scene.s2.mean() < 0.6
+        assert scene.rgb.std() > 5
 
 
 def test_a_mixed_city_keeps_the_place_and_changes_the_picture():
     here, other = generate_scene(5, 0, 9), generate_scene(5, mix(0, 3, ("materials",)), 9)
     np.testing.assert_array_equal(here.cover == 1, other.cover == 1)  # the same buildings
     assert np.abs(here.s2 - other.s2).mean() > 0.005
-    sun = generate_scene(5, mix(0, 6, ("sun",)), 9)
-    np.testing.assert_array_equal(here.height, sun.height)
+    for name in ("season", "haze", "sensor"):
+        seen = generate_scene(5, mix(0, 6, (name,)), 9)
+        np.testing.assert_array_equal(here.height, seen.height)
+        assert not np.array_equal(here.s2, seen.s2)
+
+
+def test_making_a_scene_changes_nothing_elsewhere():
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(2)
+    generate_scene(3)
+    assert cv2.getNumThreads() == 2
+    cv2.setNumThreads(before)
 
 
 def test_no_synthetic_city_is_named_after_a_place():
