@@ -7,6 +7,7 @@ from test_training import world
 
 from lczlib.models import InstanceGCN, ResNet3D11, baselines
 from lczlib.models.baselines import GRAPH_NETWORKS, PATCH_NETWORKS, make_baseline
+from lczlib.models.resnet3d import count_numbers
 from lczlib.training import Recipe, train_stream
 
 
@@ -63,7 +64,15 @@ def test_published_sizes_of_torchvisions_networks():
     counts = {name: sum(p.numel() for p in make_baseline(name, 64, 10).parameters()) for name in PATCH_NETWORKS}
     assert 23e6 < counts["resnet50"] < 24e6
     assert 6.5e6 < counts["densenet"] < 7.5e6
-    assert counts["sen2lcz"] < counts["resnet2d11"] < counts["densenet"] < counts["resnet50"] < counts["msmla50"]
+    assert counts["resnet2d11"] < counts["densenet"] < counts["resnet50"]
+
+
+def test_layers_are_listed_in_the_order_of_computation_with_their_shapes():
+    table = baselines.layer_shapes(ResNet3D11(width=4), torch.zeros(1, 10, 32, 32))
+    assert (len(table), table["layer"].iloc[0], table["layer"].iloc[-1]) == (14, "stem", "head")
+    assert table["output"].iloc[0] == (4, 32, 32, 10)
+    assert table["output"].iloc[-2] == (64, 8, 8, 3)
+    assert table["numbers"].sum() == count_numbers(ResNet3D11(width=4))
 
 
 @pytest.mark.parametrize("name", ["resnet2d11", "sage-nearest", "deepsets"])

@@ -1,22 +1,23 @@
 """What the two streams are compared with, each with its parameters and multiply-adds (`costs`).
 
-Sentinel-2 patches: "resnet2d11", "resnet50", "densenet" (torchvision's), "msmla50", "sen2lcz", and a random forest on
-band statistics. Graphs: "deepsets", and "gcn", "sage", "gin", "gat" on complete graphs or, by a suffix, on others:
-"gcn-nearest", "sage-distance" (torch_geometric's dense layers: a graph here has 50 nodes at most).
+Sentinel-2 patches: "resnet2d11", "resnet50", "densenet" (torchvision's), and a random forest on band statistics.
+Graphs: "deepsets", and "gcn", "sage", "gin", "gat" on complete graphs or, by a suffix, on others: "gcn-nearest",
+"sage-distance" (torch_geometric's dense layers: a graph here has 50 nodes at most).
 """
 
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from lczlib.graphs import EDGES, adjacency
 from lczlib.models.gcn import normalised
-from lczlib.models.resnet3d import KERAS_EPS, KERAS_MOMENTUM, glorot
+from lczlib.models.resnet3d import KERAS_EPS, KERAS_MOMENTUM, ConvNorm, count_numbers, glorot
 from lczlib.zones import K
 
-PATCH_NETWORKS = ("resnet2d11", "resnet50", "densenet", "msmla50", "sen2lcz")
+PATCH_NETWORKS = ("resnet2d11", "resnet50", "densenet")
 GRAPH_NETWORKS = ("deepsets", "gcn", "sage", "gin", "gat")
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "GraphNetwork",
     "band_statistics",
     "costs",
+    "layer_shapes",
     "make_baseline",
     "random_forest",
 ]
@@ -34,8 +36,7 @@ def make_baseline(name: str, width: int, features: int) -> nn.Module:
     """A baseline by name.
 
     Args:
-        width: filters of the first stage or units of a graph layer. resnet50 and msmla50 have their own, sen2lcz
-            takes a quarter (its own 16 where the paper's network has 64).
+        width: filters of the first stage or units of a graph layer; resnet50 has its own.
         features: bands, or features of a node.
 
     Raises:
@@ -48,8 +49,6 @@ def make_baseline(name: str, width: int, features: int) -> nn.Module:
         "resnet2d11": lambda: ResNet2D11(width, features),
         "resnet50": lambda: _resnet50(features),
         "densenet": lambda: _densenet(width, features),
-        "msmla50": lambda: MSMLA50(features),
-        "sen2lcz": lambda: Sen2LCZNet(max(width // 4, 4), features),
     }
     if name not in made:
         known = ", ".join(("resnet3d11", *PATCH_NETWORKS, *GRAPH_NETWORKS))
@@ -65,6 +64,24 @@ def costs(model: nn.Module, *example: Tensor) -> dict[str, int]:
         model.eval()(*(argument[:1] for argument in example))
     parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     return {"parameters": parameters, "multiply_adds": counter.get_total_flops() // 2}
+
+
+def layer_shapes(model: nn.Module, *example: Tensor) -> pd.DataFrame:
+    """The weighted layers in the order of computation: layer, output (shape without the batch), numbers.
+
+    Args:
+        example: a batch; the model computes as in training (every position), and its batch statistics move.
+    """
+    rows, hooks = [], []
+    for name, module in model.named_modules():
+        if isinstance(module, (ConvNorm, ConvNorm2d, nn.Linear)):
+            note = lambda m, _, y, name=name: rows.append((name, tuple(y.shape[1:]), count_numbers(m)))  # noqa: E731
+            hooks.append(module.register_forward_hook(note))
+    with torch.no_grad():
+        model.train()(*example)
+    for hook in hooks:
+        hook.remove()
+    return pd.DataFrame(rows, columns=["layer", "output", "numbers"])
 
 
 class ConvNorm2d(nn.Sequential):
@@ -104,94 +121,11 @@ class ResNet2D11(nn.Sequential):
         self.apply(glorot)
 
 
-class Sen2LCZNet(nn.Module):
-    """Sen2LCZ-Net-MF: four blocks of four convolutions, double pooling, the mean of the four levels' predictions.
-
-    Source: Qiu et al. 2020 (IEEE JSTARS, document 9103196); own rendering of its description (16 filters first).
-    """
-
-    def __init__(self, width: int = 16, bands: int = 10, depth: int = 17, dropout: float = 0.2):
-        super().__init__()
-        self.blocks, self.heads, inputs = nn.ModuleList(), nn.ModuleList(), bands
-        for level in range(4):
-            filters, layers = width * 2**level, []
-            for _ in range((depth - 1) // 4):
-                layers += [ConvNorm2d(inputs, filters, 3), nn.ReLU()]
-                inputs = filters
-            self.blocks.append(nn.Sequential(*layers))
-            self.heads.append(nn.Linear(filters, K))
-            inputs = 2 * filters  # largest and mean value, side by side
-        self.dropout = nn.Dropout(dropout)
-        self.apply(glorot)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, bands, 32, 32) -> log of the mean probability of the four levels (B, K)."""
-        levels = []
-        for block, head in zip(self.blocks, self.heads):
-            x = block(x)
-            levels.append(head(x.mean((2, 3))).float().softmax(1))
-            pooled = nn.functional.max_pool2d(x, 2), nn.functional.avg_pool2d(x, 2)
-            x = self.dropout(torch.cat(pooled, dim=1))
-        return torch.stack(levels).mean(0).clamp(min=1e-12).log()
-
-
-class MSMLA50(nn.Module):
-    """Multi-scale stem, squeeze-and-excitation ResNet50, attention (CBAM) at every level, levels joined at the end.
-
-    Source: Kim, Jeong and Kim 2021 (ISPRS Journal, S0924271621002537); own rendering of its description.
-    """
-
-    def __init__(self, bands: int = 10):
-        super().__init__()
-        self.scales = nn.ModuleList(ConvNorm2d(bands, filters, k) for k, filters in ((3, 24), (5, 24), (7, 16)))
-        backbone = _resnet50(bands, squeeze=True)
-        self.levels = nn.ModuleList([backbone.layer1, backbone.layer2, backbone.layer3, backbone.layer4])
-        self.attention = nn.ModuleList(CBAM(256 * 2**k) for k in range(4))
-        self.head = nn.Linear(256 + 512 + 1024 + 2048, K)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, bands, 32, 32) -> logits (B, K)."""
-        x = torch.cat([scale(x) for scale in self.scales], dim=1).relu()
-        seen = []
-        for level, attention in zip(self.levels, self.attention):
-            x = level(x)
-            seen.append(attention(x).mean((2, 3)))
-        return self.head(torch.cat(seen, dim=1))
-
-
-class CBAM(nn.Module):
-    """Channel attention, then spatial attention (Woo et al. 2018)."""
-
-    def __init__(self, channels: int, reduction: int = 16):
-        super().__init__()
-        few = channels // reduction
-        self.channel = nn.Sequential(nn.Linear(channels, few), nn.ReLU(), nn.Linear(few, channels))
-        self.spatial = nn.Conv2d(2, 1, 7, padding=3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> the same, weighted."""
-        weight = self.channel(x.mean((2, 3))) + self.channel(x.amax((2, 3)))
-        x = x * weight.sigmoid()[:, :, None, None]
-        seen = torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], dim=1)
-        return x * self.spatial(seen).sigmoid()
-
-
-def _resnet50(bands: int, squeeze: bool = False) -> nn.Module:
+def _resnet50(bands: int) -> nn.Module:
     """torchvision's ResNet50 with a 3x3 stem of stride 1 for patches of 32 pixels ("assumed")."""
-    resnet = _torchvision().models.resnet
-    block = resnet.Bottleneck
-    if squeeze:
-        block = type("SqueezeBottleneck", (resnet.Bottleneck,), {"__init__": _init_squeezed})
-    model = resnet.ResNet(block, [3, 4, 6, 3], num_classes=K)
+    model = _torchvision().models.resnet50(num_classes=K)
     model.conv1 = nn.Conv2d(bands, 64, 3, padding=1, bias=False)
     return model
-
-
-def _init_squeezed(self: nn.Module, *args: object, **kwargs: object) -> None:
-    vision = _torchvision()
-    vision.models.resnet.Bottleneck.__init__(self, *args, **kwargs)
-    channels = self.bn3.num_features
-    self.bn3 = nn.Sequential(self.bn3, vision.ops.SqueezeExcitation(channels, channels // 16))
 
 
 def _densenet(width: int, bands: int) -> nn.Module:
