@@ -49,7 +49,14 @@ def environment() -> Environment:
         loader=FileSystemLoader(Path(__file__).parent / "templates"), undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, keep_trailing_newline=True, autoescape=lambda name: bool(name and name.endswith("html.j2")),
     )  # fmt: skip
-    made.filters |= {"points": points, "percent": percent, "cell": cell}
+    made.filters |= {
+        "points": points,
+        "percent": percent,
+        "cell": cell,
+        "minus": minus,
+        "over": over,
+        "against": against,
+    }
     made.tests["match_number"] = lambda stem, number: stem.split("_")[0] == number
     return made
 
@@ -66,6 +73,22 @@ def percent(share: float | list[float], digits: int = 1) -> str:
         value, low, high = (f"{100 * part:.{digits}f}" for part in share)
         return f"{value} % [{low}, {high}]"
     return f"{100 * share:.{digits}f} %"
+
+
+def minus(interval: list[float]) -> list[float]:
+    """The difference the other way round: [value, low, high] of b - a from that of a - b."""
+    value, low, high = interval
+    return [-value, -high, -low]
+
+
+def over(interval: list[float], level: float) -> list[float]:
+    """How far a value lies above a level."""
+    return [part - level for part in interval]
+
+
+def against(interval: list[float], other: list[float]) -> list[float]:
+    """The difference of two values from separate samples, as wide as their two intervals allow."""
+    return [interval[0] - other[0], interval[1] - other[2], interval[2] - other[1]]
 
 
 def cell(text: str) -> str:
@@ -130,7 +153,10 @@ def basis(entries: list[dict]) -> str:
 
 
 def _seeds(entry: dict) -> int:
-    """`n_seeds` among the parameters of a figure, at any depth; 1 where there is none."""
+    """`n_seeds` among the parameters of a figure, at any depth, or those its stop rule came to; else 1."""
+    numbers = entry["numbers"]
+    if "stop_rule" in numbers:
+        return numbers["stop_rule"]["seeds"]
     waiting = [entry.get("parameters", {})]
     while waiting:
         some = waiting.pop()

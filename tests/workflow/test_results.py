@@ -7,7 +7,18 @@ from pathlib import Path
 import pytest
 from project import ROOT
 
-from workflow.results import NOT_KNOWN, NOT_MADE, ledger, points, published_text, read_figures, verdict, write_results
+from workflow.results import (
+    NOT_KNOWN,
+    NOT_MADE,
+    ledger,
+    minus,
+    over,
+    points,
+    published_text,
+    read_figures,
+    verdict,
+    write_results,
+)
 
 PUBLISHED = json.loads((ROOT / "figures" / "published.json").read_text())
 
@@ -42,6 +53,12 @@ def test_the_verdict_needs_every_interval():
     above, below, around = [0.1, 0.05, 0.2], [-0.1, -0.2, -0.05], [0.1, -0.1, 0.2]
     words = {"above": "a", "below": "b", "around": "c"}
     assert [verdict(rows, words) for rows in ([above, above], [above, around], [above, below])] == ["a", "c", "b"]
+
+
+def test_differences_turn_round_and_levels_shift():
+    assert minus([0.1, -0.1, 0.3]) == [-0.1, -0.3, 0.1]
+    assert against([0.5, 0.25, 0.75], [0.25, 0.125, 0.5]) == [0.25, -0.25, 0.625]
+    assert over([0.5, 0.25, 0.75], 0.5) == [0.0, -0.25, 0.25]
 
 
 def test_without_its_figure_a_row_says_so_and_evidence_comes_first(tmp_path):
