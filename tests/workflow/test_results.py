@@ -10,6 +10,7 @@ from project import ROOT
 from workflow.results import (
     NOT_KNOWN,
     NOT_MADE,
+    against,
     ledger,
     minus,
     over,
