@@ -1,6 +1,4 @@
-"""Saving (stamp, bytes, numbers) and the figures of the evaluation, on small made-up streams."""
-
-import json
+"""The figures of the evaluation, on small made-up streams."""
 
 import matplotlib
 import numpy as np
@@ -9,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from lczlib import fusion, metrics
-from lczlib.figures import ONE_COLUMN, STREAM_COLORS, TWO_COLUMNS, save_figure, use_style
+from lczlib.figures import STREAM_COLORS, TWO_COLUMNS, use_style
 from lczlib.figures import evaluation as ev
 from lczlib.figures import transfer as tr
 from lczlib.metrics import Interval
@@ -33,50 +31,6 @@ def streams():
         e = np.exp(skill * np.eye(17)[labels - 1] + rng.normal(size=(170, 17)))
         p[name] = e / e.sum(1, keepdims=True)
     return p | {"fused": fusion.fuse(p["s2"], p["ge"], 0.6)}, labels
-
-
-def plain_figure():
-    import matplotlib.pyplot as plt
-
-    fig, ax = plt.subplots(figsize=(ONE_COLUMN, 2))
-    ax.plot([0, 1], [0, 1])
-    return fig
-
-
-def save(fig, folder, kind="synthetic", numbers=None, **more):
-    return save_figure(fig, "99_test", numbers or {"x": 1.0}, figures_dir=folder, kind=kind, **more)
-
-
-def test_three_files_of_one_stem(tmp_path):
-    numbers = {"a": np.float32(0.123456789), "b": [np.int64(3)], "c": float("nan"), "d": {"e": np.arange(2)}}
-    path = save(plain_figure(), tmp_path, numbers=numbers, parameters={"k": 1}, seed=7, question="why?")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["99_test.json", "99_test.pdf", "99_test.png"]
-    note = json.loads(path.with_suffix(".json").read_text())
-    assert note["numbers"] == {"a": 0.123457, "b": [3], "c": None, "d": {"e": [0, 1]}}
-    assert (note["seed"], note["question"], note["data"], note["parameters"]) == (7, "why?", "synthetic", {"k": 1})
-    assert set(note["tolerance"]) == {"abs", "rel"}
-
-
-def test_the_same_figure_gives_the_same_bytes(tmp_path):
-    for run in ("one", "two"):
-        save(plain_figure(), tmp_path / run)
-    for suffix in ("png", "pdf", "json"):
-        a, b = (tmp_path / run / f"99_test.{suffix}" for run in ("one", "two"))
-        assert a.read_bytes() == b.read_bytes()
-    assert b"CreationDate" not in (tmp_path / "one/99_test.pdf").read_bytes()
-
-
-@pytest.mark.parametrize(("kind", "stamped"), [("synthetic", True), ("LCZC-GES2", False), ("own city", False)])
-def test_synthetic_is_said_in_the_picture(tmp_path, kind, stamped):
-    fig = plain_figure()
-    save(fig, tmp_path, kind)
-    assert any("synthetic" in text.get_text() for text in fig.texts) == stamped
-
-
-def test_png_has_the_width_of_a_column(tmp_path):
-    from PIL import Image
-
-    assert Image.open(save(plain_figure(), tmp_path)).width == round(300 * ONE_COLUMN)
 
 
 def as_predictions(p, labels):
