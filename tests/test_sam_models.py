@@ -1,5 +1,7 @@
 """lczlib.sam.models: checkpoints that load, and checkpoints that must not."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -30,7 +32,7 @@ def test_nano_is_small_and_loads_the_same_twice():
 
 
 def test_unknown_name():
-    with pytest.raises(ValueError, match="unknown; use one of nano, vit_b"):
+    with pytest.raises(ValueError, match="unknown; use one of nano, mobile, vit_b"):
         load_sam("vit_x")
 
 
@@ -122,3 +124,31 @@ def test_model_card_says_what_was_measured():
     assert graphs["standard_error"] == pytest.approx(lost.std(ddof=1) / len(lost) ** 0.5)
     assert f"lose {100 * graphs['lost']:.1f} points" in card
     assert f"standard error {100 * graphs['standard_error']:.1f})" in card
+
+
+def _published_name(name):
+    """The name that a weight of MobileSAM's encoder has in the published checkpoint."""
+    name = name.replace("body.patch_embed.conv1", "patch_embed.seq.0").replace(
+        "body.patch_embed.conv2", "patch_embed.seq.2"
+    )
+    name = re.sub(r"body.stages.(\d).downsample", lambda found: f"layers.{int(found[1]) - 1}.downsample", name)
+    return re.sub(r"\.conv\.(\w+)$", r".c.\1", name.replace("body.stages", "layers"))
+
+
+def test_mobile_loads_the_published_names_and_keeps_64_places(tmp_path):
+    pytest.importorskip("timm")
+    torch.manual_seed(0)
+    sam = models.build_sam("mobile")
+    for parameter in sam.image_encoder.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    state = {_published_name(name): value for name, value in sam.state_dict().items()}
+    state |= {"image_encoder.norm_head.weight": torch.ones(320), "image_encoder.head.weight": torch.ones(1000, 320)}
+    torch.save(state, tmp_path / "mobile_sam.pt")
+    loaded = load_sam("mobile", tmp_path / "mobile_sam.pt")
+    x = torch.randn(1, 3, 1024, 1024)
+    with torch.inference_mode():
+        embedding = loaded.image_encoder(x)
+        assert torch.equal(embedding, sam.image_encoder.eval()(x))
+    assert embedding.shape == (1, 256, 64, 64)
+    with pytest.raises(ValueError, match="a mobile checkpoint, not nano"):
+        load_sam("nano", tmp_path / "mobile_sam.pt")

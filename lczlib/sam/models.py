@@ -16,19 +16,19 @@ from torch.nn import functional as F
 
 from lczlib.errors import InputError
 
-from . import grouping
+from . import grouping, mobile
 from ._torchvision_ops import import_torchvision
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
 
 NANO = Path(__file__).with_name("nano.safetensors")
-NAMES = ("nano", "vit_b", "vit_l", "vit_h")
+NAMES = ("nano", "mobile", "vit_b", "vit_l", "vit_h")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """An official checkpoint: where it is, its size in bytes (None: not known here), its SHA-256, its ViT's width."""
+    """A published checkpoint: where it is, its size in bytes (None: not known here), its SHA-256, its ViT's width."""
 
     url: str
     size: int | None
@@ -43,6 +43,12 @@ class Checkpoint:
 
 _SERVER = "https://dl.fbaipublicfiles.com/segment_anything/"
 CHECKPOINTS = {
+    "mobile": Checkpoint(
+        "https://github.com/ChaoningZhang/MobileSAM/raw/master/weights/mobile_sam.pt",
+        None,
+        "6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
+        0,
+    ),
     "vit_b": Checkpoint(
         _SERVER + "sam_vit_b_01ec64.pth",
         375_042_383,
@@ -75,7 +81,8 @@ def load_sam(name: str, checkpoint: str | Path | None = None) -> Sam:
     """A Segment Anything model with its weights, in evaluation mode, on the CPU.
 
     Args:
-        name: "nano" (ships with this package, 320 px), "vit_b", "vit_l" or "vit_h" (the paper's; 1024 px).
+        name: "nano" (ships with this package, 320 px), "mobile" (MobileSAM, the quickest of 1024 px without a GPU),
+            "vit_b", "vit_l" or "vit_h" (the paper's).
         checkpoint: file of weights (.pth or .safetensors); None: the shipped or the fetched one.
 
     Raises:
@@ -86,7 +93,11 @@ def load_sam(name: str, checkpoint: str | Path | None = None) -> Sam:
         raise InputError(f"SAM variant {name!r}: unknown; use one of {', '.join(NAMES)}")
     path = checkpoint_path(name, checkpoint)
     state = _read(path, name)
-    with torch.device("meta"):  # no time spent on initial weights that are replaced at once
+    if "image_encoder.patch_embed.seq.0.c.weight" in state:
+        state = mobile.timm_names(state)
+    with torch.device(
+        "cpu" if name == "mobile" else "meta"
+    ):  # no time spent on initial weights that are replaced at once
         sam = build_sam(name)
     _check(state, sam.state_dict(), path, name)
     sam.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()}, assign=True)
@@ -113,7 +124,8 @@ def build_sam(name: str) -> Sam:
     import_torchvision()
     import segment_anything
 
-    return build_nano() if name == "nano" else segment_anything.sam_model_registry[name]()
+    own = {"nano": build_nano, "mobile": mobile.build_mobile}
+    return (own | segment_anything.sam_model_registry)[name]()
 
 
 def build_nano(size: int = 320, dim: int = 64) -> Sam:
@@ -253,6 +265,7 @@ def _check(state: dict[str, Tensor], wanted: dict[str, Tensor], path: Path, name
     width = position.shape[-1] if position is not None else None
     found = next((n for n, c in CHECKPOINTS.items() if c.width == width), None)
     found = found or ("nano" if "image_encoder.neck.weight" in state else None)
+    found = found or ("mobile" if "image_encoder.body.patch_embed.conv1.conv.weight" in state else None)
     if found and found != name:
         raise InputError(f"{path}: a {found} checkpoint, not {name}; use the name {found} or another file")
     wrong = [k for k in wanted if k not in state or state[k].shape != wanted[k].shape] + [

@@ -1,0 +1,162 @@
+"""Designs compared in pairs: the same pairs, splits and seeds, only the design differs (notebook 07)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from lczlib.compute import cpu_count, parallel, pick_device
+from lczlib.data import Pairs, Split, split_pairs
+from lczlib.graphs import GraphSet
+from lczlib.metrics import Interval, compare_seeds
+from lczlib.models.baselines import costs, random_forest
+from lczlib.recipe import Recipe
+from lczlib.sam import MaskSettings, build_sam
+from lczlib.training import train_stream
+
+__all__ = ["Design", "Questions", "compare", "in_words", "sam_costs", "test_until_narrow"]
+
+Questions = Mapping[str, Mapping[str, str]]  # {question: {label: name of a design}}, the paper's design first
+
+
+@dataclass(frozen=True)
+class Design:
+    """A network, what it reads, and how it is trained.
+
+    Attributes:
+        model: of `make_model`; or "forest", a random forest on inputs (N, F).
+        inputs: a GraphSet, or patches (N, 32, 32, 10), with the rows of the pairs.
+        recipe: settings of the training; its stream is the design's.
+    """
+
+    model: str
+    inputs: GraphSet | np.ndarray
+    recipe: Recipe
+
+
+def _tested(design: Design, pairs: Pairs, split: Split, seed: int, work_dir: str | Path) -> pd.DataFrame:
+    """Rows of the test pairs: id, label, polygon, seed, predicted."""
+    part = split.of(pairs.ids)
+    test = part == "test"
+    if design.model == "forest":
+        x, train = design.inputs, part == "train"
+        predicted = random_forest(x[train], pairs.labels[train], x[test], seed=seed).argmax(1) + 1
+    else:
+        d = design
+        result = train_stream(d.recipe.stream, d.model, d.inputs, pairs.index, split, d.recipe, seed, work_dir)
+        predicted = result.predictions.select(split="test").look_up(pairs.ids[test]).predicted
+    places = np.where(pairs.polygons == "", "", np.char.add(np.char.add(pairs.cities, "/"), pairs.polygons))
+    facts = {"id": pairs.ids[test], "label": pairs.labels[test], "polygon": places[test]}
+    return pd.DataFrame({**facts, "seed": seed, "predicted": predicted})
+
+
+def test_until_narrow(
+    designs: Mapping[str, Design],
+    questions: Questions,
+    pairs: Pairs,
+    seeds: tuple[int, int, int],
+    work_dir: str | Path,
+) -> tuple[dict[str, pd.DataFrame], dict[str, object]]:
+    """Train and test every design with seed after seed, until the comparisons are sure enough.
+
+    The rule is fixed before the run: seeds are added, each with a split of its own, until the 95 % interval of every
+    difference is narrower than 2 points, or the most are used.
+
+    Args:
+        designs, questions: what is compared.
+        pairs: the data, split by polygons.
+        seeds: the first, how many at least, how many at most.
+        work_dir: trainings are kept there and found again.
+
+    Returns:
+        {name: rows of all seeds' test pairs}, the same rows for every design; and what the rule gave.
+
+    Source: assumed.
+    """
+    first, least, most = seeds
+    workers = cpu_count() if pick_device().type == "cpu" else 1
+    rows: dict[str, list[pd.DataFrame]] = {name: [] for name in designs}
+    begin, count = first, least
+    while True:
+        cells = [(name, seed) for seed in range(begin, first + count) for name in designs]
+        splits = {seed: split_pairs(pairs, "polygon_pool", seed=seed) for seed in range(begin, first + count)}
+        jobs = (
+            {"design": designs[n], "pairs": pairs, "split": splits[s], "seed": s, "work_dir": work_dir}
+            for n, s in cells
+        )
+        for (name, _), frame in zip(cells, parallel(_tested, jobs, workers)):
+            rows[name].append(frame)
+        tested = {name: pd.concat(frames, ignore_index=True) for name, frames in rows.items()}
+        answers = [row for question in questions.values() for row in compare(tested, question).values()]
+        widest = max(row["difference"].high - row["difference"].low for row in answers if "difference" in row)
+        begin, count = first + count, min(count + 4, most)
+        if widest < 0.02 or begin - first >= most:
+            rule = f"seeds are added until every interval is narrower than 2 points, at most {most}"
+            return tested, {"rule": rule, "seeds": begin - first, "widest": widest}
+
+
+def compare(tested: Mapping[str, pd.DataFrame], question: Mapping[str, str], draws: int = 1000) -> dict[str, dict]:
+    """Each design's accuracy, and its difference to the first, paired by seed and pair.
+
+    Returns:
+        {label: {"oa", "oa_per_seed": {seed: OA}}} and but for the first what `compare_seeds` gives: "difference" with
+        its interval over polygons crossed with seeds, "per_seed", "agree" and "seeds".
+    """
+    reference, answers = tested[next(iter(question.values()))], {}
+    for label, name in question.items():
+        rows = tested[name]
+        right = (rows["predicted"] == rows["label"]).groupby(rows["seed"]).mean()
+        answers[label] = {"oa": float(right.mean()), "oa_per_seed": right.to_dict()}
+        if rows is not reference:
+            predicted = rows["predicted"], reference["predicted"]
+            found = compare_seeds(rows["label"], *predicted, rows["polygon"], rows["seed"], draws=draws)
+            answers[label] |= found
+    return answers
+
+
+def in_words(question: Mapping[str, Mapping]) -> str:
+    """A Markdown list: each design against the first, its interval, how many seeds agree, and what that decides.
+
+    Args:
+        question: what `compare` gives, or the same read from the JSON of a figure.
+    """
+    (first, reference), *others = question.items()
+    lines = [f"- *{first}* (the paper's choice): {100 * reference['oa']:.1f} %."]
+    for label, row in others:
+        found = Interval(*row["difference"])
+        word = "more accurate" if found.value > 0 else "less accurate"
+        if not found.excludes_zero:
+            word = "no different by more than 2 points" if max(-found.low, found.high) < 0.02 else "undecided"
+        lines.append(f"- *{label}*: {100 * row['oa']:.1f} %, {found.text()} points, the same sign in {row['agree']} of "
+                     f"{row['seeds']} seeds: **{word}**.")  # fmt: skip
+    return "\n".join(lines)
+
+
+def sam_costs(name: str, settings: MaskSettings, size: int = 320) -> dict[str, int]:
+    """What the instance masks of one image cost: encoder passes, prompts, parameters, multiply-adds.
+
+    Args:
+        name: of `build_sam`. size: side of the image, px.
+    """
+    from segment_anything.utils.amg import generate_crop_boxes
+
+    with torch.device("meta" if name.startswith("vit") else "cpu"):
+        sam = build_sam(name)
+        side, (h, w) = sam.image_encoder.img_size, sam.prompt_encoder.image_embedding_size
+        channels = sam.prompt_encoder.embed_dim
+        image, prompt = torch.zeros(1, channels, h, w), torch.zeros(1, 2, channels)
+        encoder = costs(sam.image_encoder, torch.zeros(1, 3, side, side))
+        decoder = costs(sam.mask_decoder, image, image, prompt, image, (True,))
+    _, layers = generate_crop_boxes((size, size), settings.crop_n_layers, 512 / 1500)
+    prompts = sum(settings.points_in(layer) ** 2 for layer in layers)
+    return {
+        "encoder_passes": len(layers),
+        "prompts": prompts,
+        "parameters": encoder["parameters"] + decoder["parameters"],
+        "multiply_adds": len(layers) * encoder["multiply_adds"] + prompts * decoder["multiply_adds"],
+    }
