@@ -1,4 +1,4 @@
-"""Figures of training are drawn from data alone; intervals are Student's; regions cover the image."""
+"""Figures of training are drawn from data alone; regions cover the image."""
 
 import numpy as np
 import pandas as pd
@@ -36,32 +36,6 @@ def test_graphs_are_drawn_for_any_number_of_nodes():
     text = drawn(figures.graph_of_instances([image] * 3, masks, x, ["LCZ 1", "LCZ 2", "LCZ A"]))
     assert "LCZ A" in text
     assert "100 m" in text
-
-
-def test_interval_is_students():
-    low, high = figures.interval([0.5, 0.6, 0.7])
-    assert (low, high) == (pytest.approx(0.6 - 0.2484, abs=1e-3), pytest.approx(0.6 + 0.2484, abs=1e-3))
-    assert np.isnan(figures.interval([0.5])).all()
-
-
-def test_designs_are_rows_and_the_papers_is_bold():
-    frame = pd.DataFrame(
-        [{"question": q, "design": d, "seed": s, "oa": 0.5 + 0.1 * s, "paper": d == "GCN"}
-         for q in ("a", "b", "c") for d in ("GCN", "GAT") for s in (0, 1)]
-    )  # fmt: skip
-    fig = figures.design_choices(frame, {"a": "Which network?", "b": "Which graph?", "c": "3D or 2D?"})
-    assert "Which network?" in drawn(fig)
-    bold = [label.get_text() for label in fig.axes[0].get_yticklabels() if label.get_fontweight() == "bold"]
-    assert (len(fig.axes), bold) == (3, ["GCN"])
-
-
-def test_segmentations_by_network_and_costs():
-    frame = pd.DataFrame([{"segmentation": g, "network": n, "seed": s, "oa": 0.4}
-                          for g in ("SLIC", "grid") for n in ("GCN", "DeepSets") for s in (0, 1)])  # fmt: skip
-    text = drawn(figures.by_network(frame))
-    assert all(name in text for name in ("SLIC", "grid", "GCN", "DeepSets"))
-    table = pd.DataFrame([{"name": "gcn", "stream": "ge", "parameters": 5073, "multiply_adds": 221_000}])
-    assert "gcn" in drawn(figures.network_costs(table))
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from lczlib.errors import InputError
 from . import decoder as decoding
 from . import vit
 from ._torchvision_ops import import_torchvision
+from .settings import PAPER, MaskSettings
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
@@ -35,61 +36,6 @@ Candidates = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # masks (n, h, w),
 CHUNK = 32  # masks brought to full size together: small enough for a core's cache
 PROMPTS = {"cpu": 32, "cuda": 64}  # decoded at a time, on a CPU by all threads together
 _halves: weakref.WeakKeyDictionary[Any, tuple[Any, Any]] = weakref.WeakKeyDictionary()
-
-
-@dataclass(frozen=True)
-class MaskSettings:
-    """How masks are made; the defaults are the paper's. Names and meaning of the first eight: segment_anything.
-
-    Attributes:
-        min_area: masks below this many pixels are dropped.
-        max_masks: at most so many are kept, the largest, largest first.
-        bf16: in bfloat16 (of nano the decoder only): faster on CPUs with AMX and on GPUs; masks differ by a few pixels,
-            and some with a score near a threshold come or go.
-    """
-
-    points_per_side: int = 12
-    pred_iou_thresh: float = 0.88
-    stability_score_thresh: float = 0.92
-    box_nms_thresh: float = 0.4
-    crop_n_layers: int = 1
-    crop_nms_thresh: float = 0.4
-    crop_n_points_downscale_factor: int = 2
-    min_mask_region_area: int = 100
-    min_area: int = 50
-    max_masks: int = 50
-    bf16: bool = False
-
-    @classmethod
-    def named(cls, name: str, sam: str = "nano") -> MaskSettings:
-        """The settings called `paper`, `demo` (fewer points, no crops) or `smoke` (for tests), for that model.
-
-        Raises:
-            InputError: unknown name.
-
-        Source: `paper` is the published script's; the others are assumed.
-        """
-        if name not in NAMED:
-            raise InputError(f"mask settings {name!r}: unknown; use one of {', '.join(NAMED)}")
-        settings = NAMED[name]
-        return settings if sam == "nano" else replace(settings, pred_iou_thresh=PAPER.pred_iou_thresh)
-
-    def points_in(self, layer: int) -> int:
-        """Points a side of the grid over a crop of that layer; layer 0 is the whole image."""
-        return int(self.points_per_side / self.crop_n_points_downscale_factor**layer)
-
-    def generator_arguments(self) -> dict[str, float]:
-        """The keyword arguments that give SamAutomaticMaskGenerator the same settings."""
-        own = ("min_area", "max_masks", "bf16")
-        return {name: value for name, value in vars(self).items() if name not in own}
-
-
-PAPER = MaskSettings()
-NAMED = {  # nano predicts a lower IoU than the official models do, so fewer points need a lower threshold
-    "paper": PAPER,
-    "demo": MaskSettings(points_per_side=8, crop_n_layers=0, pred_iou_thresh=0.7),
-    "smoke": MaskSettings(points_per_side=4, crop_n_layers=0, pred_iou_thresh=0.7),
-}
 
 
 def generate_masks(
@@ -209,9 +155,8 @@ def _encode(
     encoder, decoder = _parts(sam, bf16)
     inner, outer = (next(part.parameters()).dtype for part in (encoder, decoder))
     stacked = torch.stack(tensors).to(inner)
-    exact_vit = sam.device.type == "cpu" and type(encoder).__name__ == "ImageEncoderViT"
-    encode = partial(vit.encode, encoder) if exact_vit else encoder.forward
-    encode = torch.inference_mode()(encode)  # threads do not take over the mode
+    plain_vit = sam.device.type == "cpu" and type(encoder).__name__ == "ImageEncoderViT"
+    encode = torch.inference_mode()(partial(vit.encode, encoder) if plain_vit else encoder)  # in threads too
     passes = run(encode, stacked.split(1 if sam.device.type == "cpu" else len(stacked)))
     return (embedding.to(outer) for some in passes for embedding in some)
 

@@ -22,8 +22,9 @@ from lczlib.compute import parallel, pick_device
 from lczlib.errors import InputError
 from lczlib.runs import atomic_path, content_key, file_lock, write_json
 
-from .masks import PAPER, Masks, MaskSettings, generate_masks, truth_masks
+from .masks import Masks, generate_masks, truth_masks
 from .models import checkpoint_path, load_sam
+from .settings import PAPER, MaskSettings
 
 SHARD, TASK = 64, 16  # images in a file, images in a worker's task
 LAYOUT = 2  # of a shard; another one belongs to another folder
