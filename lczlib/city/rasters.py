@@ -143,10 +143,11 @@ class Sentinel2:
         """(bands, h, w) float32 reflectance of a window of the file, all NaN where there is no data."""
         raw, void = self.source.read(self.indexes, window)
         void |= self.source.uniform(raw) | ((raw == raw[0]).all(axis=0) & (raw[0] <= 0))
+        void |= (raw >= self.source.highest).any(axis=0)
         values = (raw.astype(np.float32) + self.addend) * self.factor
         if self.units:
             void |= (values < -0.5).any(axis=0) | (values > 6.5).any(axis=0)
-            void |= (raw == 0).any(axis=0) & (values.max(axis=0) > 0.25)  # a band that ends before the others do
+            void |= (raw[3:] == 0).any(axis=0) & (values.max(axis=0) > 0.25)  # B5-B12 end before the others do
         values[:, void] = np.nan
         return values
 
@@ -197,17 +198,20 @@ class RGB:
     def _values(self, window: Window) -> np.ndarray:
         """(3, h, w) float32 raw values, NaN where there is no data.
 
-        Black, or the tagged colour, is no data in solid blocks only: single pixels of it are deep shadow.
+        Black, saturated white of 16 bits, or the tagged colour are no data in solid blocks only: single pixels of them
+        are deep shadow or glare.
         """
         raw, void = self.source.read(self.indexes, window)
         values = (raw if self.palette is None else np.moveaxis(self.palette[raw[0]], -1, 0)).astype(np.float32)
         tagged = self.source.uniform(raw)
+        void |= (values < 0).all(axis=0)
         if self.palette is not None:
             void |= tagged
         elif self.source.data.nodata is not None:
             void |= _blocks(tagged, PAD / self.source.pixel)
         elif not self.source.masked:
-            void |= _blocks((values == 0).all(axis=0), 2 * PAD / self.source.pixel)
+            ends = (values == 0).all(axis=0) | (raw >= self.source.highest).all(axis=0)
+            void |= _blocks(ends, 2 * PAD / self.source.pixel)
         values[:, void] = np.nan
         return values
 

@@ -204,8 +204,8 @@ class Source:
         return self.alpha > 0 or (self.alpha == 0 and MaskFlags.per_dataset in self.data.mask_flag_enums[0])
 
     def read(self, indexes: Sequence[int], window: Window) -> tuple[np.ndarray, np.ndarray]:
-        """Raw values (bands, h, w), and where (h, w) some band has none: no number, lowest or highest of its type, the
-        usual untagged marks (-9999, -32768, 65535), a tag that no image value equals, or masked.
+        """Raw values (bands, h, w), and where (h, w) some band has none: no number, masked, tagged with a negative
+        number, or below -5000 as the usual untagged marks are (-9999, -32768, the lowest float).
         """
         with one_line(self.path):
             raw = self.data.read(list(indexes), window=window)
@@ -216,14 +216,15 @@ class Source:
                 )
                 void |= mask == 0
         if raw.dtype.itemsize > 1:
-            void |= (raw <= -5000).any(axis=0)
-        if raw.dtype.kind == "f":
-            void |= (~np.isfinite(raw) | (raw > 1e6)).any(axis=0)
-        if raw.dtype in (np.uint16, np.int16):
-            void |= (raw == np.iinfo(raw.dtype).max).any(axis=0)
+            void |= (~np.isfinite(raw) | (raw <= -5000)).any(axis=0)
         if self.data.nodata is not None and self.data.nodata < 0:
             void |= (raw == raw.dtype.type(self.data.nodata)).any(axis=0)
         return raw, void
+
+    @property
+    def highest(self) -> int:
+        """What 16 bits hold at most, which marks saturation or no data; bytes never reach it."""
+        return 32767 if self.data.dtypes[0] == "int16" else 65535
 
     def uniform(self, raw: np.ndarray) -> np.ndarray:
         """(h, w) bool: all bands hold the tagged value."""

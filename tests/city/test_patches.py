@@ -37,10 +37,17 @@ def cut(folder, s2, polygons, **options):
     return report, open_pairs(folder / "out")
 
 
-@pytest.mark.parametrize(("names", "dtype", "dn", "stored", "given"), [
-    (BANDS, "float32", False, 0, 0), (BANDS, "float64", True, 0, 0), (BANDS, "uint16", True, -1000, -1000),
-    (ORDERS[12], "int16", True, 0, 0), (ORDERS[13], "uint16", True, -1000, -1000), (ORDERS[13], "float64", False, 0, 0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("names", "dtype", "dn", "stored", "given"),
+    [
+        (BANDS, "float32", False, 0, 0),
+        (BANDS, "float64", True, 0, 0),
+        (BANDS, "uint16", True, -1000, -1000),
+        (ORDERS[12], "int16", True, 0, 0),
+        (ORDERS[13], "uint16", True, -1000, -1000),
+        (ORDERS[13], "float64", False, 0, 0),
+    ],
+)
 def test_the_same_scene_in_any_flavour_gives_the_same_pair(tmp_path, image, areas, names, dtype, dn, stored, given):
     s2 = write_s2(tmp_path / "s2.tif", image, dtype, dn, stored, names)
     report, pairs = cut(tmp_path, s2, areas, offset=given)
@@ -236,12 +243,18 @@ def test_an_offset_that_reflectance_cannot_take_is_named(tmp_path, image):
     assert scene.warnings == ["holds reflectance, so that --offset is not applied; check --units"]
 
 
-@pytest.mark.parametrize(("change", "says"), [
-    (reordered(2, 1, 0, 3, 4, 5, 6, 7, 8, 9), "band order"), (reordered(0, 1, 2, 6, 3, 4, 5, 7, 8, 9), "band order"),
-    (reordered(0, 1, 2, 3, 4, 5, 6, 8, 9, 7), "band order"), (reordered(*range(9, -1, -1)), "band order"),
-    (lambda sample: sample + 0.1, "--offset -1000"),
-    (lambda sample: sample - 0.1, "applied twice"), (lambda sample: sample * 1e-4, "--units"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (reordered(2, 1, 0, 3, 4, 5, 6, 7, 8, 9), "band order"),
+        (reordered(0, 1, 2, 6, 3, 4, 5, 7, 8, 9), "band order"),
+        (reordered(0, 1, 2, 3, 4, 5, 6, 8, 9, 7), "band order"),
+        (reordered(*range(9, -1, -1)), "band order"),
+        (lambda sample: sample + 0.1, "--offset -1000"),
+        (lambda sample: sample - 0.1, "applied twice"),
+        (lambda sample: sample * 1e-4, "--units"),
+    ],
+)
 def test_physics_doubts_wrong_orders_offsets_and_units(image, change, says):
     sample = image.reshape(-1, 10)
     assert physics_warnings(sample) == []
@@ -331,8 +344,22 @@ def nothing_fits(folder, s2):
     return {"polygons": areas}, areas, "no square could be cut (1 x polygon covers too little"
 
 
-FAULTS = (far_away, rgb_elsewhere, rgb_too_coarse, rgb_of_one_band, no_crs, local_crs, wholly_void, cut_short,
-          four_bands, not_a_raster, nothing_fits, rgb_void, rgb_beside, no_spacing)  # fmt: skip
+FAULTS = (
+    far_away,
+    rgb_elsewhere,
+    rgb_too_coarse,
+    rgb_of_one_band,
+    no_crs,
+    local_crs,
+    wholly_void,
+    cut_short,
+    four_bands,
+    not_a_raster,
+    nothing_fits,
+    rgb_void,
+    rgb_beside,
+    no_spacing,
+)
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -357,10 +384,13 @@ def test_the_command_line_cuts_or_says_why_not(tmp_path, image, areas, capsys):
     assert error[-1].endswith("holds pairs already; name another folder, or add to them with --append")
 
 
-@pytest.mark.parametrize(("zones", "said", "fault"), [
-    (["2", "2", "2"], "all pairs are LCZ 2", "all pairs are of one zone"),
-    (["2", "D"], "fewer than 3 polygons of LCZ 2 (1), LCZ D (1)", "leaves no pair to validate with"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("zones", "said", "fault"),
+    [
+        (["2", "2", "2"], "all pairs are LCZ 2", "all pairs are of one zone"),
+        (["2", "D"], "fewer than 3 polygons of LCZ 2 (1), LCZ D (1)", "leaves no pair to validate with"),
+    ],
+)
 def test_too_few_zones_or_polygons_are_told_before_training(tmp_path, image, capsys, zones, said, fault):
     shapes = [square(30 + 310 * place, 300, 300) for place in range(len(zones))]
     areas = write_areas(tmp_path / "a.geojson", list(zip(zones, shapes, strict=True)))

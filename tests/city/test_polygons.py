@@ -30,11 +30,14 @@ def folders(names):
     )
 
 
-@pytest.mark.parametrize("body", [
-    folders(["1", "2", "101", "A", "17"]),
-    "<Folder><name>Training areas</name>" + folders(["1", "2", "101", "A", "17"]) + "</Folder>",
-    folders(["LCZ 1", "LCZ 2: Compact midrise", "LCZ A - Dense trees", "Dense trees", "G"]) + "<Folder/>",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "body",
+    [
+        folders(["1", "2", "101", "A", "17"]),
+        "<Folder><name>Training areas</name>" + folders(["1", "2", "101", "A", "17"]) + "</Folder>",
+        folders(["LCZ 1", "LCZ 2: Compact midrise", "LCZ A - Dense trees", "Dense trees", "G"]) + "<Folder/>",
+    ],
+)
 def test_wudapt_kml_has_one_folder_per_class(tmp_path, body):
     path = tmp_path / "areas.kml"
     path.write_text(kml(body))
@@ -111,30 +114,66 @@ def test_geometry_is_mended_taken_apart_or_named(tmp_path):
 
 
 SPELLINGS = {
-    1: "1|01|1.0|LCZ 1|LCZ1|lcz_1|LCZ-01|LCZ 1: Compact high-rise|LCZ 1 Compact high-rise|Compact highrise|compact high rise|"
+    1: "1|01|1.0|LCZ 1|LCZ1|lcz_1|LCZ-01|LCZ 1: Compact high-rise|LCZ 1 Compact high-rise|Compact highrise|"
+    "compact high rise|"
     "Compact High-Rise (LCZ 1)|1 - Compact highrise|LCZ 1 - Compact high-rise|1. Compact high-rise|Class 1|Zone 1",
     2: "2|LCZ 2|Compact mid-rise|Compact midrise|2: Compact mid rise|LCZ2_Compact_midrise",
-    3: "Compact low-rise|LCZ 3 (Compact lowrise)", 4: "Open high-rise|Open highrise|open_highrise", 5: "Open mid-rise",
-    6: "Open low-rise|Open lowrise|LCZ_6 Open low-rise", 7: "Lightweight low-rise|Lightweight lowrise|light weight low rise",
-    8: "Large low-rise|Large lowrise|8_large_low_rise", 9: "Sparsely built|sparsely built-up|LCZ 9 Sparsely Built",
+    3: "Compact low-rise|LCZ 3 (Compact lowrise)",
+    4: "Open high-rise|Open highrise|open_highrise",
+    5: "Open mid-rise",
+    6: "Open low-rise|Open lowrise|LCZ_6 Open low-rise",
+    7: "Lightweight low-rise|Lightweight lowrise|light weight low rise",
+    8: "Large low-rise|Large lowrise|8_large_low_rise",
+    9: "Sparsely built|sparsely built-up|LCZ 9 Sparsely Built",
     10: "10|LCZ 10|Heavy industry|Heavy Industry (LCZ 10)",
-    11: "11|101|A|a|LCZ A|lcz_a|LCZ 11|LCZ101|Dense trees (LCZ A)|A: Dense trees|A. Dense trees|LCZ A - Dense trees|Dense Trees|"
+    11: "11|101|A|a|LCZ A|lcz_a|LCZ 11|LCZ101|Dense trees (LCZ A)|A: Dense trees|A. Dense trees|LCZ A - Dense trees|"
+    "Dense Trees|"
     "LCZ 101 Dense trees|11 Dense trees|101.0",
-    12: "B|Scattered trees|Scattered tree|LCZ B (Scattered trees)", 13: "C|103|Bush, scrub|Bush/scrub|Bush or scrub|C Bush, scrub",
-    14: "d|LCZ_D|104|14|Low plants|Low Plants (LCZ D)", 15: "E|Bare rock or paved|Bare rock / paved|Rock and paved|LCZ E",
-    16: "F|Bare soil or sand|Bare soil, sand|106", 17: "17|G|107|Water|LCZ G: Water|water bodies|G - Water",
-}  # fmt: skip
+    12: "B|Scattered trees|Scattered tree|LCZ B (Scattered trees)",
+    13: "C|103|Bush, scrub|Bush/scrub|Bush or scrub|C Bush, scrub",
+    14: "d|LCZ_D|104|14|Low plants|Low Plants (LCZ D)",
+    15: "E|Bare rock or paved|Bare rock / paved|Rock and paved|LCZ E",
+    16: "F|Bare soil or sand|Bare soil, sand|106",
+    17: "17|G|107|Water|LCZ G: Water|water bodies|G - Water",
+}
 
 
 @pytest.mark.parametrize("label", SPELLINGS)
 def test_a_zone_is_known_in_every_wording_of_the_legends(label):
-    assert {text: zone_of(text) for text in SPELLINGS[label].split("|")} == dict.fromkeys(SPELLINGS[label].split("|"), label)
+    assert {text: zone_of(text) for text in SPELLINGS[label].split("|")} == dict.fromkeys(
+        SPELLINGS[label].split("|"), label
+    )
 
 
-@pytest.mark.parametrize("text", [
-    "18", "0", "-1", "2.5", "108", "100", "H", "ROI", "urban", "", "LCZ", "3B", "LCZ 6(5)", "2_01", "LCZ 3: Open midrise",
-    "Dense trees (LCZ B)", "Waterloo", "Sandy Hill", "training", "Rock Creek", "1-3", "Compact", "51", "None",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "18",
+        "0",
+        "-1",
+        "2.5",
+        "108",
+        "100",
+        "H",
+        "ROI",
+        "urban",
+        "",
+        "LCZ",
+        "3B",
+        "LCZ 6(5)",
+        "2_01",
+        "LCZ 3: Open midrise",
+        "Dense trees (LCZ B)",
+        "Waterloo",
+        "Sandy Hill",
+        "training",
+        "Rock Creek",
+        "1-3",
+        "Compact",
+        "51",
+        "None",
+    ],
+)
 def test_what_names_no_zone_or_two_is_none(text):
     assert zone_of(text) is None
 
@@ -149,16 +188,27 @@ def table(path, columns, geometry=None):
 ZONES, RUNNING = [2, 2, 5, 5, 14], [1, 2, 3, 4, 5]
 
 
-@pytest.mark.parametrize(("columns", "chosen"), [
-    ({"LCZ_PRIMARY": ZONES, "LCZ_SECONDARY": [1, 1, 1, 1, 1], "LCZ_UNIQUENESS_VALUE": [0.1, 0.2, 0.3, 0.4, 0.5]}, "LCZ_PRIMARY"),
-    ({"ID": RUNNING, "DN": ZONES}, "DN"), ({"EU_LCZ_map": ZONES, "value": RUNNING}, "EU_LCZ_map"),
-    ({"name": RUNNING, "lcz": ZONES}, "lcz"), ({"code": RUNNING, "Class": ZONES}, "Class"),
-    ({"gridcode": ZONES, "Id": RUNNING}, "gridcode"), ({"Name": ["2", "2", "5", "5", "D"], "fid_1": RUNNING}, "Name"),
-    ({"name": list("vwxyz"), "value": ZONES}, "value"), ({"LCZ_2020": ZONES, "class": RUNNING}, "LCZ_2020"),
-    ({"lcz": ZONES, "lcz_old": RUNNING}, "lcz"), ({"lcz": [None] * 5, "class": ZONES}, "class"),
-    ({"lcz_id": RUNNING, "lcz_name": ["Compact midrise", "LCZ 2", "Open midrise", "5", "Low plants"]}, "lcz_name"),
-    ({"class_name": ["Compact midrise", "2", "5", "LCZ 5", "d"], "code": RUNNING}, "class_name"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("columns", "chosen"),
+    [
+        (
+            {"LCZ_PRIMARY": ZONES, "LCZ_SECONDARY": [1, 1, 1, 1, 1], "LCZ_UNIQUENESS_VALUE": [0.1, 0.2, 0.3, 0.4, 0.5]},
+            "LCZ_PRIMARY",
+        ),
+        ({"ID": RUNNING, "DN": ZONES}, "DN"),
+        ({"EU_LCZ_map": ZONES, "value": RUNNING}, "EU_LCZ_map"),
+        ({"name": RUNNING, "lcz": ZONES}, "lcz"),
+        ({"code": RUNNING, "Class": ZONES}, "Class"),
+        ({"gridcode": ZONES, "Id": RUNNING}, "gridcode"),
+        ({"Name": ["2", "2", "5", "5", "D"], "fid_1": RUNNING}, "Name"),
+        ({"name": list("vwxyz"), "value": ZONES}, "value"),
+        ({"LCZ_2020": ZONES, "class": RUNNING}, "LCZ_2020"),
+        ({"lcz": ZONES, "lcz_old": RUNNING}, "lcz"),
+        ({"lcz": [None] * 5, "class": ZONES}, "class"),
+        ({"lcz_id": RUNNING, "lcz_name": ["Compact midrise", "LCZ 2", "Open midrise", "5", "Low plants"]}, "lcz_name"),
+        ({"class_name": ["Compact midrise", "2", "5", "LCZ 5", "d"], "code": RUNNING}, "class_name"),
+    ],
+)
 def test_the_class_column_is_chosen_by_name_and_said(tmp_path, columns, chosen):
     frame, notes = read_polygons(table(tmp_path / "a.gpkg", columns))
     assert frame["label"].tolist() == ZONES
@@ -174,13 +224,16 @@ def test_one_empty_class_never_hands_over_to_another_column(tmp_path, empty):
     assert any("left out" in note for note in notes)
 
 
-@pytest.mark.parametrize(("columns", "says"), [
-    ({"lcz": [2, 2, 5, 5, 99], "name": RUNNING}, "class '99' is no Local Climate Zone"),
-    ({"lcz": ["2", "2", "5", "5", "park"], "name": RUNNING}, "class 'park' is no Local Climate Zone"),
-    ({"lcz_2010": ZONES, "lcz_2020": RUNNING}, "columns lcz_2010, lcz_2020 hold different zones; name one"),
-    ({"class": ["2", "2", "5", "5", "park"], "code": RUNNING}, "class 'park' is no Local Climate Zone"),
-    ({"lcz_probability": [0.5] * 5, "height": RUNNING}, "no class column among height, lcz_probability"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ({"lcz": [2, 2, 5, 5, 99], "name": RUNNING}, "class '99' is no Local Climate Zone"),
+        ({"lcz": ["2", "2", "5", "5", "park"], "name": RUNNING}, "class 'park' is no Local Climate Zone"),
+        ({"lcz_2010": ZONES, "lcz_2020": RUNNING}, "columns lcz_2010, lcz_2020 hold different zones; name one"),
+        ({"class": ["2", "2", "5", "5", "park"], "code": RUNNING}, "class 'park' is no Local Climate Zone"),
+        ({"lcz_probability": [0.5] * 5, "height": RUNNING}, "no class column among height, lcz_probability"),
+    ],
+)
 def test_a_column_that_does_not_hold_is_refused_not_replaced(tmp_path, columns, says):
     with pytest.raises(ValueError, match=says):
         read_polygons(table(tmp_path / "a.gpkg", columns))
@@ -205,14 +258,18 @@ def region(name, width=1.0):
     return f"<Placemark><name>{name}</name><Polygon>{outer}</Polygon></Placemark>"
 
 
-@pytest.mark.parametrize("body", [
-    f"<Folder><name>[City][2020][Somebody]</name>{region('ROI')}{folders(['2', '7', 'D'])}</Folder>",
-    f"<Folder><name>ROI</name>{region('Region of Interest')}</Folder>{folders(['2', '7', 'D'])}",
-    f"{region('Untitled Polygon')}{folders(['LCZ 2', 'LCZ 7', 'LCZ D'])}",
-    f"<Folder><name>Areas</name>{region('study area')}{placemark('2', 13)}{placemark('2', 13.1)}{placemark('LCZ 7', 13.2)}"
-    f"{placemark('7', 13.3)}{placemark('D', 13.4)}{placemark('104', 13.5)}</Folder>",
-    "<Folder><name>2</name></Folder>" + region("a") + folders(["2", "7", "D"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "body",
+    [
+        f"<Folder><name>[City][2020][Somebody]</name>{region('ROI')}{folders(['2', '7', 'D'])}</Folder>",
+        f"<Folder><name>ROI</name>{region('Region of Interest')}</Folder>{folders(['2', '7', 'D'])}",
+        f"{region('Untitled Polygon')}{folders(['LCZ 2', 'LCZ 7', 'LCZ D'])}",
+        f"<Folder><name>Areas</name>{region('study area')}{placemark('2', 13)}{placemark('2', 13.1)}"
+        f"{placemark('LCZ 7', 13.2)}"
+        f"{placemark('7', 13.3)}{placemark('D', 13.4)}{placemark('104', 13.5)}</Folder>",
+        "<Folder><name>2</name></Folder>" + region("a") + folders(["2", "7", "D"]),
+    ],
+)
 def test_the_region_of_interest_of_the_template_is_left_out_with_a_note(tmp_path, body):
     path = tmp_path / "areas.kml"
     path.write_text(kml(body))
@@ -227,9 +284,14 @@ def test_two_folders_of_one_zone_are_both_read(tmp_path):
     assert sorted(read_polygons(path)[0]["label"]) == [2, 2, 2, 2, 14, 14]
 
 
-@pytest.mark.parametrize("stray", [
-    folders(["urban"]), "<Folder><name>Compct midrise</name>" + placemark("a", 14) + "</Folder>", placemark("LCZ 3", 14),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "stray",
+    [
+        folders(["urban"]),
+        "<Folder><name>Compct midrise</name>" + placemark("a", 14) + "</Folder>",
+        placemark("LCZ 3", 14),
+    ],
+)
 def test_an_area_in_no_folder_of_a_zone_is_refused(tmp_path, stray):
     (tmp_path / "a.kml").write_text(kml(folders(["2", "D"]).replace("13.", "15.") + stray))
     with pytest.raises(ValueError, match=r"is no Local Climate Zone; use"):
@@ -314,15 +376,21 @@ def folder_of_no_zone(folder):
     return folder / "a.kml"
 
 
-@pytest.mark.parametrize(("make", "says"), [
-    (faulty_class, "class 'urban' is no Local Climate Zone"),
-    (code_out_of_range, "class '18' is no Local Climate Zone"),
-    (no_column, "no class column among colour; name it with --class-column"),
-    (no_crs, "no coordinate reference system"),
-    (not_a_vector, "not readable as polygons"), (broken_kml, "readable as"), (only_points, "no usable polygon"),
-    (folder_of_no_zone, "class 'ROI/a' is no Local Climate Zone"), (empty_kml, "no geometry"),
-    (a_folder, "not readable as polygons"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (faulty_class, "class 'urban' is no Local Climate Zone"),
+        (code_out_of_range, "class '18' is no Local Climate Zone"),
+        (no_column, "no class column among colour; name it with --class-column"),
+        (no_crs, "no coordinate reference system"),
+        (not_a_vector, "not readable as polygons"),
+        (broken_kml, "readable as"),
+        (only_points, "no usable polygon"),
+        (folder_of_no_zone, "class 'ROI/a' is no Local Climate Zone"),
+        (empty_kml, "no geometry"),
+        (a_folder, "not readable as polygons"),
+    ],
+)
 def test_each_fault_is_one_line_with_a_remedy(tmp_path, make, says):
     path = make(tmp_path)
     with pytest.raises(ValueError, match="; ") as fault:

@@ -9,7 +9,6 @@ from affine import Affine
 from geodata import GRASS, LEFT, TOP, UTM33, reflectance, write_s2, write_tif
 from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
-from rasterio.transform import from_origin
 from rasterio.warp import transform
 
 from lczlib.city.rasters import RGB, Sentinel2
@@ -26,11 +25,16 @@ def tagged(path, scales, offsets=0.0):
 # --- which value is which
 
 
-@pytest.mark.parametrize(("dtype", "stored", "scale", "add"), [
-    ("uint16", lambda r: r * 1e4, 1e-4, 0.0), ("uint16", lambda r: (r + 0.1) * 1e4, 1e-4, -0.1),
-    ("uint8", lambda r: r * 255 / 0.6, 0.6 / 255, 0.0), ("uint16", lambda r: r * 65535, 1 / 65535, 0.0),
-    ("float32", lambda r: r * 100, 0.01, 0.0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("dtype", "stored", "scale", "add"),
+    [
+        ("uint16", lambda r: r * 1e4, 1e-4, 0.0),
+        ("uint16", lambda r: (r + 0.1) * 1e4, 1e-4, -0.1),
+        ("uint8", lambda r: r * 255 / 0.6, 0.6 / 255, 0.0),
+        ("uint16", lambda r: r * 65535, 1 / 65535, 0.0),
+        ("float32", lambda r: r * 100, 0.01, 0.0),
+    ],
+)
 def test_tags_of_scale_and_offset_are_honoured(tmp_path, dtype, stored, scale, add):
     values = stored(IMAGE) if dtype == "float32" else np.rint(stored(IMAGE))
     scene = Sentinel2(tagged(write_s2(tmp_path / "s2.tif", values, dtype), scale, add))
@@ -50,23 +54,32 @@ def test_tags_that_give_no_reflectance_are_named_and_left(tmp_path):
     assert "--offset is not" in twice.warnings[0]
 
 
-@pytest.mark.parametrize(("dtype", "stored", "says"), [
-    ("uint8", lambda r: np.clip(r / 0.4 * 255, 1, 255), "8 bits or per cent"),
-    ("uint16", lambda r: np.clip(r / 0.4 * 255, 1, 255), "8 bits or per cent"),
-    ("float32", lambda r: r * 100, "8 bits or per cent"),
-    ("uint16", lambda r: np.clip(r / 0.4, 0, 1) * 65535, "stretched to 16 bits"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("dtype", "stored", "says"),
+    [
+        ("uint8", lambda r: np.clip(r / 0.4 * 255, 1, 255), "8 bits or per cent"),
+        ("uint16", lambda r: np.clip(r / 0.4 * 255, 1, 255), "8 bits or per cent"),
+        ("float32", lambda r: r * 100, "8 bits or per cent"),
+        ("uint16", lambda r: np.clip(r / 0.4, 0, 1) * 65535, "stretched to 16 bits"),
+    ],
+)
 def test_values_that_are_neither_reflectance_nor_dn_are_refused(tmp_path, dtype, stored, says):
     with pytest.raises(ValueError, match=says):
         Sentinel2(write_s2(tmp_path / "s2.tif", stored(IMAGE), dtype))
 
 
-@pytest.mark.parametrize(("dtype", "stored", "offset", "says"), [
-    ("uint16", lambda r: r * 65535, 0, "brighter than land"), ("float32", lambda r: np.clip(r * 3, 0, 1), 0, "exactly 1"),
-    ("uint16", lambda r: r * 1000, 0, "check --units"), ("uint16", lambda r: r * 1e4 + 1000, 0, "use --offset -1000"),
-    ("int16", lambda r: r * 1e4, -1000, "applied twice"), ("float32", lambda r: r, -1000, "--offset is not applied"),
-    ("float32", lambda r: r + 0.1, 0, "use --offset -1000"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("dtype", "stored", "offset", "says"),
+    [
+        ("uint16", lambda r: r * 65535, 0, "brighter than land"),
+        ("float32", lambda r: np.clip(r * 3, 0, 1), 0, "exactly 1"),
+        ("uint16", lambda r: r * 1000, 0, "check --units"),
+        ("uint16", lambda r: r * 1e4 + 1000, 0, "use --offset -1000"),
+        ("int16", lambda r: r * 1e4, -1000, "applied twice"),
+        ("float32", lambda r: r, -1000, "--offset is not applied"),
+        ("float32", lambda r: r + 0.1, 0, "use --offset -1000"),
+    ],
+)
 def test_doubtful_values_are_warned_of_with_the_likely_cause(tmp_path, dtype, stored, offset, says):
     scene = Sentinel2(write_s2(tmp_path / "s2.tif", stored(IMAGE), dtype), offset=offset)
     assert any(says in warning for warning in scene.warnings)
@@ -81,14 +94,32 @@ def test_reading_as_reflectance_or_dn_is_said(tmp_path):
 # --- which value is no data
 
 
-@pytest.mark.parametrize(("dtype", "dn", "mark", "tag"), [
-    ("int16", True, -9999, None), ("int16", True, -32768, None), ("float32", False, -9999, None),
-    ("float32", False, np.finfo(np.float32).min, None), ("float32", False, np.nan, None), ("float64", True, -1e20, None),
-    ("float32", False, np.inf, None), ("float32", True, -99999, None), ("uint16", True, 65535, None),
-    ("int16", True, 32767, None), ("int16", True, -999, None), ("float32", False, -1, None), ("uint16", True, 0, None),
-    ("uint16", True, 0, 0), ("int16", True, -9999, -9999), ("float32", False, np.nan, np.nan), ("int16", True, -999, -999),
-    ("uint16", True, 65535, 65535), ("float32", False, 0, 0), ("uint16", True, 1, 1), ("float32", False, -3.4e38, -3.4e38),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("dtype", "dn", "mark", "tag"),
+    [
+        ("int16", True, -9999, None),
+        ("int16", True, -32768, None),
+        ("float32", False, -9999, None),
+        ("float32", False, np.finfo(np.float32).min, None),
+        ("float32", False, np.nan, None),
+        ("float64", True, -1e20, None),
+        ("float32", False, np.inf, None),
+        ("float32", True, -99999, None),
+        ("uint16", True, 65535, None),
+        ("int16", True, 32767, None),
+        ("int16", True, -999, None),
+        ("float32", False, -1, None),
+        ("uint16", True, 0, None),
+        ("uint16", True, 0, 0),
+        ("int16", True, -9999, -9999),
+        ("float32", False, np.nan, np.nan),
+        ("int16", True, -999, -999),
+        ("uint16", True, 65535, 65535),
+        ("float32", False, 0, 0),
+        ("uint16", True, 1, 1),
+        ("float32", False, -3.4e38, -3.4e38),
+    ],
+)
 @pytest.mark.parametrize("crs_pixel", [(UTM33, 10), (UTM33, 20)])
 def test_no_data_however_marked_never_becomes_reflectance(tmp_path, dtype, dn, mark, tag, crs_pixel):
     stored = np.rint(IMAGE * 1e4) if dn else IMAGE.copy()
@@ -153,7 +184,13 @@ def test_infrared_tagged_as_alpha_is_no_mask(tmp_path):
     assert "alpha holds an image" in image.notes[0]
     scene = write_s2(tmp_path / "s2.tif", IMAGE, "uint16", dn=True)
     with rasterio.open(scene, "r+") as file:
-        file.colorinterp = [ColorInterp.blue, ColorInterp.green, ColorInterp.red, ColorInterp.alpha, *[ColorInterp.undefined] * 6]
+        file.colorinterp = [
+            ColorInterp.blue,
+            ColorInterp.green,
+            ColorInterp.red,
+            ColorInterp.alpha,
+            *[ColorInterp.undefined] * 6,
+        ]
     assert not np.isnan(Sentinel2(scene).read(0, 0, 64, 64)).any()
 
 
@@ -180,10 +217,29 @@ def test_single_black_pixels_are_shadow_and_kept(tmp_path, tag):
     assert rgb(tmp_path / "rgb.tif", shadows, nodata=tag).all()
 
 
-@pytest.mark.parametrize(("value", "dtype", "tag"), [
-    (0, "uint8", 0), (0, "uint8", None), (255, "uint8", 255), (0, "uint16", None), (65535, "uint16", None),
-    (-9999, "int16", None), (-9999, "float32", -9999), (np.nan, "float32", None), (-32768, "int16", None),
-])  # fmt: skip
+def test_glare_in_16_bits_is_kept(tmp_path):
+    def glare(picture):
+        picture[:, 60:300:37, 60:300:41] = 65535
+
+    assert rgb(tmp_path / "rgb.tif", glare, "uint16").all()
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "tag"),
+    [
+        (0, "uint8", 0),
+        (0, "uint8", None),
+        (255, "uint8", 255),
+        (0, "uint16", None),
+        (65535, "uint16", None),
+        (-9999, "int16", None),
+        (-9999, "float32", -9999),
+        (np.nan, "float32", None),
+        (-32768, "int16", None),
+        (-1, "int16", None),
+        (32767, "int16", None),
+    ],
+)
 def test_the_collar_of_a_turned_image_is_no_data(tmp_path, value, dtype, tag):
     valid = rgb(tmp_path / "rgb.tif", collar(value), dtype, nodata=tag)
     empty = np.add.outer(np.arange(40, 360), np.arange(40, 360)) < 140
@@ -206,8 +262,9 @@ def write_ramp(path, grid, crs, shape=(120, 240), wrapped=False):
     else:
         lon, lat = x, y
     image = ramp(lon.reshape(shape), lat.reshape(shape))
-    with rasterio.open(path, "w", driver="GTiff", height=shape[0], width=shape[1], count=10, dtype="float32", crs=crs,
-                       transform=grid) as file:  # fmt: skip
+    with rasterio.open(
+        path, "w", driver="GTiff", height=shape[0], width=shape[1], count=10, dtype="float32", crs=crs, transform=grid
+    ) as file:
         file.write(np.moveaxis(image, -1, 0))
     return path
 
@@ -215,12 +272,16 @@ def write_ramp(path, grid, crs, shape=(120, 240), wrapped=False):
 STEP = 10 / 111320
 
 
-@pytest.mark.parametrize(("crs", "grid"), [
-    ("EPSG:4326", Affine(STEP, 0, 180 - 100 * STEP, 0, -STEP, -17)), ("EPSG:4326", Affine(STEP, 0, -180 - 100 * STEP, 0, -STEP, -17)),
-    ("EPSG:4326", Affine(STEP, 0, 180.1, 0, -STEP, -17)),  # longitudes 0 to 360
-    ("EPSG:3857", Affine(10.46, 0, 20037508.34 - 1000, 0, -10.46, -1920000)),
-    ("EPSG:3857", Affine(10.46, 0, -20037508.34 - 1000, 0, -10.46, -1920000)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("crs", "grid"),
+    [
+        ("EPSG:4326", Affine(STEP, 0, 180 - 100 * STEP, 0, -STEP, -17)),
+        ("EPSG:4326", Affine(STEP, 0, -180 - 100 * STEP, 0, -STEP, -17)),
+        ("EPSG:4326", Affine(STEP, 0, 180.1, 0, -STEP, -17)),  # longitudes 0 to 360
+        ("EPSG:3857", Affine(10.46, 0, 20037508.34 - 1000, 0, -10.46, -1920000)),
+        ("EPSG:3857", Affine(10.46, 0, -20037508.34 - 1000, 0, -10.46, -1920000)),
+    ],
+)
 def test_a_scene_across_180_degrees_is_whole_and_in_its_place(tmp_path, crs, grid):
     scene = Sentinel2(write_ramp(tmp_path / "s2.tif", grid, crs))
     assert scene.crs.to_epsg() in (32701, 32760)
@@ -237,8 +298,17 @@ def test_an_rgb_image_across_180_degrees_is_whole(tmp_path):
     step = 1 / 111320
     grid = Affine(step, 0, 180 - 200 * step, 0, -step, -17)
     picture = np.broadcast_to(np.arange(400) // 2, (3, 400, 400)).astype(np.uint8)
-    with rasterio.open(tmp_path / "rgb.tif", "w", driver="GTiff", height=400, width=400, count=3, dtype="uint8",
-                       crs="EPSG:4326", transform=grid) as file:  # fmt: skip
+    with rasterio.open(
+        tmp_path / "rgb.tif",
+        "w",
+        driver="GTiff",
+        height=400,
+        width=400,
+        count=3,
+        dtype="uint8",
+        crs="EPSG:4326",
+        transform=grid,
+    ) as file:
         file.write(picture)
     image = RGB(tmp_path / "rgb.tif")
     (x,), (y,) = transform("EPSG:4326", "EPSG:32701", [180.0], [-17.0 - 200 * step])
@@ -265,16 +335,29 @@ def test_grids_of_any_direction_show_the_same_ground(tmp_path, turn):
         return (np.float32(GRASS) * (0.5 + (x + 2 * y) / 12000)[..., None]).astype(np.float32)
 
     place, crs = Affine.translation(LEFT, TOP) @ Affine.scale(1, -1), UTM33
-    own = {"south-up": Affine(10, 0, 0, 0, -10, 4000), "rotated": Affine.translation(1000, 0) @ Affine.rotation(20) @ Affine.scale(10),
-           "half a pixel": Affine(10, 0, 5, 0, 10, 5), "feet": Affine(10, 0, 0, 0, 10, 0)}[turn]  # fmt: skip
+    own = {
+        "south-up": Affine(10, 0, 0, 0, -10, 4000),
+        "rotated": Affine.translation(1000, 0) @ Affine.rotation(20) @ Affine.scale(10),
+        "half a pixel": Affine(10, 0, 5, 0, 10, 5),
+        "feet": Affine(10, 0, 0, 0, 10, 0),
+    }[turn]
     columns, rows = np.meshgrid(np.arange(400) + 0.5, np.arange(400) + 0.5)
     east, south = own @ np.array([columns.ravel(), rows.ravel()])
     grid = place @ own
     if turn == "feet":
         crs, grid = "+proj=utm +zone=33 +datum=WGS84 +units=us-ft", Affine.scale(3937 / 1200) @ grid
     stored = np.moveaxis(ground(east, south).reshape(400, 400, 10), -1, 0)
-    with rasterio.open(tmp_path / "s2.tif", "w", driver="GTiff", height=400, width=400, count=10, dtype="float32", crs=crs,
-                       transform=grid) as file:  # fmt: skip
+    with rasterio.open(
+        tmp_path / "s2.tif",
+        "w",
+        driver="GTiff",
+        height=400,
+        width=400,
+        count=10,
+        dtype="float32",
+        crs=crs,
+        transform=grid,
+    ) as file:
         file.write(stored)
     scene = Sentinel2(tmp_path / "s2.tif")
     found = scene.read(0, 0, scene.height, scene.width)
