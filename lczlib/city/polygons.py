@@ -127,15 +127,9 @@ def _read(path: Path, column: str | None) -> tuple[gpd.GeoDataFrame, list[str]]:
             values = layer[chosen].tolist()
             notes.append(f"class column {chosen!r}" + (f" of {name!r}" if len(layers) > 1 else ""))
             numbers = pd.to_numeric(layer[chosen], errors="coerce").tolist()
-            if (
-                not column
-                and chosen.lower() in NUMBERED
-                and len(numbers) > 2
-                and numbers == [*range(1, len(numbers) + 1)]
-            ):
-                notes.append(
-                    f"warning: column {chosen!r} holds running numbers, hardly zones; tell with --class-column"
-                )
+            running = len(numbers) > 2 and numbers == [*range(1, len(numbers) + 1)]
+            if running and not column and chosen.lower() in NUMBERED:
+                notes.append(f"warning: {chosen!r} holds running numbers, hardly zones; tell with --class-column")
         parts.append(_labelled(path, layer, values, notes))
     if not parts:
         columns = sorted({name for _, layer in layers for name in layer.columns.drop(layer.geometry.name)})
