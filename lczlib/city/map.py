@@ -20,7 +20,7 @@ from lczlib.city.output import write_map
 from lczlib.city.windows import MapJob, Predict, classify_chunk, open_job
 from lczlib.compute import parallel, prepare_cpu
 from lczlib.errors import InputError
-from lczlib.runs import atomic_path, content_key
+from lczlib.runs import atomic_path, content_key, file_lock
 
 READING = ("bands", "offset", "units", "rgb_bands")  # options that say how to read the images
 
@@ -106,21 +106,19 @@ def map_scene(
     dask, progress, cog = (options.pop(name, None) for name in ("dask", "progress", "cog"))
     job, remarks = open_job(images, predict_s2, predict_ge, **options)
     streams = [getattr(stream, "key", repr(stream)) for stream in (job.predict_s2, job.predict_ge) if stream]
-    store = ChunkStore(out, job, streams)
-    missing = int((store.done == 0).sum())
-    compute(job, store, dask, bool(progress))
-    if not store.found[0].any():
-        shutil.rmtree(store.folder)
-        files = " with ".join(str(file) for file in (s2, rgb) if file)
+    files = ", ".join(file for file, *_ in job.files)
+    tags = {"streams": ", ".join(streams), "trained_on": trained_on, "images": files}
+    tags |= {"alpha": job.alpha} if job.s2 and job.rgb else {}
+    with file_lock(out):  # two runs of one map: the second waits
+        store = ChunkStore(out, job, streams)
+        missing = int((store.done == 0).sum())
+        compute(job, store, dask, bool(progress))
+        mapped = bool(store.found[0].any())
+        if mapped:
+            areas = write_map(out, job, store.found, tags, bool(cog))
+        for finished in out.parent.glob(f".{escape(out.stem)}-{'?' * 12}.parts"):  # and attempts with other options
+            shutil.rmtree(finished)
+    if not mapped:
         raise InputError(f"{files}: no window of 320 m has data enough; choose another scene")
-    weights = {"alpha": job.alpha} if job.s2 and job.rgb else {}
-    tags = {
-        "streams": ", ".join(streams),
-        "trained_on": trained_on,
-        "images": ", ".join(path for path, *_ in job.files),
-    }
-    areas = write_map(out, job, store.found, weights | tags, bool(cog))
-    for finished in out.parent.glob(f".{escape(out.stem)}-{'?' * 12}.parts"):  # older attempts with other options too
-        shutil.rmtree(finished)
     warnings = [remark for remark in remarks if remark.startswith("warning")]
     return MapResult(out, areas, warnings, missing)

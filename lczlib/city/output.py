@@ -21,6 +21,7 @@ from scipy.ndimage import gaussian_filter
 
 from lczlib import __version__
 from lczlib.city.legend import COLORMAP, write_kmz, write_legend
+from lczlib.city.plot import save_map
 from lczlib.city.zone_raster import ZoneRaster
 from lczlib.runs import atomic_path
 from lczlib.zones import CODES, ZONES, K, to_old_codes, to_wrf_codes
@@ -79,7 +80,7 @@ def write_map(out: Path, job: MapJob, found: np.ndarray, tags: dict[str, object]
     areas = measure_areas(out)
     with atomic_path(out.with_name(f"{out.stem}_classes.csv")) as temporary:
         areas.assign(**note).to_csv(temporary, index=False)
-    _draw(out, areas, note.get("note", ""))
+    save_map(out, areas["km2"].to_numpy(), note.get("note", ""))
     return areas
 
 
@@ -213,17 +214,3 @@ def measure_areas(path: str | Path) -> pd.DataFrame:
     pixels = np.rint(km2 / np.median(_pixel_areas(zones.data))).astype(int)
     rows = [(z.label, z.code, z.name, z.color, pixels[z.label - 1], km2[z.label - 1]) for z in ZONES]
     return pd.DataFrame(rows, columns=["label", "code", "name", "color", "pixels", "km2"])
-
-
-def _draw(out: Path, areas: pd.DataFrame, note: str) -> None:
-    import matplotlib.pyplot as plt
-
-    from lczlib.city.plot import plot_map
-    from lczlib.figures import use_style
-
-    with plt.rc_context():
-        use_style()
-        figure = plot_map(out, km2=areas["km2"].to_numpy(), note=note)
-        with atomic_path(out.with_suffix(".png")) as temporary:
-            figure.savefig(temporary)
-        plt.close(figure)

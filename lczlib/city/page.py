@@ -16,6 +16,7 @@ from rasterio.vrt import WarpedVRT
 
 from lczlib.city.legend import encode_png
 from lczlib.city.output import zone_areas
+from lczlib.city.polygons import read_polygons
 from lczlib.city.zone_raster import ZoneRaster
 from lczlib.errors import InputError
 from lczlib.runs import atomic_path
@@ -31,13 +32,16 @@ def write_page(path: str | Path, areas: str | Path | None = None) -> Path:
     Raises:
         FileNotFoundError, InputError: unreadable, or Leaflet's package is not installed.
     """
-    zones = ZoneRaster(path)
+    zones, polygons = ZoneRaster(path), None
+    if areas:
+        polygons = read_polygons(areas)[0].to_crs("EPSG:4326")
+        polygons["code"] = [CODES[label - 1] for label in polygons["label"]]
     data = {
         "title": f"Local Climate Zones: {Path(path).stem}",
         "zones": [asdict(zone) | {"km2": area} for zone, area in zip(ZONES, zone_areas(zones), strict=True)],
         "tags": {name: text for name, text in zones.data.tags().items() if name not in ("note", "AREA_OR_POINT")},
         "note": zones.data.tags().get("note", ""),
-        "areas": json.loads(_read_areas(areas)) if areas else None,
+        "areas": json.loads(polygons[["code", "geometry"]].to_json()) if areas else None,
     } | _layers(zones)
     script, style = _leaflet()
     filled = {"LEAFLET_CSS": style, "LEAFLET_JS": script, "TITLE": html.escape(data["title"])}
@@ -67,14 +71,6 @@ def _layers(zones: ZoneRaster) -> dict[str, object]:
         bounds = tuple(view.bounds)
     image = base64.b64encode(encode_png(channels)).decode()
     return {"layers": list(bands), "image": image, "bounds": bounds}
-
-
-def _read_areas(areas: str | Path) -> str:
-    """GeoJSON of the training areas, with `code`."""
-    from lczlib.city.polygons import read_polygons
-
-    polygons = read_polygons(areas)[0].to_crs("EPSG:4326")
-    return polygons.assign(code=[CODES[label - 1] for label in polygons["label"]])[["code", "geometry"]].to_json()
 
 
 def _leaflet() -> tuple[str, str]:

@@ -16,8 +16,9 @@ from matplotlib.patches import Rectangle
 from scipy import ndimage
 
 from lczlib.city.zone_raster import read_labels
-from lczlib.figures.base import TWO_COLUMNS
+from lczlib.figures.base import TWO_COLUMNS, use_style
 from lczlib.figures.primitives import natural_color, scale_bar, zone_ink
+from lczlib.runs import atomic_path
 from lczlib.zones import COLORS, ZONES, K
 
 ZONE_COLORS = ListedColormap(COLORS)
@@ -31,7 +32,7 @@ def plot_map(
     title: str = "",
     note: str = "",
 ) -> Figure:
-    """A finished map (`mapping.map_scene`), its legend with the area of each zone, and a scale bar.
+    """A finished map of `map_scene`, its legend with the area of each zone, and a scale bar.
 
     Args:
         km2: (17,) area of each zone; None: of what is drawn.
@@ -51,6 +52,16 @@ def plot_map(
     return figure
 
 
+def save_map(path: Path, km2: np.ndarray, note: str = "") -> Path:
+    """`plot_map` of a map, in a PNG beside it."""
+    with plt.rc_context(), atomic_path(path.with_suffix(".png")) as temporary:
+        use_style()
+        figure = plot_map(path, km2=km2, note=note)
+        figure.savefig(temporary)
+        plt.close(figure)
+    return path.with_suffix(".png")
+
+
 def draw_zones(axes: Axes, labels: np.ndarray, pixel: float, title: str = "", scale: bool = True) -> None:
     """Labels (H, W) 1..17 as a picture, no data hatched; `pixel` in m."""
     height, width = labels.shape
@@ -63,7 +74,7 @@ def draw_zones(axes: Axes, labels: np.ndarray, pixel: float, title: str = "", sc
     _frame(axes, title)
     if scale:
         scale_bar(axes, pixel, y=-0.035)
-        axes.text(width - 1, height * 1.035, "N \N{UPWARDS ARROW}", va="center", ha="right", fontsize=7)
+        axes.text(1, -0.035, "N \N{UPWARDS ARROW}", va="center", ha="right", fontsize=7, transform=axes.transAxes)
 
 
 def _print_codes(axes: Axes, labels: np.ndarray, least: float = 0.015) -> None:

@@ -42,16 +42,12 @@ class ZoneRaster:
         if band is not None and not 1 <= band <= self.data.count:
             raise InputError(f"{path}: has {self.data.count} band(s), no number {band}; give another --compare-band")
         self.zone_bands = [n for n in range(1, self.data.count + 1) if self._holds_zones(n)] if band is None else []
-        self.use(band or self._filtered_band())
+        ranked = sorted(self.zone_bands, key=lambda n: ("filter" not in self._name(n), "lcz" not in self._name(n)))
+        named = [n for n in ranked if self._name(n)]
+        self.use(band or (named or self.zone_bands[1:2] or self.zone_bands or [1])[0])
 
     def _name(self, band: int) -> str:
         return (self.data.descriptions[band - 1] or "").lower()
-
-    def _filtered_band(self) -> int:
-        """The band of filtered zones, else the named zones, else of unnamed bands the second that holds zones."""
-        ranked = sorted(self.zone_bands, key=lambda n: ("filter" not in self._name(n), "lcz" not in self._name(n)))
-        named = [n for n in ranked if self._name(n)]
-        return (named or self.zone_bands[1:2] or self.zone_bands or [1])[0]
 
     def use(self, band: int) -> None:
         """Read another band from now on."""
