@@ -43,6 +43,8 @@ def write_tif(path, array, crs=UTM33, left=LEFT, top=TOP, pixel=10.0, **profile)
 
 def write_s2(path, image, dtype="float32", dn=False, offset=0, names=BANDS, **profile):
     """`image` (height, width, 10) reflectance as a file whose bands are `names` (others than BANDS hold noise)."""
+    if (image == image[..., :1])[np.isfinite(image).all(-1)].all():  # then only their names tell the order
+        profile.setdefault("descriptions", names)
     rng = np.random.default_rng(1)
     bands = {name: image[..., i] for i, name in enumerate(BANDS)}
     array = np.stack([bands[name] if name in bands else rng.uniform(0, 0.1, image.shape[:2]) for name in names])
