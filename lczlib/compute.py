@@ -1,25 +1,21 @@
-"""Where heavy work starts: memory allocator, threads, device, seeds.
+"""Where heavy work starts: parallel work, memory allocator, threads, device.
 
-Two traps cost more than any choice of framework, and both are settled here, once:
+Two traps, both settled by `prepare_cpu`:
 
-1. *The allocator.* glibc hands every large tensor back to the kernel when it is freed and takes it again at the
-   next step: over a million page faults in a training step of sixteen patches, half of the time spent in the
-   kernel. `mallopt` raises the limits, so that freed memory is kept and used again. The price: the process holds on
-   to the most it ever used. Only glibc has this; elsewhere nothing is done.
-2. *Spinning threads.* OpenMP threads wait for each other in a busy loop. While another process has a core, one
-   thread waits for a sleeping one at full power: an epoch of 0.5 s was seen to take 18 s. `OMP_WAIT_POLICY=PASSIVE`
-   lets them sleep; it is read once, when OpenMP is loaded, so it is set before torch is imported and passed on to
-   every child. Where torch came first and work runs side by side, one thread for each process is the remedy.
+1. glibc hands every large tensor back to the system when it is freed and takes it again at the next step: half of the
+   time of a training step of sixteen patches. `mallopt` makes it keep freed memory; a process then holds on to the most
+   it ever used.
+2. OpenMP threads wait for each other in a busy loop. While another process has a core, an epoch of 0.5 s was seen to
+   take 18 s. `OMP_WAIT_POLICY=PASSIVE` lets them sleep; it is read once, when OpenMP is loaded, so it is set before
+   torch is imported and passed on to every child.
 """
 
 from __future__ import annotations
 
 import ctypes
 import itertools
-import multiprocessing
 import os
 import platform
-import random
 import socket
 import sys
 import threading
@@ -32,7 +28,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from joblib import cpu_count
 
 from lczlib.errors import InputError
@@ -42,8 +37,8 @@ if TYPE_CHECKING:
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, LARGEST = -1, -3, 2**31 - 1  # malloc.h of glibc
 
-__all__ = ["ThreadMap", "begin_worker", "bf16_pays", "cpu_count", "end_with_parent", "instruction_set",
-           "keep_freed_memory", "parallel", "pick_device", "prepare_cpu", "seed_everything", "thread_map"]  # fmt: skip
+__all__ = ["ThreadMap", "begin_worker", "bf16_pays", "cpu_count", "instruction_set", "keep_freed_memory", "parallel",
+           "pick_device", "prepare_cpu", "thread_map"]  # fmt: skip
 
 
 @lru_cache(maxsize=1)
@@ -134,27 +129,32 @@ def _on_dask(function: Callable, jobs: Iterator[dict[str, object]], address: str
 
 
 def _in_worker(function: Callable, job: dict[str, object], parent: int | None = None) -> Any:
-    import cv2
-
-    if parent:
-        _end_with(parent)
-    keep_freed_memory()
-    cv2.setNumThreads(1)  # it takes every core for every image otherwise
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(1)
+    begin_worker(parent)
     return function(**job)
 
 
-@lru_cache(maxsize=1)  # one watch a process
-def _end_with(parent: int) -> None:
-    """End this process when its parent is gone; loky's workers whose parent was killed wait for a lock for ever."""
+@lru_cache(maxsize=1)  # once a process
+def begin_worker(parent: int | None = None) -> None:
+    """Let this process compute with one thread, and end when its parent is gone.
+
+    loky's workers whose parent was killed wait for a lock for ever, and so do those of `ProcessPoolExecutor`.
+
+    Args:
+        parent: process number; None where another program watches over this process.
+    """
+    import cv2
 
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(1)
         os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+    if parent:
+        threading.Thread(target=watch, daemon=True).start()
+    keep_freed_memory()
+    cv2.setNumThreads(1)  # it takes every core for every image otherwise
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 @dataclass(frozen=True)
@@ -186,26 +186,6 @@ def thread_map(device: torch.device) -> Iterator[ThreadMap]:
         torch.set_num_threads(threads)
 
 
-def end_with_parent() -> None:
-    """Let this process, one that multiprocessing started, end when its parent does; first thing to call in it.
-
-    A parent that was killed cannot tell its workers, and those of `ProcessPoolExecutor` would wait for ever.
-    """
-    parent = multiprocessing.parent_process()
-    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
-
-
-def begin_worker() -> None:
-    """First thing to call in a process that works beside others: it ends with its parent and keeps to one thread, in
-    OpenCV too, which else takes every core for every image.
-    """
-    import cv2
-
-    end_with_parent()
-    prepare_cpu(threads=1)
-    cv2.setNumThreads(1)
-
-
 def pick_device(name: str | None = None) -> torch.device:
     """The device to compute on: `name` ("cpu", "cuda:1", "mps"), or the first GPU there is, or the CPU."""
     import torch
@@ -213,7 +193,7 @@ def pick_device(name: str | None = None) -> torch.device:
     if name:
         return torch.device(name)
     if torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        return torch.device("cuda", 0)
     return torch.device("cpu")
 
 
@@ -244,12 +224,3 @@ def instruction_set() -> str:
     if getattr(torch.cpu, "_is_amx_tile_supported", bool)():
         return "amx"
     return "avx512-bf16" if bf16_pays() else "fp32"
-
-
-def seed_everything(seed: int) -> None:
-    """Seed Python, NumPy's global generator and torch (all devices)."""
-    import torch
-
-    random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002 (libraries below draw from the global generator)
-    torch.manual_seed(seed)

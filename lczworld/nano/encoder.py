@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -131,7 +132,9 @@ class Processes:
     def __init__(self, workers: int):
         self.pool = None
         if workers:
-            self.pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=begin_worker)
+            self.pool = ProcessPoolExecutor(
+                workers, get_context("spawn"), initializer=begin_worker, initargs=(os.getpid(),)
+            )
 
     def __enter__(self) -> Processes:
         return self
