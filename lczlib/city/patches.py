@@ -130,7 +130,10 @@ def cut_patches(
         kind = report.warnings if note.startswith("warning: ") else report.notes
         kind.append(f"{polygons}: {note.removeprefix('warning: ')}")
     areas = _on_scene(areas, scene, polygons, report)
-    old = _old_index(Path(out), how.append)
+    there = (Path(out) / "index.csv").exists()
+    if there and not how.append:
+        raise InputError(f"{out}: holds pairs already; name another folder, or add to them with --append")
+    old = read_index(out) if there else pd.DataFrame()
     if len(old) and open_pairs(out).has_rgb != (image is not None):
         raise InputError(f"{out}: its pairs have {'' if image is None else 'no '}RGB patches; append pairs of one kind")
     rows, views = [], []
@@ -170,14 +173,6 @@ def _on_scene(areas: gpd.GeoDataFrame, scene: Sentinel2, polygons: str | Path, r
         raise InputError(f"{polygons}: every polygon lies outside of the scene {scene.path} ({places}); {remedy}")
     report.skipped += Counter({OUTSIDE: int((~inside).sum())})
     return here[inside]
-
-
-def _old_index(out: Path, append: bool) -> pd.DataFrame:
-    if not (out / "index.csv").exists():
-        return pd.DataFrame()
-    if not append:
-        raise InputError(f"{out}: holds pairs already; name another folder, or add to them with --append")
-    return read_index(out)
 
 
 def _squares(area: Polygon, scene: Sentinel2, how: CutOptions, report: CutReport) -> Iterator[tuple[int, int]]:

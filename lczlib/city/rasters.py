@@ -182,6 +182,8 @@ class RGB:
         if self.source.alpha < 0:
             self.notes.append("the band tagged as alpha holds an image and is no mask")
         self.stretch = tuple(stretch or self._stretch())
+        if self.stretch != (0.0, 255.0):
+            self.notes.append("values from {:.4g} to {:.4g} stretched to 8 bits".format(*self.stretch))
 
     def read(self, crs: CRS, left: float, top: float, side: int = 320) -> tuple[np.ndarray, np.ndarray]:
         """The square of `side` m whose upper left corner is (left, top) in `crs`, at 1 m.
