@@ -340,9 +340,3 @@ def bootstrap_ratio(numerator, denominator, groups, draws: int = 1000, seed: int
 def bootstrap_mean(values, groups, draws: int = 1000, seed: int = 0, seeds=None) -> Interval:
     """Mean of per-pair values (N,) (losses, hits, differences of them) with its interval over groups."""
     return bootstrap_ratio(values, np.ones(len(values)), groups, draws, seed, seeds)
-
-
-def independent_difference(a: Interval, b: Interval) -> Interval:
-    """a - b of two measurements on different pairs: the half widths of both sides add as squares."""
-    low, high = np.hypot(a.value - a.low, b.high - b.value), np.hypot(a.high - a.value, b.value - b.low)
-    return Interval(a.value - b.value, a.value - b.value - float(low), a.value - b.value + float(high))

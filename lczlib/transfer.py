@@ -12,12 +12,13 @@ from scipy.stats import pearsonr
 from torch import nn
 
 from lczlib import fusion, metrics
-from lczlib.data import Pairs
+from lczlib.data import Pairs, split_pairs
 from lczlib.data.splits import Split, crossed_splits, make_split
 from lczlib.graphs import GraphSet
 from lczlib.models.inference import Inputs
 from lczlib.predictions import Predictions, join
 from lczlib.recipe import Recipe
+from lczlib.runs import find_run, read_json
 from lczlib.training import Result, train_many, train_stream
 
 LEAST_DROP = 0.01  # nothing can sensibly be a share of a smaller drop
@@ -127,6 +128,25 @@ class Study:
             train = np.sort(np.random.default_rng(seed).permutation(split.train)[:size])
             train_stream(**self.job(stream, seed, replace(split, train=train))).predictions.save(path)
         return Predictions.load(path)
+
+
+def train_seeds(
+    work_dir: str | Path, name: str, like: str, inputs: Inputs, pairs: Pairs, seeds: Sequence[int], workers: int = 1
+) -> None:
+    """Predictions of one design with several seeds, each with a split of its own, trained where their file is missing.
+
+    Args:
+        name: files are `{name}_{seed}.npz`; ends in the split strategy, "ge8_polygon_pool". inputs: of all pairs.
+        like: published run whose network and recipe are repeated, "ge_polygon_pool_0".
+    """
+    known, strategy = read_json(find_run(work_dir, like) / "params.json"), name.split("_", 1)[1]
+    paths = {seed: Path(work_dir) / "predictions" / f"{name}_{seed}.npz" for seed in seeds}
+    missing = [seed for seed, path in paths.items() if not path.exists()]
+    job = {"stream": known["stream"], "model_name": known["model"], "inputs": inputs, "index": pairs.index,
+           "recipe": Recipe(**known["recipe"]), "work_dir": work_dir}  # fmt: skip
+    jobs = [job | {"seed": seed, "split": split_pairs(pairs, strategy, seed)} for seed in missing]
+    for seed, result in zip(missing, train_many(jobs, workers), strict=True):
+        result.predictions.save(paths[seed])
 
 
 def crossed_predictions(results: Mapping[Fold, Result]) -> Crossed:

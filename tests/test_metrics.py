@@ -265,10 +265,3 @@ def test_one_group_has_no_interval(sample):
 def test_mean_over_groups():
     ci = m.bootstrap_mean([0.0, 0.0, 1.0, 1.0], ["a", "a", "b", "b"], draws=200)
     assert ci == (0.5, 0.0, 1.0)
-
-
-def test_independent_differences_add_as_squares():
-    d = m.independent_difference(m.Interval(0.8, 0.77, 0.84), m.Interval(0.6, 0.52, 0.64))
-    assert d.value == pytest.approx(0.2)
-    assert d.low == pytest.approx(0.2 - 0.05)
-    assert d.high == pytest.approx(0.2 + np.hypot(0.04, 0.08))

@@ -1,5 +1,6 @@
 """Remedies on shifts that were made on purpose, so that what they must undo is known."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,11 +10,13 @@ import torch
 
 from lczlib import remedies as r
 from lczlib import transfer as t
+from lczlib.data.splits import make_split
 from lczlib.graphs import GraphSet
 from lczlib.models import InstanceGCN
 from lczlib.models.inference import predict, reestimate_batch_norm
 from lczlib.predictions import Predictions
 from lczlib.recipe import Recipe
+from lczlib.training import train_stream
 
 
 def world(cities=3, zones=4, per_zone=6, seed=0):
@@ -101,6 +104,17 @@ def test_a_random_split_is_compared_on_the_same_pairs(study, crossed):
         assert len(seeds) == len(random[stream])
     smallest = min(len(s.train) for s in t.city_folds(study.index, 3, 0).values())
     assert (Predictions.load(study.path("random", "s2", 0)).frame["split"] == "train").sum() == smallest
+
+
+def test_further_seeds_repeat_a_published_recipe(study):
+    pairs = SimpleNamespace(data_dir=Path("nowhere"), index=study.index)
+    split = make_split(study.index, "polygon_pool", 0)
+    result = train_stream(**study.job("ge", 0, split))
+    result.run.publish("ge_polygon_pool_0")
+    t.train_seeds(study.work_dir, "again_polygon_pool", "ge_polygon_pool_0", study.inputs["ge"], pairs, (0, 1))
+    first, second = (Predictions.load(study.path("again", "polygon_pool", k)) for k in (0, 1))
+    np.testing.assert_allclose(first.p, result.predictions.p, atol=1e-6)
+    assert first.frame["split"].tolist() != second.frame["split"].tolist()
 
 
 def test_alpha_of_a_city_is_chosen_in_the_others():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -19,6 +20,12 @@ from lczlib.metrics import Interval
 from lczlib.zones import CODES, SIMILARITY, K, to_index
 
 GREY, INK = "#888888", "#2B2B2B"
+
+
+def headline(fig: Figure, title: str) -> None:
+    """The message of a figure above it, in lines that fit its width."""
+    lines = (textwrap.fill(line, int(13.5 * fig.get_figwidth())) for line in title.splitlines())
+    fig.suptitle("\n".join(lines))
 
 
 def percent(ax: Axes, axis: str = "y", digits: int = 0) -> None:
@@ -62,9 +69,9 @@ def rows_of_intervals(
         ax.set_ylim(len(rows) - 0.5, -0.5)
         if zero:
             ax.axvline(0, color=GREY, lw=0.8)
-        ax.xaxis.set_major_locator(MaxNLocator(5))
+        ax.xaxis.set_major_locator(MaxNLocator(5 if len(panels) < 3 else 3))
         ax.grid(axis="x")
-    fig.suptitle(title)
+    headline(fig, title)
     return fig
 
 
@@ -103,7 +110,7 @@ def alpha_example(p_s2: np.ndarray, p_ge: np.ndarray, title: str) -> Figure:
         ax.set(xlim=(0, 1), ylim=(0, 1), xlabel=r"$\alpha$", title=f"pair {k}: {'right' if at > 0.5 else 'wrong'}")
         ax.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.32))
     axes[0].set_ylabel("fused p of true zone")
-    fig.suptitle(title)
+    headline(fig, title)
     return fig
 
 
@@ -131,7 +138,7 @@ def alpha_curve(
     ax.set(xlabel=r"$\alpha$, weight of the Sentinel-2 stream", ylabel="overall accuracy", xlim=(-0.02, 1.02))
     percent(ax)
     ax.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.45, -0.2), ncols=2)
-    fig.suptitle(title)
+    headline(fig, title)
     return fig
 
 
@@ -142,8 +149,8 @@ def alpha_by_group(zones: pd.DataFrame, cities: pd.DataFrame, title: str, least:
         zones, cities: of `fusion.sweep(by=...)`.
     """
     enough = cities[cities["n"] >= least]
-    fig, axes = plt.subplots(1, 2 if len(enough) else 1, figsize=(TWO_COLUMNS if len(enough) else ONE_COLUMN * 1.4, 3.6),
-                             squeeze=False)  # fmt: skip
+    size = (TWO_COLUMNS if len(enough) else ONE_COLUMN * 1.4, 3.6)
+    fig, axes = plt.subplots(1, 1 + bool(len(enough)), figsize=size, squeeze=False)
     f1 = zones.pivot(index="zone", columns="alpha", values="value")
     delta = f1.sub(f1[min(f1, key=lambda a: abs(a - 0.5))], axis=0)
     span = float(np.nanmax(np.abs(delta))) or 1.0
@@ -159,7 +166,7 @@ def alpha_by_group(zones: pd.DataFrame, cities: pd.DataFrame, title: str, least:
         axes[0, 1].set(xlabel=r"$\alpha$", ylabel="accuracy", title="in each city (test pairs)")
         axes[0, 1].legend(fontsize=7, ncols=2)
         percent(axes[0, 1])
-    fig.suptitle(title)
+    headline(fig, title)
     return fig
 
 
@@ -184,7 +191,7 @@ def small_matrix(cm: np.ndarray, labels: Sequence[int], title: str) -> Figure:
     )
     axes[0].set(xlabel="predicted", ylabel="reference", title="pairs")
     axes[1].set(xlabel="predicted", ylabel="reference", title="similarity W")
-    fig.suptitle(title)
+    headline(fig, title)
     return fig
 
 
@@ -221,7 +228,7 @@ def confusion_matrices(matrices: Mapping[str, np.ndarray], title: str) -> Figure
         ax.axhline(10, color="#666666", lw=0.7)
         ax.axvline(10, color="#666666", lw=0.7)
         ax.set(xlabel="predicted", ylabel="reference")
-    fig.suptitle(title)
+    headline(fig, title)
     return fig
 
 
@@ -244,7 +251,7 @@ def zone_gain(f1: Mapping[str, Sequence[float]], gains: Sequence[Interval], titl
         ax.grid(axis="y")
         ax.axvline(9.5, color="#bbbbbb", lw=0.6)
     zone_axis(low, "x")
-    fig.suptitle(title)
+    headline(fig, title)
     return fig
 
 
@@ -265,7 +272,7 @@ def measures(values: Mapping[str, Mapping[str, Interval]], gains: Mapping[str, I
     left.legend(ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
     for ax in (left, right):
         ax.grid(axis="x")
-    fig.suptitle(title)
+    headline(fig, title)
     return fig
 
 
@@ -284,7 +291,7 @@ def reliability_diagrams(panels: Mapping[str, Mapping], colors: Mapping[str, str
         intervals(ax, rows, r["confidence"][keep], colors[name], True)
         ax.set(title=f"{name}\nECE {r['ece']:.3f}", xlim=(0, 1), ylim=(0, 1), xlabel="confidence", xticks=[0, 0.5, 1])
     axes[0].set_ylabel("accuracy")
-    fig.suptitle(title)
+    headline(fig, title)
     return fig
 
 
@@ -300,5 +307,5 @@ def picture_rows(rows: Sequence[Sequence[np.ndarray]], captions: Sequence[str], 
         scale_bar(axes[k, 0], 320 / row[0].shape[1], 100)
     for ax, caption in zip(axes[0], captions, strict=True):
         ax.set_title(caption, fontsize=7, fontweight="normal")
-    fig.suptitle(title)
+    headline(fig, title)
     return fig

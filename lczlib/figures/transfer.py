@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from lczlib.figures.base import STREAM_COLORS, STREAM_NAMES, TWO_COLUMNS
-from lczlib.figures.evaluation import GREY, INK, intervals, percent
+from lczlib.figures.evaluation import GREY, INK, headline, intervals, percent
 from lczlib.metrics import Interval
 
 
@@ -34,13 +34,13 @@ def drops(rows: Mapping[str, Mapping], title: str) -> Figure:
         )
     left.set(xticks=range(len(rows)), xticklabels=[STREAM_NAMES[s] for s in rows], ylabel="overall accuracy")
     left.set_title("all cities, 95 % interval")
-    left.margins(y=0.2)
+    left.margins(y=0.3)
     right.set(xticks=range(len(cities)), xticklabels=[c.rsplit("-", 1)[-1] for c in cities], xlabel="city")
     right.set_title("each city; filled: seen, open: unseen")
     for ax in (left, right):
         percent(ax)
         ax.grid(axis="y")
-    fig.suptitle(title)
+    headline(fig, title)
     return fig
 
 
@@ -52,8 +52,8 @@ def shift_example(target: float, source: float, spread: float, title: str) -> Fi
         ax.plot(x, stats.norm.pdf(x, mean, spread), color=color, label=f"{name}: mean {mean:.2f}")
         ax.axvline(mean, color=color, lw=0.8, ls=":")
     ax.set(xlabel="reflectance of one band", yticks=[])
-    ax.legend(fontsize=7)
-    fig.suptitle(title)
+    ax.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.35), ncols=2)
+    headline(fig, title)
     return fig
 
 
@@ -73,7 +73,7 @@ def shift_against_drop(table: pd.DataFrame, titles: Mapping[str, str], title: st
         ax.set(xlabel=f"shift of {column} (spreads)", title=titles[column])
         percent(ax)
     axes[0].set_ylabel("drop, positive = loss")
-    fig.suptitle(title)
+    headline(fig, title)
     return fig
 
 
@@ -95,5 +95,5 @@ def along_shift(
         ax.set(xlabel="shift between the synthetic cities", ylabel=name)
         ax.legend(fontsize=7)
         percent(ax)
-    fig.suptitle(title)
+    headline(fig, title)
     return fig
