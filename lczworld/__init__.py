@@ -3,7 +3,8 @@
 from .canvas import COVER
 from .cities import CITIES, HABITS, City, get_city, mix
 from .dataset import make_dataset, open_or_make, read_fractions
-from .scene import PAIRS_PER_POLYGON, Scene, generate_scene
+from .render import sky_view
+from .scene import PAIRS_PER_POLYGON, Scene, fractions, generate_scene
 from .town import CityScene, generate_city
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "City",
     "CityScene",
     "Scene",
+    "fractions",
     "generate_city",
     "generate_scene",
     "get_city",
@@ -21,4 +23,5 @@ __all__ = [
     "mix",
     "open_or_make",
     "read_fractions",
+    "sky_view",
 ]

@@ -8,6 +8,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 
 from lczlib.compute import instruction_set
 from lczlib.runs import atomic_path, commit, read_json, to_jsonable, write_json
@@ -17,6 +18,7 @@ TWO_COLUMNS = 7.16  # inches, both columns
 STREAM_COLORS = {"s2": "#0072B2", "ge": "#DE8A0A", "fused": "#2B2B2B"}
 STREAM_NAMES = {"s2": "Sentinel-2", "ge": "Google Earth", "fused": "fused"}
 FOLLOWS_FROM = ("data", "predictions", "training")
+LARGEST_PNG = 400_000  # bytes of a PNG at 300 dpi; larger ones (photographs) are halved
 _STRIP = 0.13  # inches kept free at the bottom for the origin stamp
 _NO_DATES = {
     "pdf": {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None},
@@ -111,14 +113,27 @@ def _machine() -> dict[str, object]:
     }
 
 
+def _shrink(path: Path) -> None:
+    """A PNG of photographs at half its resolution in 256 colours."""
+    with Image.open(path) as picture:
+        half = picture.convert("RGB").resize([length // 2 for length in picture.size], Image.Resampling.LANCZOS)
+    half.quantize(256, dither=Image.Dither.NONE).save(path, format="png", optimize=True, dpi=(150, 150))
+
+
 def write_picture(fig: Figure, stem: str, folder: Path, data: str) -> Path:
-    """Write `stem`.png (300 dpi) and `stem`.pdf into `folder`, without dates, and close the figure; returns the PNG."""
+    """Write `stem`.png (300 dpi; 150 where large) and `stem`.pdf into `folder`, without dates; close the figure.
+
+    Returns:
+        Path of the PNG.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     if data == "synthetic":
         stamp(fig, "synthetic data")
     for suffix in ("png", "pdf"):
         with atomic_path(folder / f"{stem}.{suffix}") as path:
             fig.savefig(path, format=suffix, metadata=_NO_DATES[suffix])
+            if suffix == "png" and path.stat().st_size > LARGEST_PNG:
+                _shrink(path)
     plt.close(fig)
     return folder / f"{stem}.png"
 
