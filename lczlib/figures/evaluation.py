@@ -12,6 +12,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
+from skimage.transform import downscale_local_mean
 
 from lczlib.figures.base import ONE_COLUMN, STREAM_COLORS, STREAM_NAMES, TWO_COLUMNS
 from lczlib.figures.primitives import bare, natural_color, scale_bar, zone_axis
@@ -296,15 +297,19 @@ def reliability_diagrams(panels: Mapping[str, Mapping], colors: Mapping[str, str
 
 
 def picture_rows(rows: Sequence[Sequence[np.ndarray]], captions: Sequence[str], title: str) -> Figure:
-    """Places side by side: RGB patches (H, W, 3) or Sentinel-2 patches (h, w, 10) of 320 m, one row for each kind."""
+    """Places side by side: RGB patches (H, W, 3) or Sentinel-2 patches (h, w, 10) of 320 m, one row for each kind.
+
+    RGB is drawn at half its resolution, which keeps the files small.
+    """
     n = len(captions)
     size = (TWO_COLUMNS, len(rows) * TWO_COLUMNS / n + 0.85)
     fig, axes = plt.subplots(len(rows), n, figsize=size, squeeze=False)
     for k, row in enumerate(rows):
         for ax, patch in zip(axes[k], row, strict=True):
-            ax.imshow(natural_color(patch) if patch.shape[-1] == 10 else patch)
+            halved = downscale_local_mean(patch, (2, 2, 1)) / 255 if patch.shape[-1] == 3 else natural_color(patch)
+            ax.imshow(halved, extent=(0, 320, 320, 0))
             bare(ax)
-        scale_bar(axes[k, 0], 320 / row[0].shape[1], 100)
+        scale_bar(axes[k, 0], 1, 100)
     for ax, caption in zip(axes[0], captions, strict=True):
         ax.set_title(caption, fontsize=7, fontweight="normal")
     headline(fig, title)
