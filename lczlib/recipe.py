@@ -40,7 +40,7 @@ class Recipe:
 
     Both streams: Nadam as Keras has it, cross-entropy, the weights of the best validation accuracy are kept.
 
-    Source: PAPER.md; patience watches the validation loss in both streams ("assumed" for s2).
+    Source: published training scripts; patience watches the validation loss in both streams ("assumed" for s2).
     """
 
     stream: str

@@ -166,7 +166,10 @@ def polygon_groups(index: pd.DataFrame) -> pd.Series:
 
 
 def _deal(index: pd.DataFrame, groups: pd.Series, shares: dict[str, float], rng: np.random.Generator) -> dict:
-    """Deal shuffled groups, zone by zone, to the part that lacks most of its own share; a group stays whole."""
+    """Deal shuffled groups, zone by zone, to the part that lacks most of its own share; a group stays whole.
+
+    scikit-learn's StratifiedGroupKFold deals into equal folds and would give other splits than those reported.
+    """
     home = index.groupby(groups)["label"].agg(lambda labels: labels.mode().iloc[0])
     sizes = groups.value_counts()
     parts = {}

@@ -1,4 +1,4 @@
-"""The Google Earth stream: three GCSConv layers on the graph of instances (PAPER.md, "GCN").
+"""The Google Earth stream: three GCSConv layers on the graph of instances (docs/paper.md, "Graph stream").
 
 One layer is `relu(A_n X W1 + X W2 + b)` with `A_n = D^-1/2 A D^-1/2`. Two forms agree to 2e-7:
 
@@ -34,7 +34,7 @@ class InstanceGCN(nn.Module):
 
     A graph without nodes gives the bias of the dense layer.
 
-    Source: PAPER.md; Glorot uniform weights and zero biases as in Keras.
+    Source: docs/paper.md, "Graph stream"; Glorot uniform weights and zero biases as in Keras.
     """
 
     def __init__(self, features: int = 5, hidden: int = 32, zones: int = 17):
@@ -50,12 +50,12 @@ class InstanceGCN(nn.Module):
             if linear.bias is not None:
                 nn.init.zeros_(linear.bias)
         if (features, hidden, zones) == (5, 32, 17):
-            assert sum(p.numel() for p in self.parameters()) == 5_073  # PAPER.md
+            assert sum(p.numel() for p in self.parameters()) == 5_073  # docs/paper.md
 
     def forward(self, batch: Batch | Tensor, nodes: Tensor | None = None) -> Tensor:
         """Logits (B, zones) of a torch_geometric Batch: `x` (N, F), `edge_index` (2, E) without self loops, `batch`.
 
-        With `nodes` given, `batch` is the padded tensor of `forward_padded` (for DistributedDataParallel).
+        With `nodes` given, `batch` is the padded tensor of `forward_padded`.
         """
         if nodes is not None:
             return self.forward_padded(batch, nodes)

@@ -1,4 +1,4 @@
-"""The Sentinel-2 stream: a 3D residual network of eleven weighted layers (PAPER.md, "Sentinel-2 stream")."""
+"""The Sentinel-2 stream: a 3D residual network of eleven weighted layers (docs/paper.md, "Sentinel-2 stream")."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class ResNet3D11(nn.Module):
         zones: classes.
         thin_training: leave the unread positions out in training as well.
 
-    Source: PAPER.md; weights start as Keras's do (Glorot uniform, zero biases).
+    Source: docs/paper.md, "Sentinel-2 stream"; weights start as Keras's do (Glorot uniform, zero biases).
     """
 
     STRIDES = (1, 2, 2)
@@ -116,7 +116,7 @@ class ResNet3D11(nn.Module):
         self.head = nn.Linear(16 * width, zones)
         self.apply(glorot)
         if (width, zones) == (64, 17):
-            assert count_numbers(self) == 3_548_049  # PAPER.md: weights and batch-norm statistics
+            assert count_numbers(self) == 3_548_049  # docs/paper.md: weights and batch-norm statistics
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, bands, 32, 32) float reflectance -> logits (B, zones)."""
