@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .canvas import MARGIN, C, Canvas, Surface, Warp, corners, outline
+from .canvas import MARGIN, C, Canvas, Rng, Surface, Warp, corners, outline
 from .layouts import KINDS, car_park, cut, lots, pick, picks, tree_rows, visible
 from .roofs import flat, pitched, tank
 from .spectra import M
@@ -15,7 +15,7 @@ _SHEETS = [M[name] for name in ("metal", "bluemetal", "rust")]
 class Quarter:
     """One built scene in the making: plan first, then the buildings, then the ground between them."""
 
-    def __init__(self, canvas: Canvas, form: dict, site: dict, rng: np.random.Generator):
+    def __init__(self, canvas: Canvas, form: dict, site: dict, rng: Rng):
         self.canvas, self.form, self.site, self.rng = canvas, form, site, rng
         self.warp: Warp = site["warp"]
         self.lots: list[tuple[int, tuple]] = []

@@ -17,6 +17,9 @@ COVER = ("paved", "building", "grass", "bush", "tree", "crop", "soil", "sand", "
 C = {name: index for index, name in enumerate(COVER)}
 MARGIN = 20  # m drawn around the patch, for shadows and point spread functions from outside
 
+Rng = np.random.Generator
+Rect = tuple[float, float, float, float]  # u0, v0, u1, v1, m
+
 _COLUMNS = ("material", "v", "b", "cover", "h0", "gx", "gy", "instance", "angle", "period", "stripe")
 _SHIFT = 4  # fractional bits of polygon corners
 

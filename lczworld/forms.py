@@ -12,7 +12,7 @@ import numpy as np
 
 from lczlib.zones import CODES, RANGES
 
-from .canvas import Warp
+from .canvas import Rng, Warp
 from .cities import City
 from .layouts import pick
 
@@ -70,7 +70,7 @@ def form_of(label: int) -> dict:
     return BUILT.get(label) or NATURAL[label]
 
 
-def draw_site(label: int, city: City, size: tuple[int, int], rng: np.random.Generator) -> dict:
+def draw_site(label: int, city: City, size: tuple[int, int], rng: Rng) -> dict:
     """The choices of a polygon: pattern, materials, season, light. The same random numbers are drawn for any city."""
     form, site = form_of(label), {}
     site |= _pattern(form, city, size, rng) | _season(city, rng) | _materials(form, city, rng) | _light(city, rng)
@@ -82,12 +82,12 @@ def draw_site(label: int, city: City, size: tuple[int, int], rng: np.random.Gene
     return site
 
 
-def _near(rng: np.random.Generator, mean: float, spread: float, low: float = 0.0, high: float = 1.0) -> float:
+def _near(rng: Rng, mean: float, spread: float, low: float = 0.0, high: float = 1.0) -> float:
     """A normal number kept between `low` and `high`."""
     return float(np.clip(rng.normal(mean, spread), low, high))
 
 
-def _fractions(label: int, form: dict, rng: np.random.Generator) -> tuple[float, float]:
+def _fractions(label: int, form: dict, rng: Rng) -> tuple[float, float]:
     """Target bsf and isf that leave a pervious share inside the range of the zone."""
     low, high = RANGES[CODES[label - 1]]["psf"]
     below, above = form.get("spare", (0.02, 0.025))
@@ -98,7 +98,7 @@ def _fractions(label: int, form: dict, rng: np.random.Generator) -> tuple[float,
     return bsf, isf
 
 
-def _pattern(form: dict, city: City, size: tuple[int, int], rng: np.random.Generator) -> dict:
+def _pattern(form: dict, city: City, size: tuple[int, int], rng: Rng) -> dict:
     pattern = pick(rng, city.shares("pattern"))
     bend = {"grid": rng.uniform(0, 2), "organic": rng.uniform(5, 14), "closes": rng.uniform(3, 20)}[pattern]
     block, (low, high) = form.get("block", (60, 190)), form.get("height", (3, 5))
@@ -114,7 +114,7 @@ def _pattern(form: dict, city: City, size: tuple[int, int], rng: np.random.Gener
     }  # fmt: skip
 
 
-def _season(city: City, rng: np.random.Generator) -> dict:
+def _season(city: City, rng: Rng) -> dict:
     leafless = rng.random() < city["leafless"]
     return {
         "green": _near(rng, city["green"] + 0.05 - 0.2 * leafless, 0.08, 0.03),
@@ -125,7 +125,7 @@ def _season(city: City, rng: np.random.Generator) -> dict:
     }  # fmt: skip
 
 
-def _materials(form: dict, city: City, rng: np.random.Generator) -> dict:
+def _materials(form: dict, city: City, rng: Rng) -> dict:
     house, flat = form.get("kinds", ()), city.shares("flat")
     if any(kind == "shacks" for kind, _ in house):
         flat = (("rust", 4), ("metal", 3), ("bluemetal", 2), ("bitumen", 2), ("concrete", 1))
@@ -141,7 +141,7 @@ def _materials(form: dict, city: City, rng: np.random.Generator) -> dict:
     }  # fmt: skip
 
 
-def _light(city: City, rng: np.random.Generator) -> dict:
+def _light(city: City, rng: Rng) -> dict:
     """Sun, haze, and what a product keeps of the haze: all of it (top of atmosphere), or after a correction a rest of
     either sign, as large as its aerosol error (about 0.02 in the blue band, more often too dark; assumed)."""
     haze = _near(rng, city["haze"], 0.15 * city["haze"] + 0.005, 0, 0.35)

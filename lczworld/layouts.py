@@ -13,15 +13,15 @@ from itertools import pairwise
 
 import numpy as np
 
-from .canvas import Canvas, Warp, corners
+from .canvas import Canvas, Rect, Rng, Warp, corners
 
 
-def pick(rng: np.random.Generator, shares) -> str:
+def pick(rng: Rng, shares: Sequence) -> str:
     """One name of (name, share) pairs."""
     return shares[bisect_right(_limits(tuple(share for _, share in shares)), rng.random())][0]
 
 
-def picks(rng: np.random.Generator, shares: Sequence, count: int) -> list[str]:
+def picks(rng: Rng, shares: Sequence, count: int) -> list[str]:
     """`count` names of (name, share) pairs."""
     limits = _limits(tuple(share for _, share in shares))
     return [shares[bisect_right(limits, draw)][0] for draw in rng.random(count).tolist()]
@@ -34,7 +34,9 @@ def _limits(shares: tuple[float, ...]) -> list[float]:
     return (limits / limits[-1]).tolist()
 
 
-def cut(rect, block, width, jitter, rng, level=0) -> tuple[list, list]:
+def cut(
+    rect: Rect, block: Sequence[float], width: float, jitter: float, rng: Rng, level: int = 0
+) -> tuple[list[Rect], list[Rect]]:
     """Cut a rectangle into blocks about (`block` u, v) apart by streets of `width`. Returns (blocks, streets)."""
     u0, v0, u1, v1 = rect
     ratio = np.array([(u1 - u0) / block[0], (v1 - v0) / block[1]])
@@ -58,7 +60,7 @@ def cut(rect, block, width, jitter, rng, level=0) -> tuple[list, list]:
     return blocks, streets
 
 
-def _row(a: float, b: float, step: float, rng) -> np.ndarray:
+def _row(a: float, b: float, step: float, rng: Rng) -> np.ndarray:
     """Section limits from a to b, each about `step` long."""
     count = max(round((b - a) / step), 1)
     limits = np.linspace(a, b, count + 1)
@@ -66,7 +68,7 @@ def _row(a: float, b: float, step: float, rng) -> np.ndarray:
     return limits
 
 
-def perimeter(rect, cover, form, rng) -> list:
+def perimeter(rect: Rect, cover: float, form: dict, rng: Rng) -> list[Rect]:
     """A ring of houses around a courtyard, with rear buildings where `cover` asks for more."""
     u0, v0, u1, v1 = rect
     w, h = u1 - u0, v1 - v0
@@ -86,7 +88,7 @@ def perimeter(rect, cover, form, rng) -> list:
     return found
 
 
-def rows(rect, cover, form, rng) -> list:
+def rows(rect: Rect, cover: float, form: dict, rng: Rng) -> list[Rect]:
     """Parallel bars, cut into sections: terraces, slabs, barracks."""
     u0, v0, u1, v1 = rect
     if u1 - u0 < 6 or v1 - v0 < 6:
@@ -105,7 +107,7 @@ def rows(rect, cover, form, rng) -> list:
     return found
 
 
-def detached(rect, cover, form, rng) -> list:
+def detached(rect: Rect, cover: float, form: dict, rng: Rng) -> list[Rect]:
     """Two rows of lots with a house and sometimes a shed each."""
     u0, v0, u1, v1 = rect
     found, width = [], rng.uniform(*form["lot"])
@@ -127,7 +129,7 @@ def detached(rect, cover, form, rng) -> list:
     return found
 
 
-def points_and_slabs(rect, cover, form, rng) -> list:
+def points_and_slabs(rect: Rect, cover: float, form: dict, rng: Rng) -> list[Rect]:
     """Towers and slabs free in their grounds."""
     u0, v0, u1, v1 = rect
     area = rng.uniform(*form["footprint"])
@@ -148,7 +150,7 @@ def points_and_slabs(rect, cover, form, rng) -> list:
     return found
 
 
-def halls(rect, cover, form, rng) -> list:
+def halls(rect: Rect, cover: float, form: dict, rng: Rng) -> list[Rect]:
     """Large halls, one to several per block."""
     parts, _ = cut(rect, (rng.uniform(*form["hall"]), rng.uniform(*form["hall"])), rng.uniform(3, 14), 0.6, rng)
     scale, found = np.sqrt(np.clip(cover * 1.12, 0.1, 0.92)), []
@@ -159,7 +161,7 @@ def halls(rect, cover, form, rng) -> list:
     return found
 
 
-def shacks(rect, cover, form, rng) -> list:
+def shacks(rect: Rect, cover: float, form: dict, rng: Rng) -> list[Rect]:
     """Small light buildings wall to wall."""
     cell = rng.uniform(*form["cell"])
     scale = np.sqrt(np.clip(cover * 1.05, 0.2, 0.95))
@@ -180,7 +182,7 @@ KINDS = {"perimeter": perimeter, "rows": rows, "detached": detached, "towers": p
          "industry": halls, "shacks": shacks}  # fmt: skip
 
 
-def lots(block, size, walk, rng) -> list:
+def lots(block: Rect, size: float, walk: float, rng: Rng) -> list[Rect]:
     """The ground of a block inside its pavement, cut into lots of about `size` m."""
     u0, v0, u1, v1 = block
     inner = (u0 + walk, v0 + walk, u1 - walk, v1 - walk)
@@ -189,7 +191,7 @@ def lots(block, size, walk, rng) -> list:
     return cut(inner, (size * rng.uniform(0.7, 1.4), size * rng.uniform(0.7, 1.4)), 0.0, 0.7, rng)[0]
 
 
-def car_park(canvas: Canvas, warp: Warp, rect: tuple, identity: int, rng: np.random.Generator) -> None:
+def car_park(canvas: Canvas, warp: Warp, rect: Rect, identity: int, rng: Rng) -> None:
     """Rows of cars on a rectangle, where the object `identity` is still on top."""
     u, v = np.arange(rect[0] + 1.5, rect[2] - 2.5, 2.6), np.arange(rect[1] + 1.5, rect[3] - 5, 8.2)
     spots = np.stack(np.meshgrid(u, v), -1).reshape(-1, 2)
@@ -200,7 +202,7 @@ def car_park(canvas: Canvas, warp: Warp, rect: tuple, identity: int, rng: np.ran
     canvas.draw_many(quads, rng.choice(paints, len(quads)))
 
 
-def tree_rows(spots: np.ndarray, radius: np.ndarray, site: dict, rng: np.random.Generator) -> np.ndarray:
+def tree_rows(spots: np.ndarray, radius: np.ndarray, site: dict, rng: Rng) -> np.ndarray:
     """(n, 6) x, y, radius, height, v, conifer of trees at `spots`."""
     n = len(spots)
     conifer = rng.random(n) < site["conifer"]
@@ -209,7 +211,7 @@ def tree_rows(spots: np.ndarray, radius: np.ndarray, site: dict, rng: np.random.
     return np.column_stack([spots, radius * np.where(conifer, 0.75, 1), height, np.clip(v, 0, 1), conifer])
 
 
-def visible(warp: Warp, blocks, size) -> np.ndarray:
+def visible(warp: Warp, blocks: Sequence[Rect], size: tuple[int, int]) -> np.ndarray:
     """Rough area (m2) of each block inside the canvas, from a lattice of 7 x 7 points."""
     u0, v0, u1, v1 = np.array(blocks, float).reshape(-1, 4).T[..., None, None]
     t = np.linspace(0, 1, 7)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from .canvas import MARGIN, C, Canvas, Surface, noise, outline
+from .canvas import MARGIN, C, Canvas, Rect, Rng, Surface, noise, outline
 from .layouts import car_park, cut, pick, tree_rows
 from .roofs import line
 
 SAME = 1  # the first instance of a canvas: the ground everything else lies on
 
 
-def curve(size, rng, wiggle=0.12) -> np.ndarray:
+def curve(size: tuple[int, int], rng: Rng, wiggle: float = 0.12) -> np.ndarray:
     """A wandering line (n, 2) right across the canvas, for paths and shores."""
     angle, t = rng.uniform(0, np.pi), np.linspace(-0.8, 0.8, 40)
     along, across = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
@@ -20,34 +20,44 @@ def curve(size, rng, wiggle=0.12) -> np.ndarray:
     return (0.5 + t[:, None] * along + (bend + offset)[:, None] * across) * np.array(size)[::-1]
 
 
-def path(canvas: Canvas, rng, material: str, cover: str, width: int) -> None:
+def path(canvas: Canvas, rng: Rng, material: str, cover: str, width: int) -> None:
     """A winding path or track."""
     line(canvas, curve(canvas.size, rng), canvas.add(Surface(material, rng.uniform(0.3, 0.9), 1.0, cover)), width)
 
 
-def patches(canvas, field, share, material, v, b, cover, height=0.0, instance=None) -> None:
-    """Object where smooth noise `field` is highest, over `share` of the canvas; one instance per patch.
+def patches(canvas: Canvas, field: np.ndarray, share: float, surface: Surface) -> None:
+    """An object where smooth noise `field` is highest, over `share` of the canvas."""
+    if share > 0:
+        limit = np.quantile(field[::4, ::4], 1 - min(share, 1))
+        canvas.obj[field > limit] = canvas.add(surface)
 
-    A shade of what lies there is no thing of its own: it takes the `instance` of its surroundings, `SAME`.
+
+def shades(canvas: Canvas, scales: tuple, share: tuple, of: Surface, v: tuple, b: tuple, rng: Rng) -> None:
+    """Lighter and darker patches of a surface, of each of `scales` m; they belong to the instance around them, SAME.
+
+    Args:
+        share, b: ranges of their area and brightness. v: mean and spread of their state.
     """
-    if share <= 0:
-        return
-    limit = np.quantile(field[::4, ::4], 1 - min(share, 1))
-    canvas.obj[field > limit] = canvas.add(Surface(material, v, b, cover, height, instance=instance))
+    for scale in scales:
+        field, area = noise(canvas.size, scale, rng), rng.uniform(*share)
+        state = np.clip(v[0] + rng.normal(0, v[1]), 0, 1)
+        patches(canvas, field, area, Surface(of.material, state, rng.uniform(*b), of.cover, instance=SAME))
 
 
-def ground(canvas, site, rng, bare=0.0) -> None:
+def ground(canvas: Canvas, site: dict, rng: Rng, bare: float = 0.0) -> None:
     """Meadow with lusher and drier patches, `bare` share of it open soil."""
     v = np.clip(site["green"] + rng.normal(0, 0.08), 0, 1)
     canvas.add(Surface("grass", v, 1.0, "grass", 0.25))
     for scale in (60, 30):
         dv = rng.normal(0, 0.22)
-        patches(canvas, noise(canvas.size, scale, rng), rng.uniform(0.1, 0.4), "grass", np.clip(v + dv, 0, 1),
-                rng.uniform(0.85, 1.15), "grass", 0.25, SAME)  # fmt: skip
-    patches(canvas, noise(canvas.size, 22, rng), bare, "soil", site["soil"], rng.uniform(0.85, 1.1), "soil")
+        field, share = noise(canvas.size, scale, rng), rng.uniform(0.1, 0.4)
+        shade = Surface("grass", np.clip(v + dv, 0, 1), rng.uniform(0.85, 1.15), "grass", 0.25, instance=SAME)
+        patches(canvas, field, share, shade)
+    field = noise(canvas.size, 22, rng)
+    patches(canvas, field, bare, Surface("soil", site["soil"], rng.uniform(0.85, 1.1), "soil"))
 
 
-def wood(canvas, form, site, rng) -> None:
+def wood(canvas: Canvas, form: dict, site: dict, rng: Rng) -> None:
     """Closed to open woodland in stands of different mix and age."""
     ground(canvas, site, rng, rng.uniform(0, 0.2))
     if rng.random() < 0.5:
@@ -66,20 +76,21 @@ def wood(canvas, form, site, rng) -> None:
     canvas.trees.append(trees)
 
 
-def lattice(size, pitch, jitter, rng) -> np.ndarray:
+def lattice(size: tuple[int, int], pitch: float, jitter: float, rng: Rng) -> np.ndarray:
     """Points (n, 2) on a jittered triangular lattice of spacing `pitch` m."""
     y, x = np.mgrid[-1 : size[0] / (0.87 * pitch) + 1, -1 : size[1] / pitch + 1]
     points = np.stack([(x + 0.5 * (y % 2)) * pitch, y * 0.87 * pitch], -1).reshape(-1, 2)
     return points + rng.normal(0, jitter * pitch / 2, points.shape)
 
 
-def parkland(canvas, form, site, rng) -> None:
+def parkland(canvas: Canvas, form: dict, site: dict, rng: Rng) -> None:
     """Scattered trees: parks, orchards, savanna."""
     ground(canvas, site, rng, rng.uniform(0, 0.25))
     for _ in range(rng.integers(0, 3)):
         path(canvas, rng, pick(rng, (("gravel", 2), ("soil", 2), ("asphalt", 1))), "soil", int(rng.integers(2, 5)))
     if rng.random() < 0.2:
-        patches(canvas, noise(canvas.size, 90, rng), rng.uniform(0.02, 0.08), "water", site["turbid"], 1.0, "water")
+        pond = Surface("water", site["turbid"], 1.0, "water")
+        patches(canvas, noise(canvas.size, 90, rng), rng.uniform(0.02, 0.08), pond)
     if rng.random() < 0.3:
         spots = lattice(canvas.size, site["crown"] * rng.uniform(2.2, 3.6), 0.08, rng)
         spots = spots[rng.random(len(spots)) < 0.92]
@@ -94,7 +105,7 @@ def parkland(canvas, form, site, rng) -> None:
     canvas.trees.append(tree_rows(spots, radius, site, rng))
 
 
-def scrub(canvas, form, site, rng) -> None:
+def scrub(canvas: Canvas, form: dict, site: dict, rng: Rng) -> None:
     """Bushes in clumps on grass or soil."""
     ground(canvas, site, rng, rng.uniform(0.05, 0.6))
     if rng.random() < 0.4:
@@ -111,7 +122,7 @@ def scrub(canvas, form, site, rng) -> None:
     canvas.trees.append(tree_rows(spots, rng.uniform(1.2, 3, count), site, rng))
 
 
-def fields(canvas, form, site, rng) -> None:
+def fields(canvas: Canvas, form: dict, site: dict, rng: Rng) -> None:
     """Parcels: crops in rows, meadows, stubble and ploughed land after the shares in `form["parcels"]`.
 
     Parcels are often long, and in most places laid out side by side in one go.
@@ -132,7 +143,7 @@ def fields(canvas, form, site, rng) -> None:
     _hedges(canvas, tracks, site, rng)
 
 
-def _parcel(canvas, kind, site, rng) -> int:
+def _parcel(canvas: Canvas, kind: str, site: dict, rng: Rng) -> int:
     angle = site["warp"].angle + rng.choice([0, np.pi / 2])
     b, shade = rng.uniform(0.85, 1.15), np.exp(rng.normal(-0.1, 0.18))  # of tall, dense or sparse plants on themselves
     v = np.clip(site["green"] + rng.normal(0, 0.3), 0, 1)
@@ -152,7 +163,7 @@ def _parcel(canvas, kind, site, rng) -> int:
     return canvas.add(Surface(kind, dry, b, {"sand": "sand", "gravel": "soil"}.get(kind, "soil"), 0.03, stripes=rows))
 
 
-def _hedges(canvas, tracks, site, rng) -> None:
+def _hedges(canvas: Canvas, tracks: list[Rect], site: dict, rng: Rng) -> None:
     if not tracks or rng.random() > site["hedge"]:
         return
     found = []
@@ -165,27 +176,25 @@ def _hedges(canvas, tracks, site, rng) -> None:
         canvas.trees.append(tree_rows(spots, np.clip(rng.normal(2.2, 0.7, len(spots)), 1, 4.5), site, rng))
 
 
-def bare(canvas, form, site, rng) -> None:
+def bare(canvas: Canvas, form: dict, site: dict, rng: Rng) -> None:
     """Open soil or sand: ploughed parcels, a desert or a beach, earthworks."""
     if rng.random() < 0.5:
         fields(canvas, form, site, rng)
     else:
         material = pick(rng, (("soil", 3), ("sand", 3), ("gravel", 1)))
         cover = "sand" if material == "sand" else "soil"
-        canvas.add(Surface(material, site["soil"], 1.0, cover))
-        for scale in (80, 35, 18):
-            patches(canvas, noise(canvas.size, scale, rng), rng.uniform(0.1, 0.35), material,
-                    np.clip(site["soil"] + rng.normal(0, 0.25), 0, 1), rng.uniform(0.85, 1.15), cover,
-                    instance=SAME)  # fmt: skip
+        ground_of = Surface(material, site["soil"], 1.0, cover)
+        canvas.add(ground_of)
+        shades(canvas, (80, 35, 18), (0.1, 0.35), ground_of, (site["soil"], 0.25), (0.85, 1.15), rng)
         for _ in range(rng.integers(0, 4)):
             path(canvas, rng, "gravel" if rng.random() < 0.5 else material, cover, int(rng.integers(3, 8)))
     weeds = rng.uniform(0, 0.12) if rng.random() < 0.6 else 0
-    patches(canvas, noise(canvas.size, 12, rng), weeds, "grass", site["green"], 0.9, "grass", 0.2)
+    patches(canvas, noise(canvas.size, 12, rng), weeds, Surface("grass", site["green"], 0.9, "grass", 0.2))
     if rng.random() < 0.3:
-        patches(canvas, noise(canvas.size, 9, rng), 0.02, "shrub", site["leaf"], 1.0, "bush", 1.0)
+        patches(canvas, noise(canvas.size, 9, rng), 0.02, Surface("shrub", site["leaf"], 1.0, "bush", 1.0))
 
 
-def hard(canvas, form, site, rng) -> None:
+def hard(canvas: Canvas, form: dict, site: dict, rng: Rng) -> None:
     """Bare rock with fractures, or paved: aprons, car parks, quays."""
     if rng.random() < 0.4:
         return rock(canvas, site, rng)
@@ -209,30 +218,27 @@ def hard(canvas, form, site, rng) -> None:
         line(canvas, site["warp"](ends if rng.random() < 0.5 else ends[:, ::-1]), identity, int(rng.integers(1, 3)))
 
 
-def rock(canvas, site, rng) -> None:
+def rock(canvas: Canvas, site: dict, rng: Rng) -> None:
     """Bare rock: slabs between fractures, light and dark beds."""
-    canvas.add(Surface("rock", site["soil"], 1.0, "rock"))
-    for scale in (70, 30, 14):
-        patches(canvas, noise(canvas.size, scale, rng), rng.uniform(0.15, 0.4), "rock",
-                np.clip(site["soil"] + rng.normal(0, 0.25), 0, 1), rng.uniform(0.75, 1.2), "rock",
-                instance=SAME)  # fmt: skip
+    bed = Surface("rock", site["soil"], 1.0, "rock")
+    canvas.add(bed)
+    shades(canvas, (70, 30, 14), (0.15, 0.4), bed, (site["soil"], 0.25), (0.75, 1.2), rng)
     crack = np.abs(noise(canvas.size, 24, rng)) < 0.035
     canvas.obj[crack] = canvas.add(Surface("rock", 0.1, 0.6, "rock", instance=SAME))
-    patches(canvas, noise(canvas.size, 15, rng), rng.uniform(0, 0.06), "grass", site["green"], 0.8, "grass", 0.15)
+    field, weeds = noise(canvas.size, 15, rng), Surface("grass", site["green"], 0.8, "grass", 0.15)
+    patches(canvas, field, rng.uniform(0, 0.06), weeds)
 
 
-def water(canvas, form, site, rng) -> None:
+def water(canvas: Canvas, form: dict, site: dict, rng: Rng) -> None:
     """Open water, often with a shore in one corner."""
-    canvas.add(Surface("water", site["turbid"], 1.0, "water", instance=None))
-    for scale in (120, 60):
-        patches(canvas, noise(canvas.size, scale, rng), rng.uniform(0.2, 0.5), "water",
-                np.clip(site["turbid"] + rng.normal(0, 0.06), 0, 1), rng.uniform(0.95, 1.05), "water",
-                instance=SAME)  # fmt: skip
+    open_water = Surface("water", site["turbid"], 1.0, "water")
+    canvas.add(open_water)
+    shades(canvas, (120, 60), (0.2, 0.5), open_water, (site["turbid"], 0.06), (0.95, 1.05), rng)
     if rng.random() < 0.65:
         _shore(canvas, site, rng)
 
 
-def _shore(canvas, site, rng) -> None:
+def _shore(canvas: Canvas, site: dict, rng: Rng) -> None:
     """Land behind a wandering shore line: beach or bank, grass and trees."""
     h, w = canvas.size
     y, x = np.mgrid[:h, :w].astype(np.float32)

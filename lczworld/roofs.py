@@ -9,7 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .canvas import Canvas, Surface
+from .canvas import Canvas, Rng, Surface
 from .spectra import M
 
 
@@ -18,7 +18,9 @@ def _length(vectors: np.ndarray) -> np.ndarray:
     return np.hypot(vectors[:, 0], vectors[:, 1]) + 1e-9
 
 
-def pitched(canvas: Canvas, quads: np.ndarray, roofs: dict, eave: np.ndarray, rise: np.ndarray, hip: np.ndarray):
+def pitched(
+    canvas: Canvas, quads: np.ndarray, roofs: dict, eave: np.ndarray, rise: np.ndarray, hip: np.ndarray
+) -> None:
     """Ridged roofs: `eave` and `rise` (n,) m, `hip` (n,) 0 gable .. 1 hipped."""
     wide = _length(quads[:, 1] - quads[:, 0]) >= _length(quads[:, 2] - quads[:, 1])
     q0, q1, q2, q3 = np.where(wide[:, None, None], quads, quads[:, [1, 2, 3, 0]]).transpose(1, 0, 2)
@@ -41,7 +43,7 @@ def _planes(a: np.ndarray, b: np.ndarray, ridge: np.ndarray, eave: np.ndarray, r
     return {"h0": eave - (slope * a).sum(1), "gx": slope[:, 0], "gy": slope[:, 1]}
 
 
-def flat(canvas: Canvas, quads: np.ndarray, roofs: dict, height: np.ndarray, ribs: np.ndarray, rng) -> None:
+def flat(canvas: Canvas, quads: np.ndarray, roofs: dict, height: np.ndarray, ribs: np.ndarray, rng: Rng) -> None:
     """Flat roofs with parapets and, where they are large, equipment; `ribs` (n,) is the amplitude of sheet metal."""
     n, side, depth = len(quads), quads[:, 1] - quads[:, 0], quads[:, 3] - quads[:, 0]
     area = np.abs(side[:, 0] * depth[:, 1] - side[:, 1] * depth[:, 0])
@@ -55,7 +57,7 @@ def flat(canvas: Canvas, quads: np.ndarray, roofs: dict, height: np.ndarray, rib
     _equipment(canvas, quads, np.repeat(np.arange(n), many), {"h0": height, "instance": roofs["instance"]}, rng)
 
 
-def _equipment(canvas: Canvas, quads: np.ndarray, on: np.ndarray, roofs: dict, rng: np.random.Generator) -> None:
+def _equipment(canvas: Canvas, quads: np.ndarray, on: np.ndarray, roofs: dict, rng: Rng) -> None:
     """Boxes, skylights and stair heads, each on the flat roof `on` (m,)."""
     origin, side, depth = quads[on, 0], quads[on, 1] - quads[on, 0], quads[on, 3] - quads[on, 0]
     spots, size = rng.uniform(0.12, 0.85, (2, len(on), 1)), rng.uniform(1.6, 4.5, (2, len(on), 1))

@@ -12,7 +12,7 @@ from lczlib.errors import InputError
 
 from . import nature
 from .built import Quarter
-from .canvas import MARGIN, C, Canvas, gradient, noise
+from .canvas import MARGIN, C, Canvas, Rng, gradient, noise
 from .cities import City, Shift, get_city
 from .forms import draw_site, form_of
 from .render import SVF_STEP, camera, cast_shadows, sentinel2, sky_view, surface
@@ -60,7 +60,7 @@ def generate_scene(label: int, city: int | City = 0, seed: int = 0, shift: Shift
         cv2.setNumThreads(threads)
 
 
-def _place(label: int, city: int | City, seed: int, shift: Shift) -> tuple[dict, dict, np.random.Generator]:
+def _place(label: int, city: int | City, seed: int, shift: Shift) -> tuple[dict, dict, Rng]:
     """Layers, site and generator of a place, ready to be rendered."""
     city, label, seed = get_city(city, shift), int(label), int(seed)
     if not 1 <= label <= 17 or seed < 0:
@@ -73,7 +73,7 @@ def _place(label: int, city: int | City, seed: int, shift: Shift) -> tuple[dict,
     return layers, site, rng
 
 
-def compose(label: int, site: dict, size: tuple[int, int], rng: np.random.Generator) -> Canvas:
+def compose(label: int, site: dict, size: tuple[int, int], rng: Rng) -> Canvas:
     """Draw the plan of a place of zone `label`."""
     canvas, form = Canvas(size), form_of(label)
     site["warp"].center = np.array(size[::-1]) / 2 + rng.uniform(-60, 60, 2)
@@ -90,7 +90,7 @@ def compose(label: int, site: dict, size: tuple[int, int], rng: np.random.Genera
     return canvas
 
 
-def layers_of(canvas: Canvas, rng: np.random.Generator) -> dict[str, np.ndarray]:
+def layers_of(canvas: Canvas, rng: Rng) -> dict[str, np.ndarray]:
     """What lies on every square metre of a plan: objects first, then tree crowns on top."""
     table, obj = canvas.table(), canvas.obj.astype(np.intp)
     h, w = canvas.size
@@ -130,7 +130,7 @@ def _stripes(table: dict[str, np.ndarray], obj: np.ndarray) -> np.ndarray:
     return found
 
 
-def _plant(canvas: Canvas, layers: dict, rng: np.random.Generator) -> None:
+def _plant(canvas: Canvas, layers: dict, rng: Rng) -> None:
     """Stamp tree crowns on the layers: domes or cones with ragged edges, each an instance of its own."""
     trees = np.concatenate([t for t in canvas.trees if len(t)] or [np.zeros((0, 6))])
     h, w = canvas.size
@@ -172,7 +172,9 @@ def _domes(trees: np.ndarray, chosen: np.ndarray, reach: int, ragged: np.ndarray
     return where[under], dome[under], np.broadcast_to(chosen[:, None, None], under.shape)[under]
 
 
-def _cover_with_crowns(crown, top, owner, trees, canvas, layers, rng) -> None:
+def _cover_with_crowns(
+    crown: np.ndarray, top: np.ndarray, owner: np.ndarray, trees: np.ndarray, canvas: Canvas, layers: dict, rng: Rng
+) -> None:
     at = np.flatnonzero(crown)
     who = owner.ravel()[at]
     lumps = cv2.GaussianBlur(top + 1.1 * noise(top.shape, 1, rng), (0, 0), 1.1)
@@ -198,7 +200,7 @@ def _join_stands(layers: dict) -> None:
     instance[stand] = instance.max() + 1
 
 
-def render(layers: dict, site: dict, rng: np.random.Generator) -> Scene:
+def render(layers: dict, site: dict, rng: Rng) -> Scene:
     """Both patches and the truth of a place from its layers."""
     rho = surface(layers, site, rng)
     height, cover, svf = _inner(layers)
