@@ -22,7 +22,7 @@ from lczlib.training import augment_patches
 from lczlib.transfer import Study, concat, node_colours
 from lczlib.zones import to_index
 
-MOST_SOURCE = 500  # training pairs that alignment takes its moments from
+MOST_SOURCE = 500  # training pairs that alignment takes its moments from (assumed; moments need no more)
 AdaptedProbabilities = dict[str, np.ndarray]  # remedy -> (N, 17), rows as in the inputs
 
 
