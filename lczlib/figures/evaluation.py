@@ -23,10 +23,11 @@ from lczlib.zones import CODES, SIMILARITY, K, to_index
 GREY, INK = "#888888", "#2B2B2B"
 
 
-def headline(fig: Figure, title: str) -> None:
-    """The message of a figure above it, in lines that fit its width."""
+def headline(fig: Figure, title: str) -> Figure:
+    """The figure with its message above it, in lines that fit its width."""
     lines = (textwrap.fill(line, int(13.5 * fig.get_figwidth())) for line in title.splitlines())
     fig.suptitle("\n".join(lines))
+    return fig
 
 
 def percent(ax: Axes, axis: str = "y", digits: int = 0) -> None:
@@ -72,8 +73,7 @@ def rows_of_intervals(
             ax.axvline(0, color=GREY, lw=0.8)
         ax.xaxis.set_major_locator(MaxNLocator(5 if len(panels) < 3 else 3))
         ax.grid(axis="x")
-    headline(fig, title)
-    return fig
+    return headline(fig, title)
 
 
 def methods(rows: Mapping[str, Mapping], title: str) -> Figure:
@@ -111,8 +111,7 @@ def alpha_example(p_s2: np.ndarray, p_ge: np.ndarray, title: str) -> Figure:
         ax.set(xlim=(0, 1), ylim=(0, 1), xlabel=r"$\alpha$", title=f"pair {k}: {'right' if at > 0.5 else 'wrong'}")
         ax.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.32))
     axes[0].set_ylabel("fused p of true zone")
-    headline(fig, title)
-    return fig
+    return headline(fig, title)
 
 
 def alpha_curve(
@@ -139,8 +138,7 @@ def alpha_curve(
     ax.set(xlabel=r"$\alpha$, weight of the Sentinel-2 stream", ylabel="overall accuracy", xlim=(-0.02, 1.02))
     percent(ax)
     ax.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.45, -0.2), ncols=2)
-    headline(fig, title)
-    return fig
+    return headline(fig, title)
 
 
 def alpha_by_group(zones: pd.DataFrame, cities: pd.DataFrame, title: str, least: int = 50) -> Figure:
@@ -167,8 +165,7 @@ def alpha_by_group(zones: pd.DataFrame, cities: pd.DataFrame, title: str, least:
         axes[0, 1].set(xlabel=r"$\alpha$", ylabel="accuracy", title="in each city (test pairs)")
         axes[0, 1].legend(fontsize=7, ncols=2)
         percent(axes[0, 1])
-    headline(fig, title)
-    return fig
+    return headline(fig, title)
 
 
 def small_matrix(cm: np.ndarray, labels: Sequence[int], title: str) -> Figure:
@@ -192,8 +189,7 @@ def small_matrix(cm: np.ndarray, labels: Sequence[int], title: str) -> Figure:
     )
     axes[0].set(xlabel="predicted", ylabel="reference", title="pairs")
     axes[1].set(xlabel="predicted", ylabel="reference", title="similarity W")
-    headline(fig, title)
-    return fig
+    return headline(fig, title)
 
 
 def confusion_matrices(matrices: Mapping[str, np.ndarray], title: str) -> Figure:
@@ -229,8 +225,7 @@ def confusion_matrices(matrices: Mapping[str, np.ndarray], title: str) -> Figure
         ax.axhline(10, color="#666666", lw=0.7)
         ax.axvline(10, color="#666666", lw=0.7)
         ax.set(xlabel="predicted", ylabel="reference")
-    headline(fig, title)
-    return fig
+    return headline(fig, title)
 
 
 def zone_gain(f1: Mapping[str, Sequence[float]], gains: Sequence[Interval], title: str) -> Figure:
@@ -252,8 +247,7 @@ def zone_gain(f1: Mapping[str, Sequence[float]], gains: Sequence[Interval], titl
         ax.grid(axis="y")
         ax.axvline(9.5, color="#bbbbbb", lw=0.6)
     zone_axis(low, "x")
-    headline(fig, title)
-    return fig
+    return headline(fig, title)
 
 
 def measures(values: Mapping[str, Mapping[str, Interval]], gains: Mapping[str, Interval], title: str) -> Figure:
@@ -273,8 +267,7 @@ def measures(values: Mapping[str, Mapping[str, Interval]], gains: Mapping[str, I
     left.legend(ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
     for ax in (left, right):
         ax.grid(axis="x")
-    headline(fig, title)
-    return fig
+    return headline(fig, title)
 
 
 def reliability_diagrams(panels: Mapping[str, Mapping], colors: Mapping[str, str], title: str) -> Figure:
@@ -292,8 +285,7 @@ def reliability_diagrams(panels: Mapping[str, Mapping], colors: Mapping[str, str
         intervals(ax, rows, r["confidence"][keep], colors[name], True)
         ax.set(title=f"{name}\nECE {r['ece']:.3f}", xlim=(0, 1), ylim=(0, 1), xlabel="confidence", xticks=[0, 0.5, 1])
     axes[0].set_ylabel("accuracy")
-    headline(fig, title)
-    return fig
+    return headline(fig, title)
 
 
 def picture_rows(rows: Sequence[Sequence[np.ndarray]], captions: Sequence[str], title: str) -> Figure:
@@ -312,5 +304,4 @@ def picture_rows(rows: Sequence[Sequence[np.ndarray]], captions: Sequence[str], 
         scale_bar(axes[k, 0], 1, 100)
     for ax, caption in zip(axes[0], captions, strict=True):
         ax.set_title(caption, fontsize=7, fontweight="normal")
-    headline(fig, title)
-    return fig
+    return headline(fig, title)

@@ -40,8 +40,7 @@ def drops(rows: Mapping[str, Mapping], title: str) -> Figure:
     for ax in (left, right):
         percent(ax)
         ax.grid(axis="y")
-    headline(fig, title)
-    return fig
+    return headline(fig, title)
 
 
 def shift_example(target: float, source: float, spread: float, title: str) -> Figure:
@@ -53,8 +52,7 @@ def shift_example(target: float, source: float, spread: float, title: str) -> Fi
         ax.axvline(mean, color=color, lw=0.8, ls=":")
     ax.set(xlabel="reflectance of one band", yticks=[])
     ax.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.35), ncols=2)
-    headline(fig, title)
-    return fig
+    return headline(fig, title)
 
 
 def shift_against_drop(table: pd.DataFrame, titles: Mapping[str, str], title: str) -> Figure:
@@ -73,8 +71,7 @@ def shift_against_drop(table: pd.DataFrame, titles: Mapping[str, str], title: st
         ax.set(xlabel=f"shift of {column} (spreads)", title=titles[column])
         percent(ax)
     axes[0].set_ylabel("drop, positive = loss")
-    headline(fig, title)
-    return fig
+    return headline(fig, title)
 
 
 def along_shift(
@@ -95,5 +92,4 @@ def along_shift(
         ax.set(xlabel="shift between the synthetic cities", ylabel=name)
         ax.legend(fontsize=7)
         percent(ax)
-    headline(fig, title)
-    return fig
+    return headline(fig, title)
