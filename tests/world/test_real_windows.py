@@ -1,4 +1,4 @@
-"""Judging real windows; the windows themselves only where a folder of real samples is."""
+"""Accuracy on real windows; the windows themselves only where a folder of real samples is."""
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ def test_no_samples_no_folder(tmp_path, monkeypatch):
     assert r.folder() is None
 
 
-def test_judge_by_hand():
+def test_accuracy_by_hand():
     frame = pd.DataFrame(
         {"part": ["Berlin"] * 4 + ["natural"] * 2, "group": list("aabbcd"), "label": [2, 2, 5, 5, 14, 11]}
     )
@@ -23,7 +23,7 @@ def test_judge_by_hand():
     p[[0, 1, 2, 3], [1, 4, 4, 13]] = 0.8  # 2, 5, 5, D
     p[3, 1] = 0.05  # the fourth leans to 2 against 5
     p[[4, 5], [13, 11]] = 0.8  # D, B
-    out = r.judge(frame, p, draws=20)
+    out = r.accuracy(frame, p, draws=20)
     assert out["Berlin"]["oa"][0] == 0.5
     assert out["Berlin"]["two_against_five"][0] == 0.5
     assert out["natural"]["oa"][0] == 0.5
