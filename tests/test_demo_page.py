@@ -1,0 +1,84 @@
+"""The demo as a visitor meets it: Voila serves the notebook as a page, a real browser chooses and slides."""
+
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import papermill
+import pytest
+from browser import errors, open_browser
+
+ROOT = Path(__file__).parents[1]
+SMALL = {"per_zone": 1, "map_m": 640}
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """The page of a demo with few scenes, drawn to its end."""
+    pytest.importorskip("voila")
+    folder = tmp_path_factory.mktemp("demo")
+    places = {"figures_dir": str(folder / "figures"), "work_dir": str(folder / "work")}
+    notebook = folder / "demo.ipynb"
+    papermill.execute_notebook(ROOT / "notebooks" / "demo.ipynb", notebook, SMALL | places, prepare_only=True,
+                               progress_bar=False)  # fmt: skip
+    driver = open_browser(height=1400)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "voila", str(notebook), "--no-browser", f"--port={port}"]
+    server = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _when_answering(port)
+        driver.set_page_load_timeout(240)
+        driver.get(f"http://127.0.0.1:{port}/")
+        _until(lambda: len(driver.find_elements("css selector", "iframe[title=explorer]")) >= 2, 200)
+        yield driver
+    finally:
+        driver.quit()
+        server.terminate()
+        server.wait(20)
+
+
+def _when_answering(port: int, seconds: float = 60) -> None:
+    _until(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0, seconds)
+
+
+def _until(holds, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "the page did not get there in time"
+        time.sleep(0.3)
+
+
+@pytest.mark.notebooks
+def test_a_visitor_picks_a_pair_and_moves_alpha(page):
+    page.switch_to.default_content()
+    page.switch_to.frame(page.find_elements("css selector", "iframe[title=explorer]")[0])
+    thumbs = page.find_elements("css selector", "#thumbs button")
+    assert len(thumbs) == 17
+    page.execute_script("arguments[0].click()", thumbs[6])
+    before = page.find_element("id", "oa-fused").text
+    took = page.execute_script(
+        "const start = performance.now(), a = document.getElementById('alpha'); a.value = 0;"
+        "a.dispatchEvent(new Event('input')); return performance.now() - start"
+    )
+    assert took < 100, "alpha answers in under 100 ms"
+    assert page.find_element("id", "oa-fused").text == page.find_element("id", "oa-ge").text
+    assert before.endswith("%")
+    assert page.find_elements("css selector", "#graph circle title")
+
+
+@pytest.mark.notebooks
+def test_another_scene_is_drawn_and_no_error_is_in_the_console(page):
+    page.switch_to.default_content()
+    button = next(b for b in page.find_elements("tag name", "button") if b.text == "another scene")
+
+    def source() -> str:
+        return page.find_elements("css selector", "iframe[title=explorer]")[1].get_attribute("srcdoc")
+
+    before = source()
+    page.execute_script("arguments[0].click()", button)
+    _until(lambda: source() != before, 60)
+    assert not [error for error in errors(page) if "favicon" not in error]
