@@ -23,7 +23,7 @@ def page(tmp_path_factory):
     notebook = folder / "demo.ipynb"
     papermill.execute_notebook(ROOT / "notebooks" / "demo.ipynb", notebook, SMALL | places, prepare_only=True,
                                progress_bar=False)  # fmt: skip
-    driver = open_browser(height=1400)
+    driver = open_browser(height=1400, wait=False)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -31,9 +31,8 @@ def page(tmp_path_factory):
     server = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _when_answering(port)
-        driver.set_page_load_timeout(240)
         driver.get(f"http://127.0.0.1:{port}/")
-        _until(lambda: len(driver.find_elements("css selector", "iframe[title=explorer]")) >= 2, 200)
+        _until(lambda: len(driver.find_elements("css selector", "iframe[title=explorer]")) >= 2, 400)
         yield driver
     finally:
         driver.quit()
