@@ -29,9 +29,8 @@ def drops(rows: Mapping[str, Mapping], title: str) -> Figure:
             intervals(left, [row[part]], [place], color, True, mfc=fill, ms=5)
             right.plot(x, [row["by_city"][c][part] for c in cities], "o", color=color, mfc=fill, ms=3.5, zorder=3)
         right.vlines(x, *([row["by_city"][c][part] for c in cities] for part in ("seen", "unseen")), color=color, lw=1)
-        left.text(
-            k, row["unseen"].low - 0.02, f"drop\n{100 * row['drop'].value:+.1f}", ha="center", va="top", fontsize=7
-        )
+        text = f"drop {100 * row['drop'].value:+.1f}"
+        left.text(k, 0.99, text, ha="center", va="top", fontsize=7, transform=left.get_xaxis_transform())
     left.set(xticks=range(len(rows)), xticklabels=[STREAM_NAMES[s] for s in rows], ylabel="overall accuracy")
     left.set_title("all cities, 95 % interval")
     left.margins(y=0.3)
