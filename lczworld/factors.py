@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 
 import numpy as np
 
@@ -33,25 +34,17 @@ def switched(
         condition -> (C * 17 * per_zone, 32, 32, 10), couples outermost; "labels" (1..17) and "couple" (row of
         `couples`) of the rows.
     """
-    places = [
-        (c, z, PLACE_SEED + 1000 * seed + 3 * k)
-        for c in range(len(couples))
-        for z in range(1, 18)
-        for k in range(per_zone)
-    ]
-    tasks = [
-        {"base": couples[c][0], "other": couples[c][1], "label": z, "seed": s, "habits": habits, "shift": shift}
-        for habits in conditions().values()
-        for c, z, s in places
-    ]
-    patches = list(parallel(_patch, tasks, workers))
-    stack = np.array(patches).reshape(len(conditions()), len(places), 32, 32, 10)
+    numbers = range(len(couples)), range(1, 18), range(per_zone)
+    places = [(c, z, PLACE_SEED + 1000 * seed + 3 * k) for c, z, k in product(*numbers)]
+    tasks = [{"couple": couples[c], "label": z, "seed": s, "habits": habits, "shift": shift}
+             for habits in conditions().values() for c, z, s in places]  # fmt: skip
+    stack = np.array(list(parallel(_patch, tasks, workers))).reshape(len(conditions()), len(places), 32, 32, 10)
     facts = {"labels": np.array([z for _, z, _ in places]), "couple": np.array([c for c, _, _ in places])}
     return dict(zip(conditions(), stack, strict=True)) | facts
 
 
-def _patch(base: int, other: int, label: int, seed: int, habits: tuple[str, ...], shift: Shift) -> np.ndarray:
-    return generate_scene(label, mix(base, other, habits, shift), seed).s2
+def _patch(couple: tuple[int, int], label: int, seed: int, habits: tuple[str, ...], shift: Shift) -> np.ndarray:
+    return generate_scene(label, mix(*couple, habits, shift), seed).s2
 
 
 def effects(p: Mapping[str, np.ndarray], labels: np.ndarray, draws: int = 1000, seed: int = 0) -> dict[str, dict]:
@@ -63,14 +56,9 @@ def effects(p: Mapping[str, np.ndarray], labels: np.ndarray, draws: int = 1000, 
     Returns:
         condition -> {"oa", "change_oa", "change_p": Interval}.
     """
-    rows, places = np.arange(len(labels)), np.arange(len(labels))
+    places = np.arange(len(labels))
     hit = {c: (q.argmax(1) + 1 == labels).astype(float) for c, q in p.items()}
-    sure = {c: q[rows, labels - 1] for c, q in p.items()}
-    return {
-        c: {
-            "oa": metrics.bootstrap_mean(hit[c], places, draws, seed),
-            "change_oa": metrics.bootstrap_mean(hit[c] - hit["nothing"], places, draws, seed),
-            "change_p": metrics.bootstrap_mean(sure[c] - sure["nothing"], places, draws, seed),
-        }
-        for c in p
-    }
+    sure = {c: q[places, labels - 1] for c, q in p.items()}
+    values = {c: {"oa": hit[c], "change_oa": hit[c] - hit["nothing"], "change_p": sure[c] - sure["nothing"]} for c in p}
+    return {c: {name: metrics.bootstrap_mean(each, places, draws, seed) for name, each in named.items()}
+            for c, named in values.items()}  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -31,8 +32,7 @@ def cast_shadows(height: np.ndarray, elevation: float, azimuth: float) -> np.nda
     The ray height is the running maximum of `height` shifted away from the sun and lowered by distance times
     tan(elevation), built by doubling the distance: seven steps for 128 m.
     """
-    drop, toward = np.tan(np.radians(elevation)), to_sun(azimuth)
-    ray = height - 0.0
+    drop, toward = math.tan(math.radians(elevation)), to_sun(azimuth)
     reach = min(128, int(height.max() / max(drop, 0.05)) + 2)
     step = 1
     ray = _shifted(height, toward * step) - step * drop
@@ -111,10 +111,11 @@ def _relief(size: tuple[int, int], site: dict, rng: np.random.Generator) -> list
 
 def _lambert(layers: dict, site: dict, relief: Sequence) -> np.ndarray:
     """Direct light on a slope relative to level ground, 0..1.9."""
-    elevation, toward = np.radians(site["elevation"]), to_sun(site["azimuth"])
+    (east, south), angle = to_sun(site["azimuth"]).tolist(), math.radians(site["elevation"])
+    sine, cosine = math.sin(angle), math.cos(angle)  # plain floats keep the fields float32
     gx, gy = layers["slope_x"] + relief[0], layers["slope_y"] + relief[1]
-    cosine = np.sin(elevation) - np.cos(elevation) * (gx * toward[0] + gy * toward[1])
-    return np.clip(cosine / np.sqrt(1 + gx**2 + gy**2) / np.sin(elevation), 0.0, 1.9)
+    light = (sine - cosine * (gx * east + gy * south)) / np.sqrt(1 + gx**2 + gy**2)
+    return np.clip(light * (1 / sine), 0.0, 1.9)
 
 
 @lru_cache(maxsize=256)

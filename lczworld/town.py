@@ -75,7 +75,9 @@ def _patches(sites: np.ndarray, size: tuple[int, int], rng: np.random.Generator)
     return cv2.resize(nearest, size[::-1], interpolation=cv2.INTER_NEAREST)
 
 
-def _assemble(patch, labels, city, seed, size) -> dict[str, np.ndarray]:
+def _assemble(
+    patch: np.ndarray, labels: list[int], city: City, seed: int, size: tuple[int, int]
+) -> dict[str, np.ndarray]:
     """Layers of the whole town: every patch drawn on its own canvas and cut out along its border."""
     layers: dict[str, np.ndarray] = {}
     for index in np.unique(patch):
@@ -91,7 +93,7 @@ def _assemble(patch, labels, city, seed, size) -> dict[str, np.ndarray]:
     return layers
 
 
-def _border_roads(layers, patch, labels) -> None:
+def _border_roads(layers: dict[str, np.ndarray], patch: np.ndarray, labels: list[int]) -> None:
     """A road along every border that touches a built patch."""
     built = np.array([label <= 10 for label in labels])[patch].astype(np.uint8)
     numbers = patch.astype(np.float32)

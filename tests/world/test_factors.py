@@ -15,15 +15,15 @@ def test_conditions_are_nothing_each_and_everything():
 
 
 def test_nothing_switched_is_the_home_city():
-    np.testing.assert_array_equal(f._patch(0, 5, 6, 30, (), 1.0), generate_scene(6, 0, 30).s2)
-    hazy = f._patch(0, 7, 6, 30, ("haze",), 1.0)
+    np.testing.assert_array_equal(f._patch((0, 5), 6, 30, (), 1.0), generate_scene(6, 0, 30).s2)
+    hazy = f._patch((0, 7), 6, 30, ("haze",), 1.0)
     assert not np.array_equal(hazy, generate_scene(6, 0, 30).s2)
     assert hazy.shape == (32, 32, 10)
 
 
 def test_every_place_is_seen_under_every_condition(monkeypatch):
-    def patch(base, other, label, seed, habits, shift):
-        return np.full((32, 32, 10), label + 100 * len(habits) + 1000 * base)
+    def patch(couple, label, seed, habits, shift):
+        return np.full((32, 32, 10), label + 100 * len(habits) + 1000 * couple[0])
 
     monkeypatch.setattr(f, "_patch", patch)
     out = f.switched([(0, 5), (2, 1)], 2, workers=1)
