@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from lczlib.graphs import GraphSet
 from lczlib.models.inference import Inputs
 from lczlib.predictions import Predictions, join
 from lczlib.recipe import Recipe
-from lczlib.runs import find_run, read_json
+from lczlib.runs import content_key, find_run, read_json
 from lczlib.training import Result, train_many, train_stream
 
 LEAST_DROP = 0.01  # nothing can sensibly be a share of a smaller drop
@@ -86,8 +86,10 @@ class Study:
         return {city: result.model for fold, result in self.results(stream, seed).items() for city in fold}
 
     def path(self, part: str, stream: str, seed: int) -> Path:
-        """File of named predictions: `{part}_{stream}_{seed}.npz`."""
-        return Path(self.work_dir) / "predictions" / f"{part}{self.name}_{stream}_{seed}.npz"
+        """File of named predictions, `{part}_{stream}_{seed}-{key}.npz`; the key is of data, recipe and folds."""
+        recipe = asdict(self.recipes[stream]) | {"precision": ""}  # which differs between processors
+        key = content_key([self.index.to_dict("list"), recipe, self.folds])[:6]
+        return Path(self.work_dir) / "predictions" / f"{part}{self.name}_{stream}_{seed}-{key}.npz"
 
     def crossed(self) -> tuple[dict[str, Crossed], np.ndarray]:
         """Every pair with its city seen and unseen, by both streams and fused; trained where files are missing.

@@ -112,7 +112,9 @@ def test_further_seeds_repeat_a_published_recipe(study):
     result = train_stream(**study.job("ge", 0, split))
     result.run.publish("ge_polygon_pool_0")
     t.train_seeds(study.work_dir, "again_polygon_pool", "ge_polygon_pool_0", study.inputs["ge"], pairs, (0, 1))
-    first, second = (Predictions.load(study.path("again", "polygon_pool", k)) for k in (0, 1))
+    first, second = (
+        Predictions.load(Path(study.work_dir, "predictions", f"again_polygon_pool_{k}.npz")) for k in (0, 1)
+    )
     np.testing.assert_allclose(first.p, result.predictions.p, atol=1e-6)
     assert first.frame["split"].tolist() != second.frame["split"].tolist()
 

@@ -71,6 +71,8 @@ def _run(options: argparse.Namespace) -> int:
     build = Build.of(options.profile, options.data, options.sam, options.seed)
     if options.publish:
         published_folder(build)  # before hours of work
+    if options.publish or options.check:
+        build.require_its_sources()
     rows = bring_up_to_date(build, options.jobs or default_jobs(), options.only)
     print_table(rows)
     print(f"all in {time.perf_counter() - start:.0f} s; report: {build.folder.relative_to(build.root)}/site/index.html")

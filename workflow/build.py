@@ -146,7 +146,7 @@ class Build:
         """Digest of everything that the outcome of a notebook depends on; it changes when, and only when, that does."""
         before = [self.state(need) for need in self.before(name)]
         shipped = _digests(self.root, SHIPPED) if name == "demo" else ""
-        packages = _digests(self.root, "lczlib", "lczworld", without=SHIPPED)
+        packages = _digests(self.root, "lczlib", "lczworld", without=(SHIPPED,))
         return _key([_digest(self.source(name)), self.parameters(name), self.data, packages, before, shipped])
 
     @property
@@ -163,6 +163,29 @@ class Build:
         """Notebook -> what it needs and the data lack."""
         return {self.notebooks[name].stem: fault for name, fault in self.lacking.items() if name in self.notebooks}
 
+    def keep_sources(self) -> None:
+        """Note, in a new build, of which sources its data, masks and trainings are."""
+        if not self._sources.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._sources.write_text(self._made_of, encoding="utf-8")
+
+    def require_its_sources(self) -> None:
+        """What a build keeps (data, masks, trainings) must be of the sources as they are, before it is compared.
+
+        Raises:
+            InputError: it is of others.
+        """
+        if self._sources.exists() and self._sources.read_text(encoding="utf-8") != self._made_of:
+            raise InputError(f"{self.folder}: its data and trainings are of other sources; delete it and call again")
+
+    @property
+    def _sources(self) -> Path:
+        return self.folder / ".sources"
+
+    @property
+    def _made_of(self) -> str:
+        return _digests(self.root, "lczlib", "lczworld", without=(SHIPPED, "lczlib/figures", "lczlib/city"))
+
     @property
     def report_state(self) -> str:
         """Digest of what the report depends on beside the notebooks' outcomes."""
@@ -172,10 +195,10 @@ class Build:
 
 
 @cache
-def _digests(root: Path, *places: str, without: str = "") -> str:
+def _digests(root: Path, *places: str, without: tuple[str, ...] = ()) -> str:
     """Of every source below these places of the project, but for those below `without`."""
     every = sorted(path for place in places for path in (root / place).rglob("*") if path.suffix in SOURCES)
-    return _key([_digest(path) for path in every if not without or root / without not in path.parents])
+    return _key([_digest(path) for path in every if not {root / place for place in without} & set(path.parents)])
 
 
 def _sizes(root: Path, profile: str) -> dict[str, dict]:

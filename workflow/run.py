@@ -40,7 +40,7 @@ def bring_up_to_date(build: Build, jobs: int, only: str = "") -> list[dict[str, 
         RunError: a notebook failed. InputError: no notebook `only`.
     """
     names = build.chosen(only)
-    build.folder.mkdir(parents=True, exist_ok=True)
+    build.keep_sources()
     with _only_one(build.folder / ".lock"):
         _forget_rows_without_figures(build, names)
         begun = time.time()

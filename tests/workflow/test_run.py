@@ -15,8 +15,10 @@ from browser import errors, open_browser
 from processes import ended, within
 from project import ROOT, draw, make_project, notebook, run, start
 
+from lczlib.errors import InputError
 from workflow.__main__ import main
 from workflow.build import Build, missing_inputs
+from workflow.build import _digests as sources
 from workflow.execute import NotebookError, execute
 
 WAIT = """
@@ -166,6 +168,18 @@ def test_what_a_user_can_mend_is_one_line_and_exit_1(capsys, arguments, words):
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1
+
+
+def test_a_build_of_other_sources_is_neither_published_nor_checked(tmp_path):
+    project = make_project(tmp_path)
+    build = Build.of(root=project)
+    build.keep_sources()
+    build.require_its_sources()
+    (project / "lczlib").mkdir()
+    (project / "lczlib" / "training.py").write_text("rate = 0.1")
+    sources.cache_clear()
+    with pytest.raises(InputError, match="are of other sources; delete it"):
+        build.require_its_sources()
 
 
 def test_a_check_of_another_run_than_the_committed_is_a_usage_error():
