@@ -9,9 +9,8 @@ from lczlib.figures.base import (
     STREAM_NAMES,
     TWO_COLUMNS,
     Gallery,
-    save_figure,
     show,
     use_style,
 )
 
-__all__ = ["ONE_COLUMN", "STREAM_COLORS", "STREAM_NAMES", "TWO_COLUMNS", "Gallery", "save_figure", "show", "use_style"]
+__all__ = ["ONE_COLUMN", "STREAM_COLORS", "STREAM_NAMES", "TWO_COLUMNS", "Gallery", "show", "use_style"]

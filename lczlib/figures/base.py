@@ -138,53 +138,6 @@ def write_picture(fig: Figure, stem: str, folder: Path, data: str) -> Path:
     return folder / f"{stem}.png"
 
 
-def save_figure(
-    fig: Figure,
-    stem: str,
-    numbers: dict,
-    *,
-    figures_dir: str | Path,
-    kind: str,
-    parameters: dict | None = None,
-    seed: int = 0,
-    question: str = "",
-    tolerance: dict | None = None,
-) -> Path:
-    """Write `stem`.png (300 dpi), `stem`.pdf and `stem`.json (goes when every notebook uses `Gallery`).
-
-    Args:
-        fig: the figure; stamped with its origin when `kind` is "synthetic", and closed afterwards.
-        stem: notebook number first, e.g. "04_alpha".
-        numbers: nested dict of what the picture shows; NaN becomes null.
-        figures_dir: folder, made when missing.
-        kind: origin of the data, e.g. "synthetic", "LCZC-GES2", "own city".
-        parameters: what the numbers depend on, besides the seed (timings belong here, never in `numbers`).
-        seed: the run's seed.
-        question: the reader's question that the figure answers.
-        tolerance: {"abs": .., "rel": ..} within which a re-run must agree.
-
-    Returns:
-        Path of the PNG.
-    """
-    folder = Path(figures_dir)
-    write_picture(fig, stem, folder, kind)
-    write_json(
-        folder / f"{stem}.json",
-        {
-            "figure": stem,
-            "question": question,
-            "data": kind,
-            "parameters": to_jsonable(parameters or {}),
-            "seed": int(seed),
-            "commit": commit(),
-            "instruction_set": instruction_set(),
-            "numbers": _rounded(to_jsonable(numbers)),
-            "tolerance": {"abs": 0.02, "rel": 0.0} | (tolerance or {}),
-        },
-    )
-    return folder / f"{stem}.png"
-
-
 def show(picture: str | Path) -> None:
     """Display a saved figure in a notebook: the picture, its alt text and its caption, from the files."""
     from IPython.display import Image, Markdown, display
