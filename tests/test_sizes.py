@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from pathlib import Path
 
 import grimp
@@ -86,6 +87,7 @@ def test_no_modules_import_each_other_in_a_circle():
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
     for name, value in measures().items():
         print(f"{name:22} {value:6} of {LIMITS[name]}")
     print(f"(private, one caller, in lczworld: {len(private_with_one_caller('lczworld'))})")
