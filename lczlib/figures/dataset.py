@@ -10,12 +10,13 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from lczlib.data import Pairs
-from lczlib.figures.base import STREAM_COLORS, STREAM_NAMES, TWO_COLUMNS
+from lczlib.figures.base import STREAM_COLORS, TWO_COLUMNS
 from lczlib.figures.primitives import bare, natural_color, scale_bar, zone_axis
 from lczlib.metrics import Interval
 from lczlib.zones import CODES, COLORS, NAMES, RANGES, K
 
 WAVELENGTHS = (492, 559, 665, 704, 740, 781, 833, 864, 1612, 2194)  # nm, mean of Sentinel-2A and 2B
+SENSORS = {"s2": "Sentinel-2", "ge": "RGB"}
 PROPERTIES = {"bsf": "building\nfraction", "isf": "impervious\nfraction", "psf": "pervious\nfraction",
               "svf": "sky view\nfactor", "mean_height": "height, m"}  # fmt: skip
 
@@ -141,7 +142,7 @@ def sensors(recall: Mapping[str, list[Interval]], title: str) -> Figure:
     fig, axis = plt.subplots(figsize=(TWO_COLUMNS, 2.3))
     for offset, (stream, zones) in zip((-0.2, 0.2), recall.items()):
         value, low, high = np.array(zones).T
-        axis.bar(np.arange(K) + offset, value, 0.4, color=STREAM_COLORS[stream], label=STREAM_NAMES[stream])
+        axis.bar(np.arange(K) + offset, value, 0.4, color=STREAM_COLORS[stream], label=SENSORS[stream])
         axis.vlines(np.arange(K) + offset, low, high, color="#222222", linewidth=0.8)
     axis.axhline(1 / K, color="#555555", linewidth=0.8, linestyle=":", label="chance, 1 in 17")
     axis.set(ylabel="recall", ylim=(0, 1.02), title=title)
