@@ -71,6 +71,15 @@ def test_precision_is_chosen_by_what_is_faster(run, monkeypatch):
     assert open_streams([run], True, False, precision="auto")[0].precision in ("fp32", "bf16")
 
 
+def test_in_bf16_close_decisions_are_made_in_fp32(run):
+    patches = np.random.default_rng(2).random((40, 32, 32, 10), np.float32) * 0.4
+    exact, low = (open_streams([run], True, False, precision=name)[0](patches) for name in ("fp32", "bf16"))
+    close = np.diff(np.sort(low, axis=1)[:, -2:]).ravel() < 0.02
+    assert close.any()
+    np.testing.assert_allclose(low[close], exact[close], atol=1e-6)
+    np.testing.assert_allclose(low, exact, atol=0.02)
+
+
 def test_a_run_of_the_synthetic_world_says_so_on_every_output(tmp_path, run, capsys):
     write_json(run / "about.json", {"data": "synthetic"})
     s2 = write_s2(tmp_path / "s2.tif", reflectance(80, 80))
