@@ -35,7 +35,7 @@ from lczlib.models import InstanceGCN, ResNet3D11  # noqa: E402
 from lczlib.models.baselines import make_baseline  # noqa: E402
 from lczlib.models.inference import predict  # noqa: E402
 from lczlib.runs import write_json  # noqa: E402
-from lczlib.training import make_optimizer  # noqa: E402
+from lczlib.training import Nadam  # noqa: E402
 
 Work = Callable[[], object]
 
@@ -84,7 +84,7 @@ def compare(variants: dict[str, Work], rounds: int, reference: str) -> dict[str,
 def training_step(model: torch.nn.Module, args: tuple, labels: torch.Tensor, bf16: bool = False) -> Work:
     """One optimizer step on the whole batch."""
     model.train()
-    optimizer = make_optimizer(model, 0.001)
+    optimizer = Nadam(model, 0.001)
 
     def step() -> None:
         optimizer.zero_grad()

@@ -30,7 +30,7 @@ from lczlib.predictions import Predictions
 from lczlib.recipe import Recipe
 from lczlib.runs import Run, atomic_path, content_key, file_lock
 
-__all__ = ["Recipe", "Result", "augment_graphs", "augment_patches", "brighten", "make_optimizer", "train_many",
+__all__ = ["Nadam", "Recipe", "Result", "augment_graphs", "augment_patches", "brighten", "train_many",
            "train_stream"]  # fmt: skip
 
 HISTORY = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "lr")
@@ -169,12 +169,27 @@ def brighten(x: Tensor, nodes: Tensor, change: Tensor) -> tuple[Tensor, Tensor]:
     return x, nodes
 
 
-def make_optimizer(model: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
+class Nadam(torch.optim.NAdam):
     """Nadam with Keras's constants: betas 0.9 and 0.999, eps 1e-7, momentum schedule 0.96^t.
+
+    The model's weights and their gradients become views of one long vector each: a step takes a dozen operations, not a
+    dozen for each tensor, which took a third longer in an epoch of the small graph network.
 
     Source: published training script; `momentum_decay=1` makes torch's schedule that of Keras.
     """
-    return torch.optim.NAdam(model.parameters(), learning_rate, eps=1e-7, momentum_decay=1.0, foreach=True)
+
+    def __init__(self, model: nn.Module, learning_rate: float):
+        parameters = list(model.parameters())
+        whole = nn.Parameter(torch.cat([p.detach().flatten() for p in parameters]))
+        whole.grad = torch.zeros_like(whole)
+        sizes = [p.numel() for p in parameters]
+        for p, weights, gradient in zip(parameters, whole.data.split(sizes), whole.grad.split(sizes)):
+            p.data, p.grad = weights.view_as(p), gradient.view_as(p)
+        super().__init__([whole], learning_rate, eps=1e-7, momentum_decay=1.0)
+
+    def zero_grad(self, set_to_none: bool = False) -> None:
+        """Set the gradients to 0, in place."""
+        super().zero_grad(set_to_none=False)
 
 
 class _Training:
@@ -187,7 +202,7 @@ class _Training:
         torch.manual_seed(seed)
         self.model = self._new_model()
         self.network = torch.compile(self.model) if recipe.compile else self.model
-        self.optimizer = make_optimizer(self.model, recipe.learning_rate)
+        self.optimizer = Nadam(self.model, recipe.learning_rate)
         self.history: list[list[float]] = []
         self.best: dict[str, Tensor] = {}
         self.best_accuracy, self.best_loss, self.waited = -1.0, float("inf"), 0

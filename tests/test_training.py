@@ -266,13 +266,13 @@ def test_impossible_recipes_are_refused(changes):
 
 def test_nadam_takes_kerass_steps():
     """Nadam as Keras documents it, written out, on a quadratic bowl."""
-    bowl = nn.Linear(2, 1, bias=False, dtype=torch.float64)
-    bowl.weight.data = torch.tensor([[3.0, -2.0]], dtype=torch.float64)
-    optimizer = training.make_optimizer(bowl, 0.01)
+    bowl = nn.Linear(1, 1, dtype=torch.float64)  # two tensors
+    bowl.load_state_dict({"weight": torch.tensor([[3.0]]), "bias": torch.tensor([-2.0])})
+    optimizer = training.Nadam(bowl, 0.01)
     v, m, s, product = np.array([3.0, -2.0]), 0.0, 0.0, 1.0
     for t in range(1, 31):
         optimizer.zero_grad()
-        bowl.weight.square().sum().backward()
+        (bowl.weight.square().sum() + bowl.bias.square().sum()).backward()
         optimizer.step()
         g = 2 * v
         now, following = (0.9 * (1 - 0.5 * 0.96**step) for step in (t, t + 1))
@@ -280,7 +280,7 @@ def test_nadam_takes_kerass_steps():
         m, s = 0.9 * m + 0.1 * g, 0.999 * s + 0.001 * g**2
         m_hat = following * m / (1 - product * following) + (1 - now) * g / (1 - product)
         v = v - 0.01 * m_hat / (np.sqrt(s / (1 - 0.999**t)) + 1e-7)
-    np.testing.assert_allclose(bowl.weight.detach()[0], v, atol=1e-9)
+    np.testing.assert_allclose([bowl.weight.item(), bowl.bias.item()], v, atol=1e-9)
 
 
 def test_a_loss_that_is_not_finite_stops_it_and_the_last_good_state_is_kept(tmp_path):
