@@ -19,7 +19,7 @@ from lczlib.models.inference import Inputs
 from lczlib.predictions import Predictions, join
 from lczlib.recipe import Recipe
 from lczlib.runs import content_key, find_run, read_json
-from lczlib.training import Result, train_many, train_stream
+from lczlib.training import Result, train_many
 
 LEAST_DROP = 0.01  # nothing can sensibly be a share of a smaller drop
 Fold = tuple[str, ...]  # the cities that one training leaves out
@@ -115,21 +115,24 @@ class Study:
             {"s2", "ge"} -> predictions of the trainings on the random split; of those of `crossed` that saw the city
             but not the polygon; the seed of each row.
         """
+        self._train_random()
         random, apart = {}, {}
-        for stream in ("s2", "ge"):
-            tests = {k: self._random(stream, k).select(split="test") for k in self.seeds}
+        for stream in MODELS:
+            tests = {k: Predictions.load(self.path("random", stream, k)).select(split="test") for k in self.seeds}
             seen = {k: Predictions.load(self.path("seen", stream, k)).look_up(t.frame["id"]) for k, t in tests.items()}
             (random[stream], seeds), apart[stream] = fusion.pool(tests), fusion.pool(seen)[0]
         return random, apart, seeds
 
-    def _random(self, stream: str, seed: int) -> Predictions:
-        path = self.path("random", stream, seed)
-        if not path.exists():
-            split = make_split(self.index, "sample_pool", seed)
-            size = min(len(s.train) for s in city_folds(self.index, self.folds, seed).values())
-            train = np.sort(np.random.default_rng(seed).permutation(split.train)[:size])
-            train_stream(**self.job(stream, seed, replace(split, train=train))).predictions.save(path)
-        return Predictions.load(path)
+    def _train_random(self) -> None:
+        todo = [(s, k) for s in MODELS for k in self.seeds if not self.path("random", s, k).exists()]
+        jobs = [self.job(stream, seed, self._random_split(seed)) for stream, seed in todo]
+        for (stream, seed), result in zip(todo, train_many(jobs, self.workers), strict=True):
+            result.predictions.save(self.path("random", stream, seed))
+
+    def _random_split(self, seed: int) -> Split:
+        split = make_split(self.index, "sample_pool", seed)
+        size = min(len(s.train) for s in city_folds(self.index, self.folds, seed).values())
+        return replace(split, train=np.sort(np.random.default_rng(seed).permutation(split.train)[:size]))
 
 
 def train_seeds(
