@@ -102,6 +102,7 @@ def _check(build: Build, chosen: list[str]) -> int:
     if outcome.absent:
         print(f"not checked, they need the real samples: {', '.join(sorted(set(outcome.absent)))}")
     compared = f"{outcome.exact} values compared to 1e-6, {outcome.statistical} with their spread over seeds"
+    compared += f" ({outcome.free} are not there for every seed)" if outcome.free else ""
     print(f"check: {compared}; {len(outcome.lines) or 'none'} disagree")
     return int(bool(outcome.lines))
 

@@ -30,6 +30,7 @@ class Outcome:
     lines: list[str] = field(default_factory=list)
     exact: int = 0
     statistical: int = 0
+    free: int = 0  # not there for every seed, so without a spread
     absent: list[str] = field(default_factory=list)
 
 
@@ -107,7 +108,8 @@ def _check_figure(stem: str, old: dict, fresh: Path, replayed: Path, spread: obj
             outcome.exact += count
             outcome.lines += [f"{stem}: {line}" for line in exact_disagreements(read_exactly(path), old)]
         else:
-            outcome.statistical += count
+            free = sum(_at(spread, name) is FREE for name, _ in leaves(old["numbers"]))
+            outcome.statistical, outcome.free = outcome.statistical + count - free, outcome.free + free
             found = statistical_disagreements(read_exactly(path), old, spread)
             outcome.lines += [f"{stem}: {line}" for line in found]
 
