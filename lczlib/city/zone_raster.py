@@ -80,9 +80,15 @@ class ZoneRaster:
         return np.where(void | (values == self.data.nodata), 0, values)
 
     def grid(self, crs: CRS, finer: float = 1, longest: int | None = None) -> dict[str, object]:
-        """Arguments of a WarpedVRT in another CRS: pixels `finer` times smaller than need be, or so many a side."""
+        """Arguments of a WarpedVRT in another CRS: pixels `finer` times smaller than need be, or so many a side.
+
+        Raises:
+            InputError: a raster that GDAL cannot place there, such as one across 180 degrees.
+        """
         data = self.data
         place, width, height = calculate_default_transform(data.crs, crs, data.width, data.height, *data.bounds)
+        if not (width and height):
+            raise InputError(f"{self.path}: has no grid in {crs}; a map across 180 degrees stays in its own projection")
         finer = longest / max(width, height) if longest else finer
         place = Affine(place.a / finer, place.b, place.c, place.d, place.e / finer, place.f)
         return {"crs": crs, "transform": place, "width": round(width * finer), "height": round(height * finer)}

@@ -17,6 +17,8 @@ from rasterio.warp import transform
 from lczlib.city import write_copies
 from lczlib.city.legend import COLORMAP
 from lczlib.city.output import filter_zones, measure_areas
+from lczlib.city.zone_raster import ZoneRaster
+from lczlib.errors import InputError
 from lczlib.zones import ZONES, to_old_codes, to_wrf_codes
 
 
@@ -150,3 +152,13 @@ def test_filtering_in_strips_equals_filtering_at_once(monkeypatch):
     strips = list(output._filtered(labels, 100))
     assert len(strips) > 5
     np.testing.assert_array_equal(np.concatenate([part for _, part in strips]), filter_zones(labels, 100))
+
+
+def test_a_map_across_180_degrees_has_no_copy_in_longitudes_and_says_so(tmp_path):
+    path = tmp_path / "fiji.tif"
+    profile = {"driver": "GTiff", "width": 60, "height": 60, "count": 1, "dtype": "uint8", "crs": "EPSG:32760"}
+    place = rasterio.transform.from_origin(790000, 8200000, 1000, 1000)
+    with rasterio.open(path, "w", transform=place, nodata=0, **profile) as file:
+        file.write(np.full((60, 60), 6, np.uint8), 1)
+    with pytest.raises(InputError, match="180 degrees"):
+        ZoneRaster(path).grid(rasterio.CRS.from_epsg(4326))
