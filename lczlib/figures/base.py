@@ -19,6 +19,7 @@ STREAM_COLORS = {"s2": "#0072B2", "ge": "#DE8A0A", "fused": "#2B2B2B"}
 STREAM_NAMES = {"s2": "Sentinel-2", "ge": "Google Earth", "fused": "fused"}
 FOLLOWS_FROM = ("data", "predictions", "training")
 LARGEST_PNG = 400_000  # bytes of a PNG at 300 dpi; larger ones (photographs) are halved
+DPI = {"png": 300, "pdf": 110}  # of a PDF: its photographs only, all else is vectors
 _STRIP = 0.13  # inches kept free at the bottom for the origin stamp
 _NO_DATES = {
     "pdf": {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None},
@@ -131,7 +132,7 @@ def write_picture(fig: Figure, stem: str, folder: Path, data: str) -> Path:
         stamp(fig, "synthetic data")
     for suffix in ("png", "pdf"):
         with atomic_path(folder / f"{stem}.{suffix}") as path:
-            fig.savefig(path, format=suffix, metadata=_NO_DATES[suffix])
+            fig.savefig(path, format=suffix, dpi=DPI[suffix], metadata=_NO_DATES[suffix])
             if suffix == "png" and path.stat().st_size > LARGEST_PNG:
                 _shrink(path)
     plt.close(fig)
