@@ -54,7 +54,7 @@ rule explorer:
     output:
         "explorer.html",
     params:
-        state=[BUILD.state("02"), BUILD.state("03")],
+        state=lambda found: [BUILD.state("02"), BUILD.state("03")],
         options=" ".join(f"--{name} {shlex.quote(str(value))}" for name, value in BUILD.explorer.items()),
     shell:
         "{KEEP} exec {sys.executable} -m workflow.explorer --work . --out {output:q} {params.options}"
