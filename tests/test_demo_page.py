@@ -80,4 +80,6 @@ def test_another_scene_is_drawn_and_no_error_is_in_the_console(page):
     before = source()
     page.execute_script("arguments[0].click()", button)
     _until(lambda: source() != before, 60)
-    assert not [error for error in errors(page) if "favicon" not in error]
+    badges_and_fonts = ("mybinder.org", "colab.research.google.com", "cdn.jsdelivr.net")  # there may be no network
+    own = [error for error in errors(page) if not any(place in error for place in badges_and_fonts)]
+    assert not [error for error in own if "favicon" not in error]
