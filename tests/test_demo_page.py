@@ -33,6 +33,7 @@ def page(tmp_path_factory):
         _when_answering(port)
         driver.get(f"http://127.0.0.1:{port}/")
         _until(lambda: len(driver.find_elements("css selector", "iframe[title=explorer]")) >= 2, 400)
+        _until(lambda: _settled(driver), 60)
         yield driver
     finally:
         driver.quit()
@@ -42,6 +43,13 @@ def page(tmp_path_factory):
 
 def _when_answering(port: int, seconds: float = 60) -> None:
     _until(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0, seconds)
+
+
+def _settled(driver) -> bool:
+    """Whether nothing has been added to the page for two seconds."""
+    before = driver.execute_script("return document.body.innerHTML.length")
+    time.sleep(2)
+    return driver.execute_script("return document.body.innerHTML.length") == before
 
 
 def _until(holds, seconds: float) -> None:
@@ -72,14 +80,14 @@ def test_a_visitor_picks_a_pair_and_moves_alpha(page):
 @pytest.mark.notebooks
 def test_another_scene_is_drawn_and_no_error_is_in_the_console(page):
     page.switch_to.default_content()
-    button = next(b for b in page.find_elements("tag name", "button") if b.text == "another scene")
-
-    def source() -> str:
-        return page.find_elements("css selector", "iframe[title=explorer]")[1].get_attribute("srcdoc")
-
-    before = source()
-    page.execute_script("arguments[0].click()", button)
-    _until(lambda: source() != before, 60)
+    find = "[...document.querySelectorAll('button')].find(b => b.textContent.includes('another scene'))"
+    frames = "document.querySelectorAll('iframe[title=explorer]')"
+    _until(lambda: page.execute_script(f"return {frames}.length >= 2 && !!{find}"), 60)
+    before = page.execute_script(f"return {frames}[1].srcdoc")
+    page.execute_script(f"{find}.click()")
+    _until(
+        lambda: page.execute_script(f"return {frames}.length >= 2 && {frames}[1].srcdoc !== arguments[0]", before), 60
+    )
     badges_and_fonts = ("mybinder.org", "colab.research.google.com", "cdn.jsdelivr.net")  # there may be no network
     own = [error for error in errors(page) if not any(place in error for place in badges_and_fonts)]
     assert not [error for error in own if "favicon" not in error]
