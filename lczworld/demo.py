@@ -6,6 +6,7 @@ Synthetic pairs are a function of zone, city and seed, so no picture ships: a sc
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,11 @@ import cv2
 import numpy as np
 import torch
 
+from lczlib.data.fetch import fetch_file
 from lczlib.errors import InputError
 from lczlib.figures.explorer import View, frame
 from lczlib.graphs import node_features
+from lczlib.sam.models import CHECKPOINTS, cache_dir
 from lczlib.zones import ZONES
 from lczworld.cities import CITIES
 from lczworld.scene import generate_scene
@@ -100,18 +103,29 @@ def new_scene(s2: RunStream, ge: RunStream) -> widgets.VBox:
 
 
 def own_picture(ge: RunStream) -> widgets.VBox:
-    """A button to choose one's own RGB picture, which goes through SAM and the RGB stream; a fault is one line."""
+    """A button to choose one's own RGB picture, which goes through SAM and the RGB stream; a fault is one line.
+
+    The switch "masks by" takes the shipped small SAM, or MobileSAM, a real one, which is fetched once (40 MB).
+    """
     import ipywidgets as widgets
 
     upload, shown = widgets.FileUpload(accept="image/*", multiple=False), widgets.HTML("PNG or JPEG, about 1 m a pixel")
+    sam = widgets.ToggleButtons(options=["nano", "mobile"], description="masks by")
 
     def draw(_=None) -> None:
+        if not upload.value:
+            return
         file = upload.value[0]
         try:
-            view = view_picture(file["name"], read_picture(bytes(file["content"]), file["name"]), ge)
+            rgb = read_picture(bytes(file["content"]), file["name"])
+            if sam.value in CHECKPOINTS:
+                known = CHECKPOINTS[sam.value]
+                fetch_file(known.url, cache_dir() / known.file, known.sha256)
+            view = view_picture(file["name"], rgb, replace(ge, sam=sam.value))
             shown.value = frame([view], "your picture; the stream was trained on synthetic scenes alone", height=820)
         except InputError as fault:
             shown.value = f"<b>{escape(str(fault))}</b>"
 
-    upload.observe(draw, "value")
-    return widgets.VBox([upload, shown])
+    for control in (upload, sam):
+        control.observe(draw, "value")
+    return widgets.VBox([widgets.HBox([upload, sam]), shown])

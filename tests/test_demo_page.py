@@ -1,5 +1,6 @@
 """The demo as a visitor meets it: Voila serves the notebook as a page, a real browser chooses and slides."""
 
+import shutil
 import socket
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import time
 from pathlib import Path
 
 import papermill
+import psutil
 import pytest
 from browser import errors, open_browser
 
@@ -23,6 +25,7 @@ def page(tmp_path_factory):
     notebook = folder / "demo.ipynb"
     papermill.execute_notebook(ROOT / "notebooks" / "demo.ipynb", notebook, SMALL | places, prepare_only=True,
                                progress_bar=False)  # fmt: skip
+    shutil.copy(ROOT / "voila.json", folder)  # cells show as soon as they are done
     driver = open_browser(height=1400, wait=False)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -32,6 +35,11 @@ def page(tmp_path_factory):
     try:
         _when_answering(port)
         driver.get(f"http://127.0.0.1:{port}/")
+        start = time.monotonic()
+        _until(lambda: driver.find_elements("css selector", "img[src^='data:image']"), 120)
+        first, size = time.monotonic() - start, sum(k.memory_info().rss for k in _kernels(server))
+        print(f"first picture {first:.1f} s after the page was asked for; the kernel holds {size / 1e6:.0f} MB")
+        assert size < 1e9, "the first view needs under 1 GB"
         _until(lambda: len(driver.find_elements("css selector", "iframe[title=explorer]")) >= 2, 400)
         _until(lambda: _settled(driver), 60)
         yield driver
@@ -39,6 +47,10 @@ def page(tmp_path_factory):
         driver.quit()
         server.terminate()
         server.wait(20)
+
+
+def _kernels(server: subprocess.Popen) -> list[psutil.Process]:
+    return psutil.Process(server.pid).children(recursive=True)
 
 
 def _when_answering(port: int, seconds: float = 60) -> None:

@@ -67,6 +67,20 @@ class TestAnatomy:
         assert not [link for link in local if not (path.parent / link).exists()]
         badges = [link for link in links if "mybinder.org" in link or "colab.research" in link]
         assert all(path.name in link.replace("%2F", "/") for link in badges if ".ipynb" in link)
+        code = "".join(_code(path))
+        reads_runs = any(word in code for word in ("find_run(", "Predictions.load(")) and "train_stream(" not in code
+        assert not (badges and reads_runs), "a badge opens a fresh machine, where there is no run of another notebook"
+
+
+def test_one_address_of_the_repository():
+    citation = (ROOT / "CITATION.cff").read_text()
+    address = re.search(r'repository-code: "https://github.com/(.+)"', citation)[1]
+    for path in (ROOT / "README.md", *NOTEBOOKS):
+        text = path.read_text(encoding="utf-8")
+        ours = re.findall(r"mybinder\.org/v2/gh/([\w.-]+/[\w.-]+)/", text)
+        ours += re.findall(r"colab\.research\.google\.com/github/([\w.-]+/[\w.-]+)/", text)
+        ours += re.findall(r"git clone --depth 1 https://github\.com/([\w./-]+)", text)
+        assert set(ours) <= {address}, path.name
 
 
 def _run(project: Path, *arguments: str) -> str:
