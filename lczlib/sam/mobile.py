@@ -35,7 +35,7 @@ class MobileEncoder(nn.Module):
         try:
             from timm.models.tiny_vit import TinyVit
         except ModuleNotFoundError:
-            raise InputError("mobile: needs timm; run: pip install 'lczlib[mobile]'") from None
+            raise InputError("mobile: needs timm; run: pip install timm") from None
         from segment_anything.modeling.common import LayerNorm2d
 
         sizes = {"embed_dims": (64, 128, 160, 320), "num_heads": (2, 4, 5, 10), "window_sizes": (7, 7, 14, 7)}
