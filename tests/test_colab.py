@@ -19,8 +19,8 @@ FOLDER = os.environ.get("LCZ_COLAB", "")
 pytestmark = pytest.mark.skipif(not FOLDER, reason="no folder for an environment like Colab's (LCZ_COLAB)")
 THERE = [  # what runs in Colab already; must not be touched
     "torch==2.13.0", "torchvision==0.28.0", "numpy==2.2.6", "pandas==2.3.3", "scikit-learn==1.6.1", "scipy==1.16.3",
-    "matplotlib==3.10.0", "ipykernel==6.30.1", "ipython==8.37.0", "jupyter-client==8.6.3", "tornado==6.5.1", "pyzmq==26.2.1",
-    "opencv-python-headless==4.12.0.88", "pillow==11.3.0", "ipywidgets==7.8.5", "requests==2.32.4",
+    "matplotlib==3.10.0", "ipykernel==6.30.1", "ipython==8.37.0", "jupyter-client==8.6.3", "tornado==6.5.1",
+    "opencv-python-headless==4.12.0.88", "pillow==11.3.0", "ipywidgets==7.8.5", "requests==2.32.4", "pyzmq==26.2.1",
 ]  # fmt: skip
 SHELL = """
 import os, pathlib, subprocess, sys, types
