@@ -26,6 +26,7 @@ class Row:
     """One claim of the ledger: what the paper says, what is found here, and how surely."""
 
     claim: str
+    short: str  # as README lists it
     published: str
     here: str
     verdict: str
@@ -121,6 +122,7 @@ def _filled(row: dict, figures: dict[str, dict], published: dict) -> Row:
         here, found = NOT_MADE, NOT_MADE
     return Row(
         claim=row["claim"],
+        short=row["short"],
         published=published_text(row.get("published", ""), published),
         here=here,
         verdict=found,
