@@ -189,11 +189,13 @@ def title(notebook: Path) -> str:
 
 
 def published_values(published: dict, name: str = "") -> list[dict]:
-    """Every published value with its source, nested names joined by dots; `value` is null where it is not known."""
-    if "source" in published:
-        return [{"name": name, "value": published["value"], "source": published["source"]}]
-    nested = {key: value for key, value in published.items() if isinstance(value, dict)}
-    return [one for key, value in nested.items() for one in published_values(value, f"{name}.{key}".lstrip("."))]
+    """Every published value with its name and source; `entry` is its place in the file, `value` None where unknown."""
+    if "source" not in published:
+        nested = {key: value for key, value in published.items() if isinstance(value, dict)}
+        return [one for key, value in nested.items() for one in published_values(value, f"{name}.{key}".lstrip("."))]
+    value, about = published["value"], {"entry": name, "source": published["source"]}
+    values = {f"{name}.{key}": one for key, one in value.items()} if isinstance(value, dict) else {name: value}
+    return [{"name": each, "value": one} | about for each, one in values.items()]
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from workflow.results import (
     over,
     points,
     published_text,
+    published_values,
     read_figures,
     verdict,
     write_results,
@@ -101,3 +102,11 @@ def test_a_published_value_filled_in_stands_beside_ours():
     filled["scores"]["polygon"]["fused"]["value"]["oa"] = 0.871
     assert published_text(text, filled) == "87.1 %"
     assert published_text("{{ p.settings.alpha.value }}", PUBLISHED) == "0.6"
+
+
+def test_every_place_for_a_published_value_is_named():
+    unknown = {one["entry"] for one in published_values(PUBLISHED) if one["value"] is None}
+    assert {"scores.polygon.fused", "alpha_curve", "confusion.ge", "transfer"} <= unknown
+    filled = json.loads(json.dumps(PUBLISHED))
+    filled["transfer"]["value"]["oa_outside"] = 0.5
+    assert "transfer.oa_outside" in {one["name"] for one in published_values(filled) if one["value"] is not None}
