@@ -1,4 +1,4 @@
-"""RESULTS.md and figures/README.md, whole, from the numbers files: python -m workflow.results
+"""RESULTS.md, figures/README.md, docs/demo_streams.md, whole, from the numbers files: python -m workflow.results
 
 The ledger's rows stand in `ledger.yaml`; their numbers come from the JSON of the figures, of `figures/evidence` where
 that has the figure, and their verdicts from the intervals.
@@ -169,14 +169,16 @@ def _seeds(entry: dict) -> int:
 
 
 def write_results(root: Path = ROOT) -> list[Path]:
-    """Write RESULTS.md and figures/README.md from the committed figures; returns what was written."""
+    """Write what is told from the committed figures; returns the files written."""
     folder, made = root / "figures", environment()
     figures, published = read_figures(folder), read_json(folder / "published.json")
     notebooks = {number(path.stem): path.stem for path in sorted((root / "notebooks").glob("*.ipynb"))}
     shown = {"rows": ledger(figures, published), "figures": figures, "published": published, "notebooks": notebooks}
     shown |= {"has_picture": lambda stem: (folder / f"{stem}.png").exists(), "known": published_values(published)}
     targets = {"RESULTS.md.j2": root / "RESULTS.md", "figures.md.j2": folder / "README.md"}
+    targets["demo_streams.md.j2"] = root / "docs" / "demo_streams.md"
     for template, target in targets.items():
+        target.parent.mkdir(exist_ok=True)
         with atomic_path(target) as temporary:
             temporary.write_text(made.get_template(template).render(shown), encoding="utf-8")
     return list(targets.values())
