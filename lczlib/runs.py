@@ -93,10 +93,10 @@ def write_json(path: str | Path, content: Any) -> Path:
 
 
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file. Raises ValueError in one line when it is damaged."""
+    """Read a JSON file. Raises InputError when it is damaged."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except json.JSONDecodeError as fault:
+    except ValueError as fault:  # JSONDecodeError, UnicodeDecodeError
         raise InputError(f"{path}: not valid JSON ({fault}); delete it and run again") from None
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import shapely
 from rasterio.transform import array_bounds
-from shapely.geometry import Point, Polygon, box
+from shapely.geometry import Polygon, box
 from tqdm.auto import tqdm
 
 from lczlib.city.polygons import read_polygons
@@ -24,6 +24,7 @@ from lczlib.errors import InputError
 from lczlib.runs import write_json
 from lczlib.zones import CODES
 
+BEYOND = 10_000.0  # m around a scene in which squares of a polygon are counted
 PATCH = 32  # pixels of 10 m: 320 m
 LEAST_POLYGONS = 3  # of a zone; the LCZ Generator's rule
 OVER_EDGE = "square reaches over the edge of the Sentinel-2 scene"
@@ -162,7 +163,7 @@ def cut_patches(
 def _on_scene(areas: gpd.GeoDataFrame, scene: Sentinel2, polygons: str | Path, report: CutReport) -> gpd.GeoDataFrame:
     frame = box(*array_bounds(scene.height, scene.width, scene.transform))
     here = areas.to_crs(scene.crs)
-    inside = here.intersects(frame)
+    inside = here.intersects(frame) & np.isfinite(here.bounds).all(axis=1)
     if not inside.any():
         west, south, east, north = areas.to_crs("EPSG:4326").total_bounds
         swapped = areas.set_geometry(shapely.transform(areas.geometry, lambda xy: xy[:, ::-1]))
@@ -178,8 +179,8 @@ def _on_scene(areas: gpd.GeoDataFrame, scene: Sentinel2, polygons: str | Path, r
 def _squares(area: Polygon, scene: Sentinel2, how: CutOptions, report: CutReport) -> Iterator[tuple[int, int]]:
     """Upper left corners (row, col) on the Sentinel-2 grid of the squares of one polygon."""
     found = 0
-    for center in _centers(area, how.spacing):
-        col, row = apply_affine(~scene.transform, center.x, center.y)
+    for center in _centers(area, how.spacing, array_bounds(scene.height, scene.width, scene.transform)):
+        col, row = apply_affine(~scene.transform, *center)
         row, col = round(row) - PATCH // 2, round(col) - PATCH // 2
         left, top = apply_affine(scene.transform, col, row)
         square = box(left, top - PATCH * S2_PIXEL, left + PATCH * S2_PIXEL, top)
@@ -193,15 +194,19 @@ def _squares(area: Polygon, scene: Sentinel2, how: CutOptions, report: CutReport
         report.skipped[TOO_SMALL] += 1
 
 
-def _centers(area: Polygon, spacing: float) -> list[Point]:
-    """Points of a square grid in the polygon, the grid centred on its bounding box; one inner point if none lies in."""
-    left, bottom, right, top = area.bounds
-    x, y = (
-        (low + high) / 2 + spacing * np.arange(-(n := int((high - low) / 2 // spacing)), n + 1)
-        for low, high in ((left, right), (bottom, top))
-    )
-    inside = [point for py in y[::-1] for px in x if area.contains(point := Point(px, py))]
-    return inside or [area.representative_point()]
+def _centers(area: Polygon, spacing: float, around: tuple[float, float, float, float]) -> np.ndarray:
+    """(n, 2) x, y of a square grid in the polygon, centred on its bounding box; one inner point if none lies in.
+
+    Of a polygon that reaches far beyond the scene `around`, only what lies within `BEYOND` of it.
+    """
+    ranges = []
+    for low, high, first, last in zip(area.bounds[:2], area.bounds[2:], around[:2], around[2:], strict=True):
+        middle, n = (low + high) / 2, (high - low) / 2 // spacing
+        least, most = (first - BEYOND - middle) // spacing, (last + BEYOND - middle) // spacing
+        ranges.append(middle + spacing * np.arange(max(-n, least), min(n, most) + 1))
+    grid = np.stack(np.meshgrid(ranges[0], ranges[1][::-1]), axis=-1).reshape(-1, 2)
+    inside = grid[shapely.contains_xy(area, grid)]
+    return inside if len(inside) else np.array(area.representative_point().coords)
 
 
 def _read_pair(

@@ -186,14 +186,14 @@ def _mended(frame: gpd.GeoDataFrame, notes: list[str]) -> gpd.GeoDataFrame:
     """One row per polygon: self-crossing rings mended, multi-polygons taken apart, the rest left out; each named."""
     names = [f"polygon {place + 1} (LCZ {CODES[label - 1]})" for place, label in enumerate(frame["label"])]
     shapes = frame.geometry
-    empty = shapes.isna() | shapes.is_empty
-    notes += [f"{names[place]} left out: it is empty" for place in np.flatnonzero(empty)]
+    empty = shapes.isna() | shapes.is_empty | ~np.isfinite(shapes.bounds).all(axis=1)
+    notes += [f"{names[place]} left out: it is empty or its corners are no numbers" for place in np.flatnonzero(empty)]
     notes += [
         f"{names[place]} mended: its outline crosses itself" for place in np.flatnonzero(~empty & ~shapes.is_valid)
     ]
     whole = frame[~empty].set_geometry(shapes[~empty].make_valid()).assign(place=np.flatnonzero(~empty))
     parts = whole.explode(ignore_index=True).explode(ignore_index=True)  # a collection may hold multi-polygons
-    parts = parts[(parts.geom_type == "Polygon") & (shapely.area(parts.geometry) > 0)]
+    parts = parts[(parts.geom_type == "Polygon") & (shapely.area(parts.geometry.to_numpy()) > 0)]
     lost = np.setdiff1d(whole["place"], parts["place"])
     notes += [f"{names[place]} left out: a {shapes.iloc[place].geom_type} has no area" for place in lost]
     return parts.drop(columns="place").reset_index(drop=True)

@@ -62,7 +62,7 @@ def read_npz(path: Path, *names: str) -> list[np.ndarray]:
             return [stored[name] for name in names]
     except KeyError as missing:
         raise InputError(f"{path}: holds no array {missing}; expected {', '.join(names)}") from None
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError) as fault:
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, MemoryError) as fault:
         raise InputError(f"{path}: unreadable ({fault}); copy or make it again") from None
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pooch
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
@@ -61,12 +62,16 @@ def load_model(path: str | Path) -> nn.Module:
         path: the run's folder.
 
     Raises:
-        InputError: no finished run there.
+        InputError: no finished run there, or one that is damaged or of another version.
     """
     params = _read_params(Path(path))
-    with torch.random.fork_rng([]):  # initial weights, overwritten at once, shall not move the caller's generator
-        model = make_model(params["model"], Recipe(**params["recipe"]), params["features"])
-    model.load_state_dict(load_file(Path(path) / "model.safetensors"))
+    try:
+        with torch.random.fork_rng([]):  # initial weights, overwritten at once, shall not move the caller's generator
+            model = make_model(params["model"], Recipe(**params["recipe"]), params["features"])
+        model.load_state_dict(load_file(Path(path) / "model.safetensors"))
+    except (SafetensorError, RuntimeError, TypeError, ValueError) as fault:
+        reason = str(fault).splitlines()[0][:120]
+        raise InputError(f"{path}: model.safetensors and run.json do not fit ({reason}); train again") from fault
     return model.eval()
 
 
@@ -75,7 +80,11 @@ def _read_params(folder: Path) -> dict:
         if not (folder / name).exists():
             remedy = "make one with `python -m lczlib train DATA --stream s2` or notebooks 02 and 03"
             raise InputError(f"{folder}: no finished run there, {name} is missing; {remedy}")
-    return read_json(folder / "run.json")["params"]
+    noted = read_json(folder / "run.json")
+    params = noted.get("params") if isinstance(noted, dict) else None
+    if not isinstance(params, dict) or not {"stream", "model", "features", "recipe"} <= params.keys():
+        raise InputError(f"{folder}: run.json does not say how the run was made; train again")
+    return params
 
 
 def load_stream(run: str | Path, precision: str = "fp32") -> RunStream:
@@ -93,7 +102,7 @@ def load_stream(run: str | Path, precision: str = "fp32") -> RunStream:
     stream = RunStream((DEMO / str(run) if shipped else Path(run)).resolve(), precision)
     if shipped and not (stream.folder / "run.json").exists():
         raise InputError(f"{run}: this copy of lczlib ships no demo streams; train a run and give its folder")
-    assert stream.params  # a folder that holds no run is reported here, not at the first patch
+    _read_params(stream.folder)  # a folder that holds no run is reported here, not at the first patch
     return stream
 
 

@@ -250,7 +250,7 @@ def _read(path: Path, name: str) -> dict[str, Any]:
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as fault:  # every reader has its own exceptions for a damaged file
-        reason = str(fault).splitlines()[0][:120]
+        reason = (str(fault) or type(fault).__name__).splitlines()[0][:120]
         raise InputError(
             f"{path}: cannot be read as weights ({reason}); truncated or no checkpoint: fetch it again"
         ) from None
