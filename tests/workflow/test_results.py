@@ -1,7 +1,6 @@
 """RESULTS.md and the gallery follow from the numbers files, word for word."""
 
 import json
-import re
 import shutil
 from pathlib import Path
 
@@ -44,27 +43,6 @@ def test_what_is_committed_is_what_the_numbers_files_say(copy):
     before = {name: (ROOT / name).read_text() for name in GENERATED}
     write_results(copy)
     assert {name: (copy / name).read_text() for name in before} == before
-
-
-def test_readme_lists_every_claim_under_its_verdict_of_today():
-    readme = (ROOT / "README.md").read_text()
-    found = re.findall(r"^- (\*\*.+(?:\n  .+)*)", readme.split("## What has been learned")[1].split("\n## ")[0], re.M)
-    rows = ledger(read_figures(ROOT / "figures"), PUBLISHED)
-    for word in dict.fromkeys(row.verdict for row in rows):
-        line = f"**{word}**: {'; '.join(row.short for row in rows if row.verdict == word)}"
-        assert line in [" ".join(text.split()) for text in found], (
-            f"README, What has been learned, should have: - {line}"
-        )
-    assert len(found) == len({row.verdict for row in rows}), "README lists a verdict that no claim has"
-
-
-def test_readme_names_todays_accuracy_in_berlin():
-    berlin = read_figures(ROOT / "figures")["06_real_check"]["numbers"]["as trained"]["Berlin"]["oa"][0]
-    assert f"is right in {berlin:.0%}".replace("%", " %") in (ROOT / "README.md").read_text()
-
-
-def test_readme_stays_short():
-    assert len((ROOT / "README.md").read_text().splitlines()) <= 120
 
 
 def test_the_shipped_streams_answer_as_the_committed_run_did():
