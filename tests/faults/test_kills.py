@@ -99,11 +99,13 @@ JOBS: dict[str, tuple[Callable[[Path, str], list], Callable[[Path], object]]] = 
         lambda folder: arrays_of(folder / "data" / "masks", "*.npz"),
     ),
     "train": (
-        lambda sound, _: [*LCZLIB, *"train data --stream s2 --split sample_pool --recipe demo --set epochs=6 width=4 --work work".split()],
+        lambda sound, _: [*LCZLIB, "train", "data", "--stream", "s2", "--split", "sample_pool", "--recipe", "demo",
+                          "--set", "epochs=6", "width=4", "--work", "work"],
         lambda folder: [hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.glob("work/**/model.safetensors")],
     ),
     "map": (
-        lambda sound, _: [*LCZLIB, *"map --run demo-s2 --precision fp32 --out lcz.tif --s2".split(), sound / "scene.tif"],
+        lambda sound, _: [*LCZLIB, "map", "--run", "demo-s2", "--precision", "fp32", "--out", "lcz.tif",
+                          "--s2", sound / "scene.tif"],
         lambda folder: zones_of(folder / "lcz.tif"),
     ),
     "patches": (
