@@ -21,9 +21,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from lczlib.compute import bf16_pays, cpu_count, prepare_cpu
+from lczlib.compute import bf16_pays, prepare_cpu
 
-prepare_cpu(int(os.environ.get("OMP_NUM_THREADS") or cpu_count()))
+prepare_cpu()
 
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402

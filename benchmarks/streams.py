@@ -25,7 +25,7 @@ import numpy as np
 
 from lczlib.compute import bf16_pays, cpu_count, prepare_cpu
 
-prepare_cpu(int(os.environ.get("OMP_NUM_THREADS") or cpu_count()))
+prepare_cpu()
 
 import torch  # noqa: E402
 from torch.nn import functional  # noqa: E402

@@ -14,28 +14,18 @@ figures      what the notebooks draw
 The names below are imported when they are first used: `from lczlib import open_pairs, fuse`.
 """
 
-import importlib
+import lazy_loader
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "ZONES": "zones",
-    "open_pairs": "data",
-    "load_sam": "sam",
-    "generate_masks": "sam",
-    "node_features": "graphs",
-    "ResNet3D11": "models",
-    "InstanceGCN": "models",
-    "load_keras": "models",
-    "load_stream": "models",
-    "fuse": "fusion",
-    "scores": "metrics",
-    "map_scene": "city",
+    "zones": ["ZONES"],
+    "data": ["open_pairs"],
+    "sam": ["generate_masks", "load_sam"],
+    "graphs": ["node_features"],
+    "models": ["InstanceGCN", "ResNet3D11", "load_keras", "load_stream"],
+    "fusion": ["fuse"],
+    "metrics": ["scores"],
+    "city": ["map_scene"],
 }
-__all__ = list(_HOME)
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        raise AttributeError(f"module 'lczlib' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"lczlib.{_HOME[name]}"), name)
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=_HOME)

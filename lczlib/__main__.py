@@ -50,12 +50,15 @@ def _train(args: argparse.Namespace) -> None:
     from lczlib.compute import prepare_cpu
     from lczlib.data import open_pairs, split_pairs
     from lczlib.graphs import load_graphs
-    from lczlib.recipe import Recipe, changed
+    from lczlib.recipe import Recipe
     from lczlib.sam import PAPER
     from lczlib.training import train_stream
 
     prepare_cpu()
-    recipe = changed(Recipe.of(args.recipe, args.stream), args.set, "--set", fixed=("stream",))
+    changes = {"epochs": args.epochs, "width": args.width}
+    recipe = Recipe.of(
+        args.recipe, args.stream, **{name: value for name, value in changes.items() if value is not None}
+    )
     pairs = open_pairs(args.data)
     split = split_pairs(pairs, args.split, args.seed)
     one_zone = pairs.index["label"].nunique() < 2
@@ -63,7 +66,7 @@ def _train(args: argparse.Namespace) -> None:
         fault = "all pairs are of one zone" if one_zone else f"--split {args.split} leaves no pair to validate with"
         raise InputError(f"{args.data}: {fault}; draw more training areas, three of each zone or more")
     inputs = pairs.s2 if args.stream == "s2" else load_graphs(pairs, args.sam)
-    model = {"s2": "resnet3d11", "ge": "gcn"}[args.stream]
+    model = "resnet3d11" if args.stream == "s2" else "gcn"
     result = train_stream(args.stream, model, inputs, pairs.index, split, recipe, args.seed, args.work)
     masks = {"sam": args.sam, "masks": "paper", "settings": vars(PAPER)} if args.stream == "ge" else {}
     run = result.run.publish(f"{args.stream}_{args.split}_{args.seed}", data=pairs.kind, **masks)
@@ -85,15 +88,15 @@ def _fetch(args: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    traced = {"action": "store_true", "help": "show the traceback of an input's fault too"}
-    parser = argparse.ArgumentParser(prog="python -m lczlib", description=__doc__.splitlines()[0])
-    parser.add_argument("--traceback", **traced)
+    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    common.add_argument("--traceback", action="store_true", help="show the traceback of an input's fault too")
+    about = __doc__.splitlines()[0]
+    parser = argparse.ArgumentParser(prog="python -m lczlib", description=about, parents=[common])
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, run, text: str, data: bool = True) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=text, description=text)
+        command = commands.add_parser(name, help=text, description=text, parents=[common])
         command.set_defaults(run=run)
-        command.add_argument("--traceback", default=argparse.SUPPRESS, **traced)
         if data:
             command.add_argument("data", type=Path, metavar="DATA")
         return command
@@ -110,7 +113,8 @@ def _parser() -> argparse.ArgumentParser:
     train = add("train", _train, "Train one stream on a data set (resumable); prints the folder of the run, for `map`.")
     train.add_argument("--stream", choices=("s2", "ge"), required=True, help="Sentinel-2 patches, or graphs of RGB")
     train.add_argument("--recipe", choices=("published", "demo"), default="published", help="demo: for a laptop")
-    train.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE", help="departures from the recipe")
+    train.add_argument("--epochs", type=int, help="at most, in place of the recipe's")
+    train.add_argument("--width", type=int, help="filters of the first block or units of a layer, likewise")
     train.add_argument("--split", choices=("sample_pool", "polygon_pool", "city"), default="polygon_pool")
     train.add_argument("--sam", default="nano", choices=SAMS, help="whose instance masks make the graphs of stream ge")
     train.add_argument("--seed", type=int, default=0)
@@ -133,7 +137,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         args.run(args)
     except (InputError, OSError) as fault:
-        if args.traceback:
+        if "traceback" in args:
             raise
         print(f"error: {' '.join(str(fault).split())}", file=sys.stderr)
         return 1

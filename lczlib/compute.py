@@ -24,9 +24,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from joblib import cpu_count
 
@@ -42,39 +41,26 @@ __all__ = ["ThreadMap", "begin_worker", "bf16_pays", "cpu_count", "instruction_s
 
 
 @lru_cache(maxsize=1)
-def keep_freed_memory() -> bool:
-    """Tell glibc to keep freed memory instead of giving it back at every step (trap 1 above).
+def keep_freed_memory() -> None:
+    """Tell glibc, where there is one, to keep freed memory (trap 1 above); not with `LCZLIB_MALLOPT=0` set."""
+    if os.environ.get("LCZLIB_MALLOPT") != "0" and platform.libc_ver()[0] == "glibc":
+        for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
+            ctypes.CDLL(None).mallopt(option, LARGEST)
 
-    Returns:
-        True where it was done; False on systems without glibc, or with `LCZLIB_MALLOPT=0` in the environment.
+
+def prepare_cpu() -> int:
+    """Settle allocator and threads where heavy work starts; returns the number of torch threads of this process.
+
+    `OMP_NUM_THREADS` where set, else every core it may use. Set it to 1 in each of several processes side by side.
     """
-    if os.environ.get("LCZLIB_MALLOPT") == "0" or platform.libc_ver()[0] != "glibc":
-        return False
-    libc = ctypes.CDLL(None)
-    done = [libc.mallopt(option, LARGEST) for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD)]
-    return all(done)
-
-
-def prepare_cpu(threads: int | None = None) -> dict[str, object]:
-    """Settle allocator and threads; call it where heavy work starts, as often as one likes.
-
-    Args:
-        threads: torch threads of this process; None: `OMP_NUM_THREADS` where set, else every core it may use.
-            Give 1 in each of several processes working side by side.
-
-    Returns:
-        What was done: `allocator` (bool), `passive_wait` (bool: OpenMP threads sleep while they wait), `threads`.
-    """
-    late = "torch" in sys.modules and "OMP_WAIT_POLICY" not in os.environ
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # for this process if torch is not loaded yet, and for children
-    allocator = keep_freed_memory()
+    keep_freed_memory()
     import torch
 
-    threads = threads or int(os.environ.get("OMP_NUM_THREADS") or 0) or cpu_count()
+    threads = int(os.environ.get("OMP_NUM_THREADS") or 0) or cpu_count()
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
-    passive = not late and os.environ["OMP_WAIT_POLICY"].upper() == "PASSIVE"
-    return {"allocator": allocator, "passive_wait": passive, "threads": threads}
+    return threads
 
 
 def parallel(
@@ -86,8 +72,6 @@ def parallel(
     one thread: two trainings of one thread side by side take less time than one after the other with two threads.
 
     Args:
-        function: any function; it travels to the workers by cloudpickle.
-        jobs: keyword arguments of each call.
         workers: processes; with 1, or one job, this process computes, with all its threads.
         dask: address of a running Dask scheduler, whose workers compute instead. A killed worker costs its tasks' time.
 
@@ -135,12 +119,9 @@ def _in_worker(function: Callable, job: dict[str, object], parent: int | None = 
 
 @lru_cache(maxsize=1)  # once a process
 def begin_worker(parent: int | None = None) -> None:
-    """Let this process compute with one thread, and end when its parent is gone.
+    """Let this process compute with one thread, and end when the process `parent` is gone, where one is given.
 
     loky's workers whose parent was killed wait for a lock for ever, and so do those of `ProcessPoolExecutor`.
-
-    Args:
-        parent: process number; None where another program watches over this process.
     """
     import cv2
 
@@ -157,8 +138,7 @@ def begin_worker(parent: int | None = None) -> None:
         sys.modules["torch"].set_num_threads(1)
 
 
-@dataclass(frozen=True)
-class ThreadMap:
+class ThreadMap(NamedTuple):
     """`map` applies a function to items, `n_threads` of them at once."""
 
     n_threads: int
@@ -169,8 +149,7 @@ class ThreadMap:
 def thread_map(device: torch.device) -> Iterator[ThreadMap]:
     """A map over as many threads as torch has on a CPU, each operation with one thread; elsewhere the plain `map`.
 
-    Small tensors gain little from threads within an operation and nearly all from operations beside each other. The
-    number of torch threads is set back afterwards.
+    Small tensors gain little from threads within an operation and nearly all from operations beside each other.
     """
     import torch
 
@@ -186,15 +165,11 @@ def thread_map(device: torch.device) -> Iterator[ThreadMap]:
         torch.set_num_threads(threads)
 
 
-def pick_device(name: str | None = None) -> torch.device:
-    """The device to compute on: `name` ("cpu", "cuda:1", "mps"), or the first GPU there is, or the CPU."""
+def pick_device() -> torch.device:
+    """The device to compute on: the first GPU there is, or the CPU."""
     import torch
 
-    if name:
-        return torch.device(name)
-    if torch.cuda.is_available():
-        return torch.device("cuda", 0)
-    return torch.device("cpu")
+    return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def bf16_pays(device: torch.device | str = "cpu") -> bool:
@@ -208,8 +183,7 @@ def bf16_pays(device: torch.device | str = "cpu") -> bool:
     kind = torch.device(device).type
     if kind == "cuda":
         return torch.cuda.is_bf16_supported()
-    asked = (getattr(torch.cpu, f"_is_{name}_supported", bool) for name in ("amx_tile", "avx512_bf16"))
-    return kind == "cpu" and any(supported() for supported in asked)
+    return kind == "cpu" and _cpu_kernels() != "fp32"
 
 
 def instruction_set() -> str:
@@ -217,10 +191,13 @@ def instruction_set() -> str:
 
     Other kernels round otherwise, and thousands of steps later the same seed has trained another network.
     """
+    return "cuda" if pick_device().type == "cuda" else _cpu_kernels()
+
+
+def _cpu_kernels() -> str:
     import torch
 
-    if torch.cuda.is_available():
-        return "cuda"
-    if getattr(torch.cpu, "_is_amx_tile_supported", bool)():
-        return "amx"
-    return "avx512-bf16" if bf16_pays() else "fp32"
+    for name, flag in (("amx", "amx_tile"), ("avx512-bf16", "avx512_bf16")):
+        if getattr(torch.cpu, f"_is_{flag}_supported", bool)():
+            return name
+    return "fp32"

@@ -83,11 +83,7 @@ class Predictions:
 
     @classmethod
     def load(cls, path: str | Path) -> Predictions:
-        """Read what `save` wrote.
-
-        Raises:
-            FileNotFoundError: naming the notebooks that write predictions.
-        """
+        """Read what `save` wrote. Raises FileNotFoundError, naming the notebooks that write predictions."""
         if not Path(path).exists():
             raise FileNotFoundError(
                 f"{path}: no predictions there; run notebooks 02 (Sentinel-2), 03 (graphs) and 06 (transfer) first"

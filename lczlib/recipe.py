@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TypeVar
 
 from lczlib.compute import bf16_pays, pick_device
 from lczlib.errors import InputError
 
-__all__ = ["MEANING", "Recipe", "changed"]
-
-Settings = TypeVar("Settings")
+__all__ = ["Recipe"]
 
 MEANING = {  # what a departure means, for the tables of the notebooks
     "epochs": "epochs at most",
@@ -70,27 +66,25 @@ class Recipe:
                 raise InputError(f"{name}: {getattr(self, name)} must be above 0")
 
     @classmethod
-    def published(cls, stream: str, **changes: object) -> Recipe:
-        """The paper's recipe of a stream, with `changes` (each of which `departures` will list)."""
-        if stream not in _PUBLISHED:
-            raise InputError(f"unknown stream {stream!r}; expected s2 or ge")
-        return replace(_PUBLISHED[stream], **changes)
-
-    @classmethod
-    def demo(cls, stream: str, **changes: object) -> Recipe:
-        """Small enough for a laptop: narrower, shorter, with the departures that make a short training work.
-
-        The Sentinel-2 stream trains in bf16 where the processor is fast at it.
-        """
-        low = {"precision": "bf16"} if stream == "s2" and bf16_pays(pick_device()) else {}
-        return cls.published(stream, **(_DEMO.get(stream, {}) | low | changes))
-
-    @classmethod
     def of(cls, name: str, stream: str, **changes: object) -> Recipe:
-        """The recipe called `name`: "published" or "demo", with `changes`. Raises ValueError on another name."""
+        """A recipe by name: "published", the paper's, or "demo", with `changes` (which `departures` lists).
+
+        "demo" is small enough for a laptop: narrower, shorter, with the departures that make a short training work, and
+        Sentinel-2 in bf16 where the processor is fast at it.
+        """
         if name not in ("published", "demo"):
             raise InputError(f"unknown recipe {name!r}; expected published or demo")
-        return getattr(cls, name)(stream, **changes)
+        if stream not in _PUBLISHED:
+            raise InputError(f"unknown stream {stream!r}; expected s2 or ge")
+        demo = _DEMO[stream] if name == "demo" else {}
+        if demo and stream == "s2" and bf16_pays(pick_device()):
+            demo = demo | {"precision": "bf16"}
+        return replace(_PUBLISHED[stream], **(demo | changes))
+
+    @classmethod
+    def published(cls, stream: str, **changes: object) -> Recipe:
+        """The paper's recipe of a stream, with `changes`."""
+        return cls.of("published", stream, **changes)
 
     def learning_rate_at(self, epoch: int) -> float:
         """Learning rate of an epoch, counted from 0."""
@@ -104,26 +98,6 @@ class Recipe:
             for name in MEANING
             if here[name] != paper[name]
         }
-
-
-def changed(settings: Settings, items: Sequence[str], option: str, fixed: Sequence[str] = ()) -> Settings:
-    """Settings with other values as written on a command line, "NAME=VALUE" each: `width=16 augment=false rate=3e-4`.
-
-    Args:
-        settings: a dataclass. option: of the command line, for the message. fixed: names that cannot be changed.
-
-    Raises:
-        ValueError: there is no such name, or the value is of another type.
-    """
-    read = {int: int, float: float, str: str, bool: {"true": True, "false": False}.__getitem__}
-    kinds = {name: type(value) for name, value in vars(settings).items() if type(value) in read and name not in fixed}
-    try:
-        given = dict(item.split("=", 1) for item in items)
-        new = {name: read[kinds[name]](text) for name, text in given.items()}
-    except (KeyError, ValueError):
-        known = ", ".join(f"{name} ({kind.__name__})" for name, kind in kinds.items())
-        raise InputError(f"{option} {' '.join(items)}: give NAME=VALUE, names from {known}") from None
-    return replace(settings, **new)
 
 
 _PUBLISHED = {

@@ -14,16 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 
 from lczlib.errors import InputError
 
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A temporary sibling of `path`, renamed onto it when the block ends well and removed when it does not.
-
-    The sibling keeps the suffix, so that writers which look at it (rasterio, numpy) behave.
-    """
+    """A temporary sibling of `path` with its suffix, renamed onto it when the block ends well, removed otherwise."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
@@ -37,26 +35,15 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-@contextmanager
-def file_lock(path: str | Path) -> Iterator[None]:
-    """Wait until no other process is at work on `path`, then be the only one until the block ends, or this process.
-
-    Two notebooks that want the same data, masks or training make them once. The lock is a hidden file beside `path`.
-    """
-    from filelock import FileLock
-
+def file_lock(path: str | Path) -> FileLock:
+    """A context in which no other process is at work on `path`; waits for one. It is a hidden file beside `path`."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(f".{path.name}.lock")):
-        yield
+    return FileLock(path.with_name(f".{path.name}.lock"))
 
 
 def make_if_missing(path: str | Path, there: Callable[[], bool], make: Callable[[], object]) -> None:
-    """Call `make` unless `there()`; of several processes one makes it, and those that waited find it there.
-
-    Args:
-        path: what is made; `file_lock` on it. Nothing is written, no lock either, where it is there already.
-    """
+    """Call `make`, with a `file_lock` on `path`, unless `there()`: of several processes one makes it, others wait."""
     if not there():
         with file_lock(path):
             if not there():
@@ -66,17 +53,17 @@ def make_if_missing(path: str | Path, there: Callable[[], bool], make: Callable[
 def to_jsonable(value: Any) -> Any:
     """`value` as JSON knows it: numpy scalars and arrays, paths, dataclasses and tuples unfolded, NaN as None."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return to_jsonable(dataclasses.asdict(value))
+        value = dataclasses.asdict(value)
+    if isinstance(value, (np.ndarray, np.generic)):
+        value = value.tolist()
     if isinstance(value, dict):
         return {str(key): to_jsonable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [to_jsonable(item) for item in (sorted(value) if isinstance(value, (set, frozenset)) else value)]
-    if isinstance(value, np.ndarray):
-        return to_jsonable(value.tolist())
-    if isinstance(value, np.generic):
-        return to_jsonable(value.item())
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
+    if isinstance(value, (list, tuple)):
+        return [to_jsonable(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return [to_jsonable(item) for item in sorted(value)]
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
     return str(value) if isinstance(value, Path) else value
 
 
@@ -112,8 +99,6 @@ class Run:
         self.params = to_jsonable(params)
         self.path = Path(root) / f"{name}-{content_key(params)}"
         self.path.mkdir(parents=True, exist_ok=True)
-        if not (self.path / "params.json").exists():
-            write_json(self.path / "params.json", self.params)
 
     @property
     def done(self) -> bool:
@@ -132,8 +117,7 @@ class Run:
             about: goes into `about.json`: data (kind of the pairs), sam, masks (name of the settings), settings.
         """
         write_json(self.path / "about.json", {"name": name, **about})
-        link = self.path.with_name(name)
-        temporary = link.with_name(f".{name}-{os.getpid()}")
+        link, temporary = self.path.with_name(name), self.path.with_name(f".{name}-{os.getpid()}")
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(self.path.name, target_is_directory=True)
         os.replace(temporary, link)
@@ -141,11 +125,7 @@ class Run:
 
 
 def find_run(work_dir: str | Path, name: str) -> Path:
-    """Folder of the run that was published as `name`, for example "s2_polygon_pool_0" by notebook 02.
-
-    Raises:
-        InputError: no finished run of that name, with the notebook that makes it.
-    """
+    """Folder of the run published as `name`, such as "s2_polygon_pool_0" by notebook 02; InputError without one."""
     folder = Path(work_dir) / "runs" / name
     if not (folder / "run.json").exists():
         notebook = {"s2": "02_train_sentinel2", "ge": "03_train_google_earth"}.get(name.split("_")[0], "02 or 03")
@@ -155,15 +135,13 @@ def find_run(work_dir: str | Path, name: str) -> Path:
 
 def commit() -> str:
     """The commit this package's source is at, "+" appended when its files differ from it; "unknown" outside git."""
-    here = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        command, root = ["git", *arguments], Path(__file__).parents[1]
+        return subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout.strip()
+
     try:
-        head = _git(here, "rev-parse", "--short", "HEAD")
-        changed = _git(here, "status", "--porcelain", "--", str(here), str(here.parent / "notebooks"))
+        changed = git("status", "--porcelain", "--", "lczlib", "notebooks")
+        return git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return head + ("+" if changed else "")
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(folder), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

@@ -7,6 +7,7 @@ seeds are left as they were.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -21,7 +22,6 @@ from torch.nn import functional
 from tqdm.auto import tqdm
 
 from lczlib.compute import keep_freed_memory, parallel, pick_device
-from lczlib.data.pairs import digest
 from lczlib.data.splits import Split
 from lczlib.errors import InputError
 from lczlib.graphs import CENTRE, COLOUR, GraphSet
@@ -64,12 +64,10 @@ def train_stream(
     """Train a network on one stream, or find the same training done, or go on where it was stopped.
 
     Args:
-        stream: "s2" or "ge".
-        model_name: see `make_model`.
+        stream: "s2" or "ge". model_name: see `make_model`.
         inputs: (N, 32, 32, 10) reflectance with the rows of `index`, or a GraphSet (joined by id).
         index: id, label, city, polygon (`Pairs.index`).
-        split: ids to train, validate and test on.
-        recipe: settings. seed: of weights, order and augmentation.
+        seed: of weights, order and augmentation.
         work_dir: the run is kept in `work_dir/runs`, keyed by everything above.
 
     Raises:
@@ -77,12 +75,19 @@ def train_stream(
     """
     if recipe.stream != stream:
         raise InputError(f"recipe is for stream {recipe.stream!r}, training is for {stream!r}; use one of the two")
-    inputs = _aligned(inputs, index)
+    if isinstance(inputs, GraphSet):
+        at = pd.Index(inputs.ids).get_indexer(index["id"])
+        if (at < 0).any():
+            raise InputError(f"no graph for pair {index['id'].iloc[int((at < 0).argmax())]}; build the graphs again")
+        inputs = inputs.take(at)
+    elif len(inputs) != len(index):
+        raise InputError(f"{len(inputs)} patches for {len(index)} rows of the index; pass those of the same Pairs")
     rows = {part: np.flatnonzero(index["id"].isin(getattr(split, part))) for part in ("train", "validation", "test")}
     if not len(rows["train"]):
         raise InputError("the split has no pair to train on; check the ids against index.csv")
     arrays = (inputs.x, inputs.nodes) if isinstance(inputs, GraphSet) else (inputs,)
-    data = [*map(digest, arrays), [a.shape for a in arrays], index["id"].to_numpy(), index["label"].to_numpy(), rows]
+    digests = [hashlib.sha256(np.ascontiguousarray(array)).hexdigest() for array in arrays]
+    data = [*digests, [a.shape for a in arrays], index["id"].to_numpy(), index["label"].to_numpy(), rows]
     params = {"stream": stream, "model": model_name, "features": arrays[0].shape[-1], "recipe": asdict(recipe),
               "seed": seed, "data": content_key(data)}  # fmt: skip
     run = Run(Path(work_dir) / "runs", f"{stream}-{model_name}", params)
@@ -104,26 +109,13 @@ def train_many(jobs: Iterable[dict[str, object]], workers: int = 1) -> list[Resu
 def _own_generator(graphs: bool) -> Iterator[None]:
     """Draws inside do not change the caller's; one thread for graphs, whose layers gain nothing from a second."""
     keep_freed_memory()
-    before = torch.get_num_threads()
-    device = pick_device()
+    before, device = torch.get_num_threads(), pick_device()
     try:
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.set_num_threads(1 if graphs else before)
             yield
     finally:
         torch.set_num_threads(before)
-
-
-def _aligned(inputs: Inputs, index: pd.DataFrame) -> Inputs:
-    """Inputs with the rows of `index`."""
-    if isinstance(inputs, GraphSet):
-        at = pd.Index(inputs.ids).get_indexer(index["id"])
-        if (at < 0).any():
-            raise InputError(f"no graph for pair {index['id'].iloc[int((at < 0).argmax())]}; build the graphs again")
-        return inputs.take(at)
-    if len(inputs) != len(index):
-        raise InputError(f"{len(inputs)} patches for {len(index)} rows of the index; pass those of the same Pairs")
-    return inputs
 
 
 def augment_patches(x: Tensor, flips: Tensor, angles: Tensor) -> Tensor:
@@ -147,10 +139,8 @@ def augment_graphs(x: Tensor, nodes: Tensor, flips: Tensor, turns: Tensor) -> tu
     """Graphs of the same place seen from another side: centres mirrored and x exchanged with y.
 
     Args:
-        x: (B, M, F) node features. nodes: (B,). flips: (B, 2) bool, left-right and top-bottom. turns: (B,) bool.
-
-    Returns:
-        The same shapes; rows beyond `nodes` stay zero.
+        x: (B, M, F) node features; rows beyond `nodes` (B,) stay zero.
+        flips: (B, 2) bool, left-right and top-bottom. turns: (B,) bool.
 
     Source: assumed, the paper does not augment graphs.
     """
@@ -172,8 +162,8 @@ def brighten(x: Tensor, nodes: Tensor, change: Tensor) -> tuple[Tensor, Tensor]:
 class Nadam(torch.optim.NAdam):
     """Nadam with Keras's constants: betas 0.9 and 0.999, eps 1e-7, momentum schedule 0.96^t.
 
-    The model's weights and their gradients become views of one long vector each: a step takes a dozen operations, not a
-    dozen for each tensor, which took a third longer in an epoch of the small graph network.
+    Weights and gradients become views of one long vector each: a step takes a dozen operations, not a dozen for each
+    tensor, which took a third longer in an epoch of the small graph network.
 
     Source: published training script; `momentum_decay=1` makes torch's schedule that of Keras.
     """
@@ -213,27 +203,23 @@ class _Training:
 
     def finish(self, split: Split, index: pd.DataFrame) -> None:
         """Train to the end, then write weights, history and predictions."""
-        epochs = range(len(self.history), self.recipe.epochs)
-        for epoch in tqdm(epochs, self.run.path.name, leave=False, disable=None):
+        unseen = not len(self.rows["validation"])  # then the last weights are kept, after all epochs
+        for epoch in tqdm(range(len(self.history), self.recipe.epochs), self.run.path.name, leave=False, disable=None):
             if self.waited >= self.recipe.patience:
                 break
-            self._epoch(epoch)
+            rate = self.recipe.learning_rate_at(epoch)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            trained, validated = self._pass(self.rows["train"], epoch, True), self._pass(self.rows["validation"], epoch)
+            self.history.append([epoch, *trained, *validated, rate])
+            val_loss, val_accuracy = validated
+            if val_accuracy > self.best_accuracy or unseen:
+                self.best_accuracy = val_accuracy
+                self.best = {name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()}
+            self.waited = 0 if val_loss < self.best_loss or unseen else self.waited + 1
+            self.best_loss = min(self.best_loss, val_loss)
             self._save()
         self._write(split, index)
-
-    def _epoch(self, epoch: int) -> None:
-        rate = self.recipe.learning_rate_at(epoch)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        trained, validated = self._pass(self.rows["train"], epoch, True), self._pass(self.rows["validation"], epoch)
-        self.history.append([epoch, *trained, *validated, rate])
-        val_loss, val_accuracy = validated
-        unseen = not len(self.rows["validation"])  # then the last weights are kept, after all epochs
-        if val_accuracy > self.best_accuracy or unseen:
-            self.best_accuracy = val_accuracy
-            self.best = {name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()}
-        self.waited = 0 if val_loss < self.best_loss or unseen else self.waited + 1
-        self.best_loss = min(self.best_loss, val_loss)
 
     def _pass(self, rows: np.ndarray, epoch: int, train: bool = False) -> tuple[float, float]:
         """Once over the pairs in `rows`, training or not: mean loss and accuracy."""

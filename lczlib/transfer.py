@@ -144,7 +144,7 @@ def train_seeds(
         name: files are `{name}_{seed}.npz`; ends in the split strategy, "ge8_polygon_pool". inputs: of all pairs.
         like: published run whose network and recipe are repeated, "ge_polygon_pool_0".
     """
-    known, strategy = read_json(find_run(work_dir, like) / "params.json"), name.split("_", 1)[1]
+    known, strategy = read_json(find_run(work_dir, like) / "run.json")["params"], name.split("_", 1)[1]
     paths = {seed: Path(work_dir) / "predictions" / f"{name}_{seed}.npz" for seed in seeds}
     missing = [seed for seed, path in paths.items() if not path.exists()]
     job = {"stream": known["stream"], "model_name": known["model"], "inputs": inputs, "index": pairs.index,

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from lczlib.data import check, make_split, open_pairs, read_published_split, split_pairs
 from lczlib.data.layout import read_rgb, read_s2, rgb_path, s2_path, truth_path, write_index, write_npz, write_pair
-from lczlib.data.pairs import digest
 from lczlib.data.splits import crossed_splits
 
 
@@ -292,13 +291,6 @@ def test_split_files_are_never_executed_nor_half_read(tmp_path, content):
     with pytest.raises(ValueError, match="not a split of LCZC-GES2"):
         read_published_split(path)
     assert not victim.exists()
-
-
-def test_the_digest_of_a_packed_file_is_read_from_its_note(data_dir, monkeypatch):
-    s2 = open_pairs(data_dir).s2
-    computed = digest(np.array(s2))
-    monkeypatch.setattr("hashlib.sha256", lambda *a: pytest.fail("the packed file was read again"))
-    assert digest(s2) == computed
 
 
 class _Touch:

@@ -52,7 +52,7 @@ def test_seeds_are_added_until_intervals_are_narrow(monkeypatch, tmp_path):
     labels = np.array([int(p[1:]) % 3 + 1 for p in polygons])
     index = pd.DataFrame({"id": np.arange(60), "label": labels, "city": "a", "polygon": polygons})
     pairs = Pairs(tmp_path, index, "synthetic", index["id"].to_numpy())
-    rng, recipe = np.random.default_rng(0), Recipe.demo("s2")
+    rng, recipe = np.random.default_rng(0), Recipe.of("demo", "s2")
     noise, sure = rng.normal(size=(60, 2)), labels[:, None] + rng.normal(0, 0.01, (60, 2))
     made = {n: designs.Design("forest", x, recipe) for n, x in (("noise", noise), ("sure", sure), ("same", sure))}
     wide = {"?": {"noise": "noise", "sure": "sure"}}

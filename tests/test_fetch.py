@@ -79,9 +79,9 @@ def test_archives_stay_in_their_folder(tmp_path):
     with zipfile.ZipFile(bad, "w") as archive:
         archive.writestr("top/a.txt", "a")
         archive.writestr("top/../../evil.txt", "evil")
-    assert (unpack(good, tmp_path / "out", strip=1) / "a" / "b.txt").read_text() == "b"
+    assert (unpack(good, tmp_path / "out") / "a" / "b.txt").read_text() == "b"
     with pytest.raises(ValueError, match="would be written outside"):
-        unpack(bad, tmp_path / "out2", strip=1)
+        unpack(bad, tmp_path / "out2")
     assert not (tmp_path / "out2").exists()
     bad.write_bytes(b"no zip")
     with pytest.raises(ValueError, match="not a sound zip"):

@@ -251,7 +251,7 @@ def test_published_recipes_are_the_papers():
     assert Recipe.published("s2", epochs=3).departures() == {
         "epochs": {"meaning": "epochs at most", "here": 3, "paper": 100}
     }
-    assert Recipe.demo("s2", width=8).departures()["width"]["here"] == 8
+    assert Recipe.of("demo", "s2", width=8).departures()["width"]["here"] == 8
 
 
 @pytest.mark.parametrize(
@@ -334,12 +334,6 @@ def test_a_published_run_is_found_by_its_name_and_is_a_function_of_patches(tmp_p
     np.testing.assert_allclose(stream(s2[rows]), result.predictions.p, atol=1e-6)
     with pytest.raises(ValueError, match=r"nowhere: no finished run there, run\.json is missing; make one with"):
         load_stream(tmp_path / "nowhere")
-
-
-def test_a_demo_stream_that_is_not_shipped_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr("lczlib.models.inference.DEMO", tmp_path)
-    with pytest.raises(ValueError, match="demo-ge: this copy of lczlib ships no demo streams"):
-        load_stream("demo-ge")
 
 
 def test_a_graph_run_makes_the_masks_it_was_trained_on(tmp_path):

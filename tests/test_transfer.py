@@ -36,7 +36,8 @@ def world(cities=3, zones=4, per_zone=6, seed=0):
     return x, index
 
 
-RECIPE = Recipe.demo(
+RECIPE = Recipe.of(
+    "demo",
     "s2",
     epochs=8,
     width=4,
@@ -53,7 +54,7 @@ RECIPE = Recipe.demo(
 def study(tmp_path_factory):
     x, index = world()
     graphs = GraphSet(index["id"].to_numpy(), np.repeat(x.mean((1, 2))[:, None, :5], 4, 1), np.full(len(x), 4))
-    recipes = {"s2": RECIPE, "ge": Recipe.demo("ge", epochs=3)}
+    recipes = {"s2": RECIPE, "ge": Recipe.of("demo", "ge", epochs=3)}
     return t.Study(index, {"s2": x, "ge": graphs}, recipes, (0, 1), 3, tmp_path_factory.mktemp("work"))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,25 +12,9 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from lczlib.data.layout import (
-    GRAPH_FOLDER,
-    MAPS,
-    RGB_FOLDER,
-    RGB_SHAPE,
-    S2_FOLDER,
-    SPLIT_FOLDER,
-    TRUTH_FOLDER,
-    patch_ids,
-    read_index,
-    read_npz,
-    read_rgb,
-    read_s2,
-    read_truth,
-    rgb_path,
-    s2_path,
-    truth_path,
-)
+from lczlib.data import layout
 from lczlib.data.splits import read_published_split
+from lczlib.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -55,58 +40,75 @@ def check(data_dir: str | Path) -> list[Fault]:
         FileNotFoundError: no data there at all.
     """
     data_dir = Path(data_dir)
+    faults = _Faults()
     try:
-        index = read_index(data_dir)
-    except ValueError as fault:
+        index = layout.read_index(data_dir)
+    except InputError as fault:
         if (data_dir / "index.csv").exists():
-            return [_as_fault(data_dir / "index.csv", fault)]
-        ids = patch_ids(data_dir / S2_FOLDER)  # some of the patches that stand for an index are damaged
+            faults.note_error(data_dir / "index.csv", fault)
+            return faults
+        ids = layout.patch_ids(data_dir / layout.S2_FOLDER)  # some of the patches that stand for an index are damaged
         index = pd.DataFrame({"id": ids, "label": 0, "city": "", "polygon": ""})
-    faults = list(_check_index(data_dir, index))
-    kinds = [(read_s2, s2_path), *[(read_rgb, rgb_path)] * (data_dir / RGB_FOLDER).exists()]
-    truth, seen = (data_dir / TRUTH_FOLDER).exists(), {}
-    for sample_id, label, *polygon in index[["id", "label", "city", "polygon"]].itertuples(index=False):
-        for read, path in kinds:
-            faults += _check_patch(read, path(data_dir, sample_id), (label, *polygon), seen)
-        faults += _check_truth(truth_path(data_dir, sample_id)) if truth else []
-    return faults + list(_check_graphs(data_dir, index)) + list(_check_splits(data_dir, index))
-
-
-def _as_fault(path: Path, error: Exception) -> Fault:
-    text = str(error).removeprefix(f"{path}: ")
-    fault, _, remedy = text.partition("; ")
-    return Fault(path, fault, remedy or "copy or make it again")
-
-
-def _check_index(data_dir: Path, index: pd.DataFrame) -> Iterator[Fault]:
-    path = data_dir / "index.csv"
-    for folder in (S2_FOLDER, RGB_FOLDER, TRUTH_FOLDER):
-        for stray in sorted(set(patch_ids(data_dir / folder)) - set(index["id"])):
-            yield Fault(data_dir / folder, f"pair {stray} has a file but no row in index.csv", "add the row")
-    named = index[index["polygon"] != ""]
-    zones_per_polygon = named.groupby(["city", "polygon"])["label"].nunique()
-    for city, polygon in zones_per_polygon[zones_per_polygon > 1].index:
-        yield Fault(path, f"polygon {polygon!r} of {city!r} has pairs of several zones", "one polygon, one zone")
-
-
-def _check_patch(read, path: Path, place: tuple[int, str, str], seen: dict[bytes, tuple]) -> list[Fault]:
-    """Faults of one patch; `place` is its label, city and polygon, `seen` those of the patches before, by content."""
-    try:
-        image, own_label = read(path)
-    except (ValueError, FileNotFoundError) as error:
-        return [_as_fault(path, error)]
-    faults, label = [], place[0]
-    if label and own_label != label:
-        faults.append(Fault(path, f"label {own_label}, but {label} in the index", "make both the same"))
-    if image.min() == image.max():
-        return [*faults, Fault(path, f"every value is {image.min()}", "no-data? cut the patch elsewhere")]
-    if empty := _empty_pixels(image):
-        faults.append(Fault(path, f"{empty} pixels look like no-data (lowest value {image.min()})", "cut it elsewhere"))
-    twin, *where = seen.setdefault(hashlib.sha256(image.tobytes()).digest(), (path.name, *place))
-    if tuple(where) != place:
-        claims = "label" if where[0] != label else "polygon"
-        faults.append(Fault(path, f"the same patch as {twin} with another {claims}", "keep one of the two"))
+    _check_index(faults, data_dir, index)
+    seen: dict[bytes, tuple] = {}
+    for sample_id, label, city, polygon in index[list(layout.INDEX_COLUMNS)].itertuples(index=False):
+        place = (label, city, polygon)
+        _check_patch(faults, layout.read_s2, layout.s2_path(data_dir, sample_id), place, seen)
+        if (data_dir / layout.RGB_FOLDER).exists():
+            _check_patch(faults, layout.read_rgb, layout.rgb_path(data_dir, sample_id), place, seen)
+        if (data_dir / layout.TRUTH_FOLDER).exists():
+            path, expected = layout.truth_path(data_dir, sample_id), layout.RGB_SHAPE[:2]
+            with faults.reading(path):
+                truth = layout.read_truth(path)
+                if wrong := [f"{name} is {truth[name].shape}" for name in layout.MAPS if truth[name].shape != expected]:
+                    faults.note(path, ", ".join(wrong), f"expected {expected}")
+    _check_graphs_and_splits(faults, data_dir, index)
     return faults
+
+
+class _Faults(list[Fault]):
+    def note(self, path: Path, fault: str, remedy: str) -> None:
+        self.append(Fault(path, fault, remedy))
+
+    def note_error(self, path: Path, error: Exception) -> None:
+        fault, _, remedy = str(error).removeprefix(f"{path}: ").partition("; ")
+        self.note(path, fault, remedy or "copy or make it again")
+
+    @contextmanager
+    def reading(self, path: Path) -> Iterator[None]:
+        """A file that cannot be read is a fault, which its error describes."""
+        try:
+            yield
+        except (InputError, FileNotFoundError) as error:
+            self.note_error(path, error)
+
+
+def _check_index(faults: _Faults, data_dir: Path, index: pd.DataFrame) -> None:
+    for folder in (layout.S2_FOLDER, layout.RGB_FOLDER, layout.TRUTH_FOLDER):
+        for stray in sorted(set(layout.patch_ids(data_dir / folder)) - set(index["id"])):
+            faults.note(data_dir / folder, f"pair {stray} has a file but no row in index.csv", "add the row")
+    zones = index[index["polygon"] != ""].groupby(["city", "polygon"])["label"].nunique()
+    for city, polygon in zones[zones > 1].index:
+        fault = f"polygon {polygon!r} of {city!r} has pairs of several zones"
+        faults.note(data_dir / "index.csv", fault, "one polygon, one zone")
+
+
+def _check_patch(faults: _Faults, read, path: Path, place: tuple[int, str, str], seen: dict[bytes, tuple]) -> None:
+    """One patch; `place` is its label, city and polygon, `seen` those of the patches before, by content."""
+    with faults.reading(path):
+        image, own_label = read(path)
+        label, low = place[0], image.min()
+        if label and own_label != label:
+            faults.note(path, f"label {own_label}, but {label} in the index", "make both the same")
+        if low == image.max():
+            faults.note(path, f"every value is {low}", "no-data? cut the patch elsewhere")
+            return
+        if empty := _empty_pixels(image):
+            faults.note(path, f"{empty} pixels look like no-data (lowest value {low})", "cut it elsewhere")
+        twin, *where = seen.setdefault(hashlib.sha256(image.tobytes()).digest(), (path.name, *place))
+        if tuple(where) != place:
+            claims = "label" if where[0] != label else "polygon"
+            faults.note(path, f"the same patch as {twin} with another {claims}", "keep one of the two")
 
 
 def _empty_pixels(image: np.ndarray) -> int:
@@ -120,37 +122,19 @@ def _empty_pixels(image: np.ndarray) -> int:
     return int(((image < -0.5) | (image > 6.4)).any(axis=-1).sum() + (alike & (image[..., 0] <= 0)).sum())
 
 
-def _check_truth(path: Path) -> list[Fault]:
-    try:
-        shapes = {name: array.shape for name, array in read_truth(path).items() if name in MAPS}
-    except (ValueError, FileNotFoundError) as error:
-        return [_as_fault(path, error)]
-    wrong = [f"{name} is {shape}" for name, shape in shapes.items() if shape != RGB_SHAPE[:2]]
-    return [Fault(path, ", ".join(wrong), f"expected {RGB_SHAPE[:2]}")] if wrong else []
-
-
-def _check_graphs(data_dir: Path, index: pd.DataFrame) -> Iterator[Fault]:
-    known = set(index["id"])
-    for sample_id in patch_ids(data_dir / GRAPH_FOLDER):
-        path = data_dir / GRAPH_FOLDER / f"graph_{sample_id}.npz"
-        try:
-            x, a = read_npz(path, "x", "a")
-        except ValueError as error:
-            yield _as_fault(path, error)
-            continue
-        if x.ndim != 2 or x.shape[1] != 5 or a.shape != (len(x), len(x)):
-            yield Fault(path, f"x is {x.shape} and a is {a.shape}", "expected (n, 5) and (n, n)")
-        if sample_id not in known:
-            yield Fault(path, "graph of a pair that is not in the index", "remove it or add the pair")
-
-
-def _check_splits(data_dir: Path, index: pd.DataFrame) -> Iterator[Fault]:
-    for path in sorted((data_dir / SPLIT_FOLDER).glob("*.npz")):
-        try:
+def _check_graphs_and_splits(faults: _Faults, data_dir: Path, index: pd.DataFrame) -> None:
+    for sample_id in layout.patch_ids(data_dir / layout.GRAPH_FOLDER):
+        path = data_dir / layout.GRAPH_FOLDER / f"graph_{sample_id}.npz"
+        with faults.reading(path):
+            x, a = layout.read_npz(path, "x", "a")
+            if x.ndim != 2 or x.shape[1] != 5 or a.shape != (len(x), len(x)):
+                faults.note(path, f"x is {x.shape} and a is {a.shape}", "expected (n, 5) and (n, n)")
+            if not (index["id"] == sample_id).any():
+                faults.note(path, "graph of a pair that is not in the index", "remove it or add the pair")
+    for path in sorted((data_dir / layout.SPLIT_FOLDER).glob("*.npz")):
+        with faults.reading(path):
             split = read_published_split(path)
-        except ValueError as error:
-            yield _as_fault(path, error)
-            continue
-        unknown = np.setdiff1d(np.concatenate([split.train, split.validation, split.test]), index["id"])
-        if len(unknown):
-            yield Fault(path, f"pair {unknown[0]} and {len(unknown) - 1} more are in no row", "use another split")
+            unknown = np.setdiff1d(np.concatenate([split.train, split.validation, split.test]), index["id"])
+            if len(unknown):
+                fault = f"pair {unknown[0]} and {len(unknown) - 1} more are in no row"
+                faults.note(path, fault, "use another split")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import zipfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pooch
 import requests
@@ -12,10 +14,9 @@ from pyproj import CRS
 from tqdm.auto import tqdm
 
 from lczlib.errors import InputError
-from lczlib.runs import atomic_path, write_text
+from lczlib.runs import write_text
 
 LCZC_GES2_URL = "https://github.com/ctrlovefly/DF4LCZ/archive/refs/heads/main.zip"  # about 670 MB with its data
-_BLOCK = 1 << 16
 _HEATWISE = "https://raw.githubusercontent.com/heatwise-lcz/heatwise-patch-extraction"
 _LABELS = f"{_HEATWISE}/8aeca534e04ea59130cb22c4d82e5bdc78c46141/data/Berlin/Berlin_labels"
 _SOLARIS = "https://raw.githubusercontent.com/CosmiQ/solaris/b40c92fddaacd46c5fc31a89ba3aa2012dfbc0d3"
@@ -40,30 +41,6 @@ terramind  not fetched: https://github.com/IBM/terramind, folder examples, Apach
 """
 
 
-class ResumableHTTP:
-    """A pooch downloader that keeps what it has in `<file>.part` and asks for the rest next time."""
-
-    def __init__(self, part: Path):
-        self.part = part
-
-    def __call__(self, url: str, output_file: str, pooch_: object) -> None:
-        have = self.part.stat().st_size if self.part.exists() else 0
-        headers = {"Range": f"bytes={have}-"} if have else {}
-        with requests.get(url, headers=headers, stream=True, timeout=30) as answer:
-            if answer.status_code != 416:  # 416: nothing is missing any more
-                answer.raise_for_status()
-                self._write(answer, have if answer.status_code == 206 else 0)
-        shutil.copyfile(self.part, output_file)
-
-    def _write(self, answer: requests.Response, have: int) -> None:
-        total = have + int(answer.headers.get("Content-Length", 0))
-        bar = tqdm(total=total or None, initial=have, unit="B", unit_scale=True, desc=self.part.stem)
-        with self.part.open("ab" if have else "wb") as file, bar:
-            for block in answer.iter_content(_BLOCK):
-                file.write(block)
-                bar.update(len(block))
-
-
 def fetch_file(url: str, to: str | Path, sha256: str | None = None) -> Path:
     """Download `url` to the file `to`, unless it is there already; a broken download goes on where it stopped.
 
@@ -72,47 +49,58 @@ def fetch_file(url: str, to: str | Path, sha256: str | None = None) -> Path:
             (`<file>.sha256`) at the first download and holds from then on.
 
     Raises:
-        ValueError: no connection, an answer that is no file, or a digest that differs (the file is removed).
+        InputError: no connection, an answer that is no file, or a digest that differs (the file is removed).
     """
     to = Path(to)
     to.parent.mkdir(parents=True, exist_ok=True)
     note, part = to.with_name(to.name + ".sha256"), to.with_name(to.name + ".part")
     sha256 = sha256 or (note.read_text().strip() if note.exists() else None)
+    if to.exists() and sha256 in (None, pooch.file_hash(str(to))):
+        return to
     try:
-        pooch.retrieve(url, f"sha256:{sha256}" if sha256 else None, to.name, to.parent, downloader=ResumableHTTP(part))
+        _download(url, part)
     except requests.RequestException as fault:
-        raise InputError(
-            f"{url}: not downloaded ({type(fault).__name__}); check the connection and call again"
-        ) from None
-    except ValueError:
-        part.unlink(missing_ok=True)
-        raise InputError(
-            f"{url}: SHA-256 is not {sha256}; what came was removed, call again or check the source"
-        ) from None
-    part.unlink(missing_ok=True)
+        reason = type(fault).__name__
+        raise InputError(f"{url}: not downloaded ({reason}); check the connection and call again") from None
+    found = pooch.file_hash(str(part))
+    if sha256 and found != sha256:
+        part.unlink()
+        raise InputError(f"{url}: SHA-256 is not {sha256}; what came was removed, call again or check the source")
+    os.replace(part, to)
     if not sha256:
-        note.write_text(pooch.file_hash(str(to)) + "\n")
+        note.write_text(found + "\n")
     return to
 
 
-def unpack(archive: str | Path, to: str | Path, strip: int = 0) -> Path:
-    """Unpack a zip into the folder `to`, dropping `strip` leading folders of each name.
+def _download(url: str, part: Path) -> None:
+    """Into the file `part`, of which only the rest is asked for where it is there (pooch begins again)."""
+    have = part.stat().st_size if part.exists() else 0
+    with requests.get(url, headers={"Range": f"bytes={have}-"} if have else {}, stream=True, timeout=30) as answer:
+        if answer.status_code == 416:  # nothing is missing any more
+            return
+        answer.raise_for_status()
+        have = have if answer.status_code == 206 else 0
+        total = have + int(answer.headers.get("Content-Length", 0))
+        bar = tqdm(total=total or None, initial=have, unit="B", unit_scale=True, desc=part.stem)
+        with part.open("ab" if have else "wb") as file, bar:
+            for block in answer.iter_content(1 << 16):
+                file.write(block)
+                bar.update(len(block))
+
+
+def unpack(archive: Path, to: Path) -> Path:
+    """Unpack a zip of one folder as the folder `to`, beside what is there.
 
     Raises:
-        ValueError: a damaged archive, or a member that would be written outside `to` (nothing is written then).
+        InputError: a damaged archive, or a member that would be written outside `to` (nothing is written then).
     """
-    archive, to = Path(archive), Path(to).resolve()
     try:
-        with zipfile.ZipFile(archive) as stored:
-            members = {
-                m: to.joinpath(*Path(m.filename).parts[strip:]).resolve() for m in stored.infolist() if not m.is_dir()
-            }
-            for member, target in members.items():
-                if not target.is_relative_to(to):
-                    raise InputError(f"{archive}: {member.filename!r} would be written outside {to}; do not trust it")
-            for member, target in tqdm(members.items(), desc=f"unpacking {archive.name}"):
-                with stored.open(member) as source, atomic_path(target) as temporary, temporary.open("wb") as file:
-                    shutil.copyfileobj(source, file, _BLOCK)
+        with zipfile.ZipFile(archive) as stored, TemporaryDirectory(dir=archive.parent, prefix=".") as folder:
+            if strange := [name for name in stored.namelist() if ".." in Path(name).parts or name.startswith("/")]:
+                raise InputError(f"{archive}: {strange[0]!r} would be written outside {to}; do not trust it")
+            stored.extractall(folder)
+            (top,) = Path(folder).iterdir()
+            shutil.copytree(top, to, copy_function=os.replace, dirs_exist_ok=True)
     except zipfile.BadZipFile as fault:
         raise InputError(f"{archive}: not a sound zip ({fault}); delete it and fetch again") from None
     return to
@@ -124,8 +112,7 @@ def fetch_lczc_ges2(to: str | Path, url: str = LCZC_GES2_URL) -> Path:
     The Google Earth patches lie in a separate archive that must be fetched by hand (the repository's README links
     it); put its `google_img_320` folder into `to`. Without it the shipped graphs serve.
     """
-    archive = fetch_file(url, Path(to).with_suffix(".zip"))
-    return unpack(archive, to, strip=1)
+    return unpack(fetch_file(url, Path(to).with_suffix(".zip")), Path(to))
 
 
 def fetch_real_samples(to: str | Path) -> Path:

@@ -53,7 +53,7 @@ def read_npz(path: Path, *names: str) -> list[np.ndarray]:
     """The named arrays of an npz, never executing anything in it.
 
     Raises:
-        FileNotFoundError, ValueError: in one line, naming the file.
+        FileNotFoundError, InputError: in one line, naming the file.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file; restore it or remove its row from index.csv")
@@ -76,7 +76,7 @@ def read_s2(path: str | Path) -> tuple[np.ndarray, int]:
     """One Sentinel-2 patch: (32, 32, 10) float32 reflectance (may exceed 0..1 slightly), label 1..17.
 
     Raises:
-        FileNotFoundError, ValueError: unreadable, wrong shape, not finite, or in digital numbers.
+        FileNotFoundError, InputError: unreadable, wrong shape, not finite, or in digital numbers.
     """
     path = Path(path)
     image, label = read_npz(path, "image", "label")
@@ -94,7 +94,7 @@ def read_rgb(path: str | Path) -> tuple[np.ndarray, int]:
     """One RGB patch: (320, 320, 3) uint8, resized bilinearly from any size as published, label 1..17.
 
     Raises:
-        FileNotFoundError, ValueError: unreadable or not an 8-bit colour image.
+        FileNotFoundError, InputError: unreadable or not an 8-bit colour image.
     """
     path = Path(path)
     image, label = read_npz(path, "image", "label")
@@ -107,10 +107,7 @@ def read_rgb(path: str | Path) -> tuple[np.ndarray, int]:
 
 def read_truth(path: str | Path, names: Sequence[str] = TRUTH) -> dict[str, np.ndarray]:
     """The truth of a synthetic pair, or what is named of it: instances, height, cover (320, 320 each), bsf, isf, psf,
-    svf (0..1), mean_height (m), zone, seed.
-
-    Raises:
-        FileNotFoundError, ValueError: in one line, naming the file.
+    svf (0..1), mean_height (m), zone, seed. Raises what `read_npz` does.
     """
     path = Path(path)
     if not path.exists():
@@ -120,21 +117,15 @@ def read_truth(path: str | Path, names: Sequence[str] = TRUTH) -> dict[str, np.n
 
 def write_npz(path: Path, **arrays: np.ndarray) -> None:
     """Write a lightly compressed npz atomically: half the time of `np.savez_compressed`, 7 % larger."""
-    with (
-        atomic_path(path) as temporary,
-        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
-    ):
+    how = {"mode": "w", "compression": zipfile.ZIP_DEFLATED, "compresslevel": 1}
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, **how) as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w") as file:
                 np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
 
 
 def write_pair(data_dir: str | Path, sample_id: int, s2: np.ndarray, rgb: np.ndarray | None, label: int) -> None:
-    """Write one pair in the published layout.
-
-    Args:
-        s2: (32, 32, 10) float reflectance. rgb: (320, 320, 3) uint8 or None. label: 1..17.
-    """
+    """Write a pair in the published layout: s2 (32, 32, 10) reflectance, rgb (320, 320, 3) uint8, label 1..17."""
     if s2.shape != S2_SHAPE:
         raise InputError(f"Sentinel-2 patch of pair {sample_id} is {s2.shape}; expected {S2_SHAPE}")
     write_npz(s2_path(data_dir, sample_id), image=s2.astype(np.float32), label=np.int64(label))
@@ -163,31 +154,27 @@ def read_index(data_dir: str | Path) -> pd.DataFrame:
     Without `index.csv` (the published set) it is gathered from the patches.
 
     Raises:
-        FileNotFoundError: no data there. ValueError: a damaged index.
+        FileNotFoundError: no data there. InputError: a damaged index.
     """
     data_dir, path = Path(data_dir), Path(data_dir) / "index.csv"
-    if path.exists():
-        return _read_index_file(path)
-    ids = patch_ids(data_dir / S2_FOLDER)
-    if not ids:
-        raise FileNotFoundError(
-            f"{data_dir}: no index.csv and no {S2_FOLDER}/ there; make pairs with `python -m lczworld synth {data_dir}`"
-            " or give the folder of LCZC-GES2"
-        )
-    labels = [_label(s2_path(data_dir, i), read_npz(s2_path(data_dir, i), "label")[0]) for i in ids]
-    return pd.DataFrame({"id": ids, "label": labels, "city": "", "polygon": ""})
-
-
-def _read_index_file(path: Path) -> pd.DataFrame:
+    if not path.exists():
+        ids = patch_ids(data_dir / S2_FOLDER)
+        if not ids:
+            raise FileNotFoundError(
+                f"{data_dir}: no index.csv and no {S2_FOLDER}/ there; make pairs with `python -m lczworld synth "
+                f"{data_dir}` or give the folder of LCZC-GES2"
+            )
+        labels = [_label(s2_path(data_dir, i), read_npz(s2_path(data_dir, i), "label")[0]) for i in ids]
+        return pd.DataFrame({"id": ids, "label": labels, "city": "", "polygon": ""})
     try:
         frame = pd.read_csv(path, dtype={"city": str, "polygon": str}, keep_default_na=False)
         frame = frame.loc[:, list(INDEX_COLUMNS)].astype({"id": np.int64, "label": np.int64})
     except (KeyError, ValueError, pd.errors.ParserError, UnicodeDecodeError) as fault:
         raise InputError(f"{path}: not an index ({fault}); expected columns {','.join(INDEX_COLUMNS)}") from None
-    if frame["id"].duplicated().any():
-        raise InputError(f"{path}: id {frame['id'][frame['id'].duplicated()].iloc[0]} occurs twice; make ids unique")
-    if not frame["label"].between(1, K).all():
-        raise InputError(f"{path}: label {frame['label'][~frame['label'].between(1, K)].iloc[0]} is not one of 1..17")
+    if (twice := frame["id"].duplicated()).any():
+        raise InputError(f"{path}: id {frame['id'][twice].iloc[0]} occurs twice; make ids unique")
+    if (strange := ~frame["label"].between(1, K)).any():
+        raise InputError(f"{path}: label {frame['label'][strange].iloc[0]} is not one of 1..17")
     return frame.sort_values("id", ignore_index=True)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -35,43 +35,29 @@ def pack(data_dir: str | Path, kind: str, ids: np.ndarray) -> np.memmap:
         kind: "s2" -> (N, 32, 32, 10) float32, "rgb" -> (N, 320, 320, 3) uint8; row i is pair ids[i].
 
     Raises:
-        FileNotFoundError, ValueError: a patch is missing or damaged.
+        FileNotFoundError, InputError: a patch is missing or damaged.
     """
     folder, path_of, read, shape, dtype = _KINDS[kind]
     if not (Path(data_dir) / folder).exists():
-        raise FileNotFoundError(
-            f"{data_dir}: no {folder}/ there; download it with the data set, or use its shipped graphs"
-        )
+        remedy = "download it with the data set, or use its shipped graphs"
+        raise FileNotFoundError(f"{data_dir}: no {folder}/ there; {remedy}")
     target = Path(data_dir) / layout.PACK_FOLDER / f"{kind}.npy"
     stamp, note = fingerprint(data_dir, kind, ids), target.with_suffix(".json")
 
     def fresh() -> bool:
-        found = read_json(note) if target.exists() and note.exists() else {}
-        return found.get("fingerprint") == stamp and "digest" in found
+        return target.exists() and note.exists() and read_json(note).get("fingerprint") == stamp
 
     def write() -> None:
         write_json(note, {"fingerprint": None})  # the old pack is stale, whenever this stops
-        digest = hashlib.sha256()
         with atomic_path(target) as temporary:
             packed = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=(len(ids), *shape))
             for row, sample_id in enumerate(tqdm(ids, desc=f"packing {kind}", disable=len(ids) < 2000)):
                 packed[row] = read(path_of(data_dir, sample_id))[0]
-                digest.update(packed[row])
             packed.flush()
-        write_json(note, {"fingerprint": stamp, "pairs": len(ids), "digest": digest.hexdigest()})
+        write_json(note, {"fingerprint": stamp})
 
     make_if_missing(target, fresh, write)
     return np.load(target, mmap_mode="r")
-
-
-def digest(array: np.ndarray) -> str:
-    """SHA-256 of the values of an array; that of a whole packed file is read from its note, not computed again."""
-    if isinstance(array, np.memmap) and not array.flags.writeable:
-        note = Path(array.filename).with_suffix(".json")
-        noted = read_json(note) if note.exists() else {}
-        if "digest" in noted and noted.get("pairs") == len(array):
-            return noted["digest"]
-    return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -145,16 +131,10 @@ class Pairs:
         unknown = np.setdiff1d(wanted, self.ids)
         if len(unknown):
             raise InputError(f"{self.data_dir}: no pair {unknown[0]}; ids are {self.ids.min()}..{self.ids.max()}")
-        return Pairs(
-            self.data_dir, self.index[self.index["id"].isin(wanted)].reset_index(drop=True), self.kind, self.all_ids
-        )
+        return replace(self, index=self.index[self.index["id"].isin(wanted)].reset_index(drop=True))
 
 
 def open_pairs(data_dir: str | Path) -> Pairs:
-    """Open a data set: synthetic, LCZC-GES2 as published, or one's own city.
-
-    Raises:
-        FileNotFoundError: no data there. ValueError: a damaged index.
-    """
+    """Open a data set: synthetic, LCZC-GES2 as published, or one's own city. Raises what `layout.read_index` does."""
     index = layout.read_index(data_dir)
     return Pairs(Path(data_dir), index, layout.read_kind(data_dir), index["id"].to_numpy())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}  # the published random 
 
 @dataclass(frozen=True)
 class Split:
-    """Ids of the pairs to train on, to choose with, and to report on; the three never overlap (ValueError)."""
+    """Ids of the pairs to train on, to choose with, and to report on; the three never overlap (InputError)."""
 
     train: np.ndarray
     validation: np.ndarray
@@ -52,11 +52,10 @@ def make_split(index: pd.DataFrame, strategy: str, seed: int = 0, test_city: str
     Args:
         index: id, label, city, polygon (`Pairs.index`).
         strategy: `sample_pool` shuffles pairs; `polygon_pool` shuffles polygons, whose pairs stay together;
-            `city` tests on one whole city and splits the others by polygon (7 : 1).
-        test_city: for `city`; the last one by name when None.
+            `city` tests on `test_city` (the last by name when None) and splits the others by polygon (7 : 1).
 
     Raises:
-        ValueError: unknown strategy or city, or the index names no polygons or cities.
+        InputError: unknown strategy or city, or the index names no polygons or cities.
     """
     if strategy not in STRATEGIES:
         raise InputError(f"unknown split strategy {strategy!r}; expected one of {', '.join(STRATEGIES)}")
@@ -65,7 +64,11 @@ def make_split(index: pd.DataFrame, strategy: str, seed: int = 0, test_city: str
         raise InputError(f"index.csv names no {needed} for some pairs; use sample_pool or a published split file")
     rng = np.random.default_rng(seed)
     if strategy == "city":
-        return _city_split(index, rng, test_city)
+        cities = sorted(index["city"].unique())
+        test_city = cities[-1] if test_city is None else test_city
+        if test_city not in cities or len(cities) < 2:
+            raise InputError(f"cannot test on city {test_city!r}; the index has {', '.join(cities)} (two are needed)")
+        return _tested_on(index, index["city"] == test_city, rng)
     groups = index["id"].astype(str) if strategy == "sample_pool" else polygon_groups(index)
     return Split(**_deal(index, groups, SHARES, rng), strategy=strategy)
 
@@ -73,15 +76,8 @@ def make_split(index: pd.DataFrame, strategy: str, seed: int = 0, test_city: str
 def split_pairs(pairs: Pairs, strategy: str, seed: int = 0) -> Split:
     """`make_split` of a data set, or what there is instead where its index names no polygons.
 
-    Args:
-        pairs: all of a set, or some. strategy, seed: of `make_split`.
-
-    Returns:
-        LCZC-GES2: the published split of that strategy, whatever the seed. Else, where polygons are unknown,
-        `sample_pool`, with a warning: it reports too much. `strategy` of what is returned says which it is.
-
-    Raises:
-        ValueError: of `make_split` and `read_published_split`.
+    That is the published split of LCZC-GES2, whatever the seed, or else `sample_pool`, with a warning: it reports too
+    much. `strategy` of what is returned says which it is.
     """
     path = pairs.data_dir / layout.SPLIT_FOLDER / PUBLISHED.get(strategy, "")
     if (pairs.index["polygon"] != "").all() or strategy == "city":
@@ -89,48 +85,29 @@ def split_pairs(pairs: Pairs, strategy: str, seed: int = 0) -> Split:
     if path.is_file():
         split = read_published_split(path)
         parts = {part: np.intersect1d(getattr(split, part), pairs.ids) for part in SHARES}
-        return Split(**parts, strategy=split.strategy)
+        return replace(split, **parts)
     if strategy == "polygon_pool":
-        warnings.warn(
-            f"{pairs.data_dir}: its index names no polygons and no {path.name} is there: split by sample_pool, which"
-            " reports more than a new polygon would get",
-            stacklevel=2,
-        )
+        missing = f"{pairs.data_dir}: its index names no polygons and no {path.name} is there"
+        warnings.warn(f"{missing}: split by sample_pool, which reports more than a new polygon would get", stacklevel=2)
         strategy = "sample_pool"
     return make_split(pairs.index, strategy, seed)
 
 
 def crossed_splits(index: pd.DataFrame, seed: int = 0) -> dict[str, Split]:
-    """For each city a split that tests on all of it and on a share of the polygons of every other city.
+    """For each city (three at least) a split that tests on all of it and on some polygons of every other city.
 
     Over all splits every pair is tested exactly twice: once where its city is left out, once where other polygons of
     its city are trained on. All train on nearly the same number of pairs, so that the two answers to a pair differ by
     nothing but the city.
-
-    Raises:
-        ValueError: fewer than three cities.
     """
     cities, rng = sorted(index["city"].unique()), np.random.default_rng(seed)
     if len(cities) < 3:
         raise InputError(f"the index has {len(cities)} cities; leaving one out in turn needs three")
     polygons = polygon_groups(index)
-    tester = _dealt_to_others(index, polygons, rng.permutation(cities), rng)
-    splits = {}
-    for city in cities:
-        tested = (index["city"] == city) | (tester == city)
-        splits[city] = _tested_on(index, tested, rng)
-    return splits
-
-
-def _dealt_to_others(
-    index: pd.DataFrame, polygons: pd.Series, order: np.ndarray, rng: np.random.Generator
-) -> pd.Series:
-    """For each pair the city, not its own, whose split tests its polygon.
-
-    Zone by zone in a ring of cities, so that every split lacks as many polygons of each zone as any other: dealt at
-    random, those that test a zone would be those that saw least of it.
-    """
-    tester, start = pd.Series("", index.index), 0
+    order = rng.permutation(cities)
+    # Dealt zone by zone in a ring of cities, so that every split lacks as many polygons of each zone as any other: at
+    # random, those that test a zone would be those that saw least of it.
+    tester, start = pd.Series("", index.index), 0  # of each pair: the other city whose split tests it
     for label in sorted(index["label"].unique()):
         here, most = index["label"] == label, 0
         for place, city in enumerate(order):
@@ -140,15 +117,7 @@ def _dealt_to_others(
             tester[rows] = polygons[rows].map(dict(zip(names, order[(place + steps) % len(order)])))
             most = max(most, len(names))
         start += most
-    return tester
-
-
-def _city_split(index: pd.DataFrame, rng: np.random.Generator, test_city: str | None) -> Split:
-    cities = sorted(index["city"].unique())
-    test_city = cities[-1] if test_city is None else test_city
-    if test_city not in cities or len(cities) < 2:
-        raise InputError(f"cannot test on city {test_city!r}; the index has {', '.join(cities)} (two are needed)")
-    return _tested_on(index, index["city"] == test_city, rng)
+    return {city: _tested_on(index, (index["city"] == city) | (tester == city), rng) for city in cities}
 
 
 def _tested_on(index: pd.DataFrame, tested: pd.Series, rng: np.random.Generator) -> Split:
@@ -188,18 +157,16 @@ def _deal(index: pd.DataFrame, groups: pd.Series, shares: dict[str, float], rng:
 class _ArraysOnly(pickle.Unpickler):
     """Reads arrays, numbers, strings, lists and dicts; refuses to look up anything else, so nothing is executed."""
 
-    _ADMITTED = frozenset(
-        (f"numpy.{core}.{module}", name)
-        for core in ("core", "_core")
-        for module, name in (("multiarray", "_reconstruct"), ("multiarray", "scalar"), ("numeric", "_frombuffer"))
-    ) | {("numpy", "ndarray"), ("numpy", "dtype")}
+    _ADMITTED = ("numpy._core.multiarray._reconstruct", "numpy._core.multiarray.scalar",
+                 "numpy._core.numeric._frombuffer", "numpy.ndarray", "numpy.dtype")  # fmt: skip
 
     def find_class(self, module: str, name: str):
         if (module, name) == ("_codecs", "encode"):
             return _encode_latin1
-        if (module, name) not in self._ADMITTED:
+        new = module.replace("numpy.core.", "numpy._core.")
+        if f"{new}.{name}" not in self._ADMITTED:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        return super().find_class(module.replace("numpy.core.", "numpy._core."), name)
+        return super().find_class(new, name)
 
     def persistent_load(self, pid: object):
         raise pickle.UnpicklingError("it refers to things outside the file")
@@ -215,7 +182,7 @@ def read_published_split(path: str | Path) -> Split:
     """Read `partition_*.npz` of LCZC-GES2 (a Python pickle despite its suffix) without executing it.
 
     Raises:
-        FileNotFoundError: no file. ValueError: anything in it but arrays, or parts missing or overlapping.
+        FileNotFoundError: no file. InputError: anything in it but arrays, or parts missing or overlapping.
     """
     path = Path(path)
     if not path.exists():
@@ -227,6 +194,5 @@ def read_published_split(path: str | Path) -> Split:
             raise InputError("its parts are not lists of pair numbers")
         return Split(**{part: ids.astype(np.int64) for part, ids in parts.items()}, strategy=path.stem)
     except Exception as fault:  # a damaged pickle can raise nearly anything; all of it means the same to the user
-        raise InputError(
-            f"{path}: not a split of LCZC-GES2 ({fault}); expected train, validation, test arrays"
-        ) from None
+        remedy = "expected train, validation, test arrays"
+        raise InputError(f"{path}: not a split of LCZC-GES2 ({fault}); {remedy}") from None

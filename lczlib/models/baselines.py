@@ -20,40 +20,42 @@ from lczlib.zones import K
 PATCH_NETWORKS = ("resnet2d11", "resnet50", "densenet")
 GRAPH_NETWORKS = ("deepsets", "gcn", "sage", "gin", "gat")
 
-__all__ = [
-    "GRAPH_NETWORKS",
-    "PATCH_NETWORKS",
-    "GraphNetwork",
-    "band_statistics",
-    "costs",
-    "layer_shapes",
-    "make_baseline",
-    "random_forest",
-]
+__all__ = ["GRAPH_NETWORKS", "PATCH_NETWORKS", "GraphNetwork", "band_statistics", "costs", "layer_shapes",
+           "make_baseline", "random_forest"]  # fmt: skip
 
 
 def make_baseline(name: str, width: int, features: int) -> nn.Module:
-    """A baseline by name.
+    """A baseline by name; ValueError where there is none.
 
     Args:
         width: filters of the first stage or units of a graph layer; resnet50 has its own.
         features: bands, or features of a node.
-
-    Raises:
-        ValueError: unknown name.
     """
     kind, _, edges = name.partition("-")
     if kind in GRAPH_NETWORKS and edges in ("", *EDGES):
         return GraphNetwork(kind, features, width, edges or "complete")
-    made = {
-        "resnet2d11": lambda: ResNet2D11(width, features),
-        "resnet50": lambda: _resnet50(features),
-        "densenet": lambda: _densenet(width, features),
-    }
-    if name not in made:
-        known = ", ".join(("resnet3d11", *PATCH_NETWORKS, *GRAPH_NETWORKS))
-        raise ValueError(f"unknown network {name!r}; expected one of {known} (graphs: -nearest, -distance)")
-    return made[name]()
+    if name == "resnet2d11":
+        return ResNet2D11(width, features)
+    if name in PATCH_NETWORKS:
+        return _of_torchvision(name, width, features)
+    known = ", ".join(("resnet3d11", *PATCH_NETWORKS, *GRAPH_NETWORKS))
+    raise ValueError(f"unknown network {name!r}; expected one of {known} (graphs: -nearest, -distance)")
+
+
+def _of_torchvision(name: str, width: int, bands: int) -> nn.Module:
+    """ResNet50, or DenseNet121 (growth 32 at width 64), with a 3x3 stem of stride 1 for 32 pixels ("assumed")."""
+    from lczlib.sam._torchvision_ops import import_torchvision
+
+    import_torchvision()
+    from torchvision import models
+
+    if name == "resnet50":
+        model = models.resnet50(num_classes=K)
+        model.conv1 = nn.Conv2d(bands, 64, 3, padding=1, bias=False)
+    else:
+        model = models.DenseNet(max(width // 2, 4), (6, 12, 24, 16), width, num_classes=K)
+        model.features.conv0 = nn.Conv2d(bands, width, 3, padding=1, bias=False)
+    return model
 
 
 def costs(model: nn.Module, *example: Tensor) -> dict[str, int]:
@@ -69,13 +71,15 @@ def costs(model: nn.Module, *example: Tensor) -> dict[str, int]:
 def layer_shapes(model: nn.Module, *example: Tensor) -> pd.DataFrame:
     """The weighted layers in the order of computation: layer, output (shape without the batch), numbers.
 
-    Args:
-        example: a batch; the model computes as in training (every position), and its batch statistics move.
+    The model computes `example`, a batch, as in training (every position), and its batch statistics move.
     """
     rows, hooks = [], []
     for name, module in model.named_modules():
         if isinstance(module, (ConvNorm, ConvNorm2d, nn.Linear)):
-            note = lambda m, _, y, name=name: rows.append((name, tuple(y.shape[1:]), count_numbers(m)))  # noqa: E731
+
+            def note(module, _, y, name=name):
+                rows.append((name, tuple(y.shape[1:]), count_numbers(module)))
+
             hooks.append(module.register_forward_hook(note))
     with torch.no_grad():
         model.train()(*example)
@@ -119,29 +123,6 @@ class ResNet2D11(nn.Sequential):
         head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16 * width, K))
         super().__init__(ConvNorm2d(bands, width, 3), nn.ReLU(), *blocks, *head)
         self.apply(glorot)
-
-
-def _resnet50(bands: int) -> nn.Module:
-    """torchvision's ResNet50 with a 3x3 stem of stride 1 for patches of 32 pixels ("assumed")."""
-    model = _torchvision().models.resnet50(num_classes=K)
-    model.conv1 = nn.Conv2d(bands, 64, 3, padding=1, bias=False)
-    return model
-
-
-def _densenet(width: int, bands: int) -> nn.Module:
-    """torchvision's DenseNet121 (growth 32 at width 64) with a 3x3 stem of stride 1."""
-    model = _torchvision().models.DenseNet(max(width // 2, 4), (6, 12, 24, 16), width, num_classes=K)
-    model.features.conv0 = nn.Conv2d(bands, width, 3, padding=1, bias=False)
-    return model
-
-
-def _torchvision():
-    from lczlib.sam._torchvision_ops import import_torchvision
-
-    import_torchvision()
-    import torchvision
-
-    return torchvision
 
 
 class GraphNetwork(nn.Module):
@@ -193,14 +174,7 @@ def band_statistics(s2: np.ndarray) -> np.ndarray:
 def random_forest(
     train: np.ndarray, labels: np.ndarray, test: np.ndarray, seed: int = 0, trees: int = 200
 ) -> np.ndarray:
-    """Fit a random forest on band statistics, the LCZ Generator's kind of classifier.
-
-    Args:
-        train, test: (N, F) statistics. labels: (N,) 1..17 of `train`.
-
-    Returns:
-        (len(test), K) float64 probabilities.
-    """
+    """Probabilities (len(test), K) by a random forest on statistics (N, F), the LCZ Generator's kind of classifier."""
     from sklearn.ensemble import RandomForestClassifier
 
     forest = RandomForestClassifier(trees, random_state=seed, n_jobs=1).fit(train, labels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -38,11 +39,7 @@ __all__ = ["Inputs", "RunStream", "Source", "load_model", "load_stream", "make_m
 
 
 def make_model(name: str, recipe: Recipe, features: int) -> nn.Module:
-    """A network by name: "resnet3d11", "gcn", or one of `lczlib.models.baselines`.
-
-    Args:
-        features: bands of a patch, or features of a node.
-    """
+    """A network by name: "resnet3d11", "gcn" or one of `lczlib.models.baselines`; `features`: bands, or of a node."""
     if name == "resnet3d11":
         model = ResNet3D11(recipe.width, features, thin_training=recipe.thin_training)
     elif name == "gcn":
@@ -56,10 +53,7 @@ def make_model(name: str, recipe: Recipe, features: int) -> nn.Module:
 
 
 def load_model(path: str | Path) -> nn.Module:
-    """The network of a finished run, on the CPU, evaluating.
-
-    Args:
-        path: the run's folder.
+    """The network of the finished run in the folder `path`, on the CPU, evaluating.
 
     Raises:
         InputError: no finished run there, or one that is damaged or of another version.
@@ -98,12 +92,9 @@ def load_stream(run: str | Path, precision: str = "fp32") -> RunStream:
     Raises:
         InputError: no finished run there.
     """
-    shipped = str(run) in ("demo-s2", "demo-ge")
-    stream = RunStream((DEMO / str(run) if shipped else Path(run)).resolve(), precision)
-    if shipped and not (stream.folder / "run.json").exists():
-        raise InputError(f"{run}: this copy of lczlib ships no demo streams; train a run and give its folder")
-    _read_params(stream.folder)  # a folder that holds no run is reported here, not at the first patch
-    return stream
+    folder = (DEMO / run if str(run) in ("demo-s2", "demo-ge") else Path(run)).resolve()
+    note = folder / "about.json"
+    return RunStream(folder, _read_params(folder), read_json(note) if note.exists() else {}, precision)
 
 
 @dataclass(frozen=True)
@@ -111,31 +102,23 @@ class RunStream:
     """A trained run as a function: patches (n, 32, 32, 10) or images (n, 320, 320, 3) -> (n, 17) probabilities.
 
     Attributes:
-        folder: of the run.
+        folder: of the run. params: what it was made with: stream, model, features, recipe, seed.
+        about: what it was trained on, as `Run.publish` noted it: data, sam, masks, settings; {} where it did not.
         precision: "fp32" or "bf16" (faster where the processor has it; 99.8 % of zones the same), for "s2".
         sam, settings: make the instance masks of stream "ge"; None: those that the run was trained on.
     """
 
     folder: Path
+    params: dict
+    about: dict
     precision: str = "fp32"
     sam: str | None = None
     settings: MaskSettings | None = None
-
-    @cached_property
-    def params(self) -> dict:
-        """What the run was made with: stream, model, features, recipe, seed."""
-        return _read_params(self.folder)
 
     @property
     def stream(self) -> str:
         """ "s2" or "ge"."""
         return self.params["stream"]
-
-    @cached_property
-    def about(self) -> dict:
-        """What the run was trained on, as `Run.publish` noted it: data, sam, masks, settings; {} where it did not."""
-        note = self.folder / "about.json"
-        return read_json(note) if note.exists() else {}
 
     @property
     def trained_on(self) -> str:
@@ -147,9 +130,8 @@ class RunStream:
         """Model and settings that make instance masks from images."""
         from lczlib.sam import MaskSettings
 
-        sam = self.sam or self.about.get("sam") or "nano"
-        sam = "nano" if sam == "truth" else sam
-        return sam, self.settings or MaskSettings.named(self.about.get("masks") or "paper", sam)
+        sam = (self.sam or self.about.get("sam", "nano")).replace("truth", "nano")
+        return sam, self.settings or MaskSettings.named(self.about.get("masks", "paper"), sam)
 
     @cached_property
     def key(self) -> str:
@@ -161,14 +143,14 @@ class RunStream:
     @property
     def model(self) -> nn.Module:
         """The network, evaluating."""
-        return _model(self.folder)
+        return _on_device(load_model, self.folder)
 
     def instance_masks(self, images: np.ndarray) -> list:
         """Masks and boxes of each image (n, 320, 320, 3), as those that stream "ge" was trained on."""
-        from lczlib.sam import generate_masks
+        from lczlib.sam import generate_masks, load_sam
 
         sam, settings = self.masks
-        return list(generate_masks(_sam(sam), list(images), settings))
+        return list(generate_masks(_on_device(load_sam, sam), list(images), settings))
 
     def __call__(self, inputs: np.ndarray, found: list | None = None) -> np.ndarray:
         """Probabilities (n, 17) float64; `found`: the instance masks of the images, where they are known already."""
@@ -184,15 +166,8 @@ class RunStream:
 
 
 @lru_cache(maxsize=4)
-def _model(folder: Path) -> nn.Module:
-    return load_model(folder).to(pick_device())
-
-
-@lru_cache(maxsize=1)
-def _sam(name: str) -> nn.Module:
-    from lczlib.sam import load_sam
-
-    return load_sam(name).to(pick_device())
+def _on_device(load: Callable[[object], nn.Module], name: object) -> nn.Module:
+    return load(name).to(pick_device())
 
 
 def take(inputs: Inputs, rows: np.ndarray) -> Inputs:
@@ -215,22 +190,20 @@ class Source:
         return (self._tensor(self.inputs[rows], np.float32).permute(0, 3, 1, 2).contiguous(),)
 
     def _tensor(self, array: np.ndarray, dtype: type | None = None) -> Tensor:
-        """On the device; copied only where the array cannot be written to (a memory map), which torch warns of."""
+        # copied only where the array cannot be written to (a memory map), which torch warns of
         return torch.from_numpy(np.require(array, dtype, ["W", "E"])).to(self.device)
 
 
-def predict(
-    model: nn.Module, inputs: Inputs, batch_size: int = 128, precision: str = "fp32", device: str | None = None
-) -> np.ndarray:
+def predict(model: nn.Module, inputs: Inputs, batch_size: int = 128, precision: str = "fp32") -> np.ndarray:
     """Probabilities (N, K) float64 of patches (N, H, W, C) or of a GraphSet.
 
     A ResNet3D11 computes with folded batch norms and without its unread positions (exact), in bf16 if asked.
     """
-    where = torch.device(device) if device else next(model.parameters()).device
-    network = (model.folded() if isinstance(model, ResNet3D11) else model).to(where).eval()
-    source, low = Source(inputs, where), precision == "bf16"
+    device, low = next(model.parameters()).device, precision == "bf16"
+    network = (model.folded() if isinstance(model, ResNet3D11) else model).eval()
+    source = Source(inputs, device)
     p = np.empty((len(inputs), K), dtype=np.float64)
-    with torch.inference_mode(), torch.autocast(where.type, torch.bfloat16, enabled=low):
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=low):
         for start in range(0, len(inputs), batch_size):
             rows = slice(start, start + batch_size)
             p[rows] = network(*source(rows)).double().softmax(1).cpu().numpy()
@@ -238,15 +211,13 @@ def predict(
 
 
 def reestimate_batch_norm(model: nn.Module, inputs: Inputs, share: float = 1.0, batch_size: int = 64) -> nn.Module:
-    """A copy whose batch norms hold the statistics of `inputs`; no label is used, no weight changes.
+    """A copy whose batch norms hold the statistics of the patches `inputs`; no label is used, no weight changes.
 
     On the training pairs this mends what a short training's running means lag behind (Wu and Johnson 2021, "precise
     batch norm"); on another city's pairs it adapts the network to them (AdaBN, Li et al. 2017).
 
     Args:
-        inputs: patches (graph networks have no batch norm and come back as they are).
-        share: 1 takes their statistics only, less mixes them with those the model had.
-        batch_size: the statistics are plain means over batches of about this size.
+        share: 1 takes their statistics only (means over batches of about `batch_size`), less mixes them with the old.
     """
     adapted = copy.deepcopy(model)
     source, rows = Source(inputs, next(adapted.parameters()).device), np.random.default_rng(0).permutation(len(inputs))

@@ -6,7 +6,6 @@ import copy
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 KERAS_EPS, KERAS_MOMENTUM = 1e-3, 0.99
@@ -27,34 +26,13 @@ class ConvNorm(nn.Sequential):
         """(B, inputs, H, W, C) -> (B, filters, H / stride, W / stride, C / stride)."""
         conv, *norm = self
         if conv.kernel_size[0] == 1 and stride > 1 and not torch.is_autocast_enabled(x.device.type):
-            # the same numbers; in fp32 oneDNN is slow on the way back through strided 1x1x1 convolutions
-            x, stride = EveryOther.apply(x, stride), 1
+            # The same numbers; in fp32 oneDNN is slow on the way back through strided 1x1x1 convolutions, and a slice
+            # brings its gradient back in the slower layout.
+            x, stride = nn.functional.max_pool3d(x, 1, stride), 1
         y = nn.functional.conv3d(x, conv.weight, conv.bias, stride, conv.padding)
         # a patch of one channel is in both layouts at once, and the stem may answer in the slower one
         y = y.contiguous(memory_format=torch.channels_last_3d)
         return norm[0](y) if norm else y
-
-
-class EveryOther(torch.autograd.Function):
-    """Every `stride`-th position on three axes: `x[:, :, ::stride, ::stride, ::stride]`, in x's memory layout.
-
-    Autograd's own slice brings its gradient back in the other layout, and all that follows it is several times slower.
-    """
-
-    @staticmethod
-    def forward(ctx, x: Tensor, stride: int) -> Tensor:
-        ctx.shape, ctx.stride = x.shape, stride
-        return x[:, :, ::stride, ::stride, ::stride].contiguous(memory_format=torch.channels_last_3d)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
-        whole = torch.empty(
-            ctx.shape, dtype=gradient.dtype, device=gradient.device, memory_format=torch.channels_last_3d
-        )
-        whole.zero_()
-        whole[:, :, :: ctx.stride, :: ctx.stride, :: ctx.stride] = gradient
-        return whole, None
 
 
 class Bottleneck(nn.Module):
@@ -121,8 +99,8 @@ class ResNet3D11(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, bands, 32, 32) float reflectance -> logits (B, zones)."""
         if x.ndim != 4 or x.shape[1] != self.bands:
-            raise ValueError(f"ResNet3D11: expected (B, {self.bands}, 32, 32), got {tuple(x.shape)}; "
-                             "move the band axis to second place")  # fmt: skip
+            expected = f"expected (B, {self.bands}, 32, 32), got {tuple(x.shape)}"
+            raise ValueError(f"ResNet3D11: {expected}; move the band axis to second place")
         x = x.permute(0, 2, 3, 1).unsqueeze(1)  # (B, 1, H, W, bands)
         return self.head(self.features(x).mean((2, 3, 4)))
 

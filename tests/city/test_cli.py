@@ -26,7 +26,7 @@ def run(tmp_path):
         {"id": range(34), "label": np.arange(34) % 17 + 1, "city": "x", "polygon": [str(i) for i in range(34)]}
     )
     patches = rng.random((34, 32, 32, 10), np.float32) * index["label"].to_numpy(np.float32)[:, None, None, None] / 17
-    recipe = Recipe.demo("s2", epochs=1, width=2)
+    recipe = Recipe.of("demo", "s2", epochs=1, width=2)
     split = make_split(index, "sample_pool", seed=0)
     return train_stream("s2", "resnet3d11", patches, index, split, recipe, 0, tmp_path).run.path
 
@@ -112,7 +112,7 @@ def test_the_rgb_stream_finds_its_instances_as_its_pairs_were_made(tmp_path):
     index = pd.DataFrame({"id": range(34), "label": np.arange(34) % 17 + 1, "city": "x", "polygon": ""})
     x = np.random.default_rng(0).random((34, 50, 5), np.float32)
     graphs = GraphSet(index["id"].to_numpy(), x, np.full(34, 50, np.int64))
-    recipe, split = Recipe.demo("ge", epochs=1, width=4), make_split(index, "sample_pool", seed=0)
+    recipe, split = Recipe.of("demo", "ge", epochs=1, width=4), make_split(index, "sample_pool", seed=0)
     trained = train_stream("ge", "gcn", graphs, index, split, recipe, 0, tmp_path).run
     masks = tmp_path / "masks" / "0123"
     write_json(masks / "settings.json", {"sam": "nano", "settings": {"points_per_side": 4, "crop_n_layers": 0}})
