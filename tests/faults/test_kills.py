@@ -100,7 +100,7 @@ JOBS: dict[str, tuple[Callable[[Path, str], list], Callable[[Path], object]]] = 
     ),
     "train": (
         lambda sound, _: [*LCZLIB, "train", "data", "--stream", "s2", "--split", "sample_pool", "--recipe", "demo",
-                          "--set", "epochs=6", "width=4", "--work", "work"],
+                          "--epochs", "6", "--width", "4", "--work", "work"],
         lambda folder: [hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.glob("work/**/model.safetensors")],
     ),
     "map": (
