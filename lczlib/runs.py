@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,10 +20,16 @@ from filelock import FileLock
 
 from lczlib.errors import InputError
 
+FULL = 4096  # bytes that are left on a disk that is full
+
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A temporary sibling of `path` with its suffix, renamed onto it when the block ends well, removed otherwise."""
+    """A temporary sibling of `path` with its suffix, renamed onto it when the block ends well, removed otherwise.
+
+    Raises:
+        OSError: the disk is full, whatever the writer made of that.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
@@ -31,8 +39,21 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         yield temporary
         temporary.chmod(0o644)
         os.replace(temporary, path)
+    except Exception as fault:
+        if shutil.disk_usage(path.parent).free < FULL or getattr(fault, "errno", None) == errno.ENOSPC:
+            raise OSError(errno.ENOSPC, "No space left on the disk; make room and call again", str(path)) from fault
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def new_memmap(path: Path, dtype: Any, shape: tuple[int, ...]) -> np.memmap:
+    """An npy file of zeros, mapped for writing; its room is taken at once, so that a full disk is an OSError here."""
+    array = np.lib.format.open_memmap(path, "w+", dtype, shape)
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def file_lock(path: str | Path) -> FileLock:

@@ -20,7 +20,7 @@ from lczlib.city.output import write_map
 from lczlib.city.windows import MapJob, Predict, classify_chunk, open_job
 from lczlib.compute import parallel, prepare_cpu
 from lczlib.errors import InputError
-from lczlib.runs import atomic_path, content_key, file_lock
+from lczlib.runs import atomic_path, content_key, file_lock, new_memmap
 
 READING = ("bands", "offset", "units", "rgb_bands")  # options that say how to read the images
 
@@ -43,7 +43,7 @@ class ChunkStore:
         path = self.folder / f"{name}.npy"
         if not path.exists():
             with atomic_path(path) as temporary:
-                np.lib.format.open_memmap(temporary, "w+", np.uint8, shape).flush()
+                new_memmap(temporary, np.uint8, shape).flush()
         return np.lib.format.open_memmap(path, "r+")
 
     def keep(self, number: int, found: np.ndarray) -> None:

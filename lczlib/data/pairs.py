@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from lczlib.data import layout
 from lczlib.errors import InputError
-from lczlib.runs import atomic_path, make_if_missing, read_json, write_json
+from lczlib.runs import atomic_path, make_if_missing, new_memmap, read_json, write_json
 
 _KINDS = {
     "s2": (layout.S2_FOLDER, layout.s2_path, layout.read_s2, layout.S2_SHAPE, np.float32),
@@ -50,7 +50,7 @@ def pack(data_dir: str | Path, kind: str, ids: np.ndarray) -> np.memmap:
     def write() -> None:
         write_json(note, {"fingerprint": None})  # the old pack is stale, whenever this stops
         with atomic_path(target) as temporary:
-            packed = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=(len(ids), *shape))
+            packed = new_memmap(temporary, dtype, (len(ids), *shape))
             for row, sample_id in enumerate(tqdm(ids, desc=f"packing {kind}", disable=len(ids) < 2000)):
                 packed[row] = read(path_of(data_dir, sample_id))[0]
             packed.flush()
