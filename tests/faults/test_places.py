@@ -57,8 +57,8 @@ JOBS = {
     "map": ("map", "--run", "demo-s2", "--precision", "fp32", "--s2", "{sound}/scene.tif", "--out", "{out}/lcz.tif"),
     "patches": ("patches", "--s2", "{sound}/scene.tif", "--polygons", "{sound}/areas.geojson", "--spacing", "40",
                 "--out", "{out}/cut"),
-    "train": ("train", "{sound}/data", "--stream", "s2", "--split", "sample_pool", "--recipe", "demo", "--set",
-              "epochs=1", "width=8", "--work", "{out}/work"),
+    "train": ("train", "{sound}/data", "--stream", "s2", "--split", "sample_pool", "--recipe", "demo",
+              "--epochs", "1", "--width", "8", "--work", "{out}/work"),
 }  # fmt: skip
 
 
