@@ -12,14 +12,13 @@ import torch
 
 from lczlib.compute import cpu_count, parallel, pick_device
 from lczlib.data import Pairs, Split, split_pairs
+from lczlib.data.splits import polygon_groups
 from lczlib.graphs import GraphSet
 from lczlib.metrics import Interval, compare_seeds
 from lczlib.models.baselines import costs, random_forest
 from lczlib.recipe import Recipe
 from lczlib.sam import MaskSettings, build_sam
 from lczlib.training import train_stream
-
-__all__ = ["Design", "Questions", "compare", "in_words", "sam_costs", "test_until_narrow"]
 
 Questions = Mapping[str, Mapping[str, str]]  # {question: {label: name of a design}}, the paper's design first
 
@@ -39,20 +38,19 @@ class Design:
     recipe: Recipe
 
 
-def _tested(design: Design, pairs: Pairs, split: Split, seed: int, work_dir: str | Path) -> pd.DataFrame:
-    """Rows of the test pairs: id, label, polygon, seed, predicted."""
+def tested_once(design: Design, pairs: Pairs, split: Split, seed: int, work_dir: str | Path) -> pd.DataFrame:
+    """Train with a seed, predict the test pairs: id, label, polygon (its group), seed, predicted."""
     part = split.of(pairs.ids)
     test = part == "test"
     if design.model == "forest":
         x, train = design.inputs, part == "train"
         predicted = random_forest(x[train], pairs.labels[train], x[test], seed=seed).argmax(1) + 1
     else:
-        d = design
-        result = train_stream(d.recipe.stream, d.model, d.inputs, pairs.index, split, d.recipe, seed, work_dir)
-        predicted = result.predictions.select(split="test").look_up(pairs.ids[test]).predicted
-    places = np.where(pairs.polygons == "", "", np.char.add(np.char.add(pairs.cities, "/"), pairs.polygons))
-    facts = {"id": pairs.ids[test], "label": pairs.labels[test], "polygon": places[test]}
-    return pd.DataFrame({**facts, "seed": seed, "predicted": predicted})
+        network = design.recipe.stream, design.model, design.inputs
+        result = train_stream(*network, pairs.index, split, design.recipe, seed, work_dir)
+        predicted = result.predictions.look_up(pairs.ids[test]).predicted
+    rows = pairs.index.assign(polygon=polygon_groups(pairs.index), seed=seed)[test]
+    return rows[["id", "label", "polygon", "seed"]].assign(predicted=predicted)
 
 
 def test_until_narrow(
@@ -68,9 +66,7 @@ def test_until_narrow(
     difference is narrower than 2 points, or the most are used.
 
     Args:
-        designs, questions: what is compared.
-        pairs: the data, split by polygons.
-        seeds: the first, how many at least, how many at most.
+        pairs: the data, split by polygons. seeds: the first, how many at least, how many at most.
         work_dir: trainings are kept there and found again.
 
     Returns:
@@ -83,13 +79,11 @@ def test_until_narrow(
     rows: dict[str, list[pd.DataFrame]] = {name: [] for name in designs}
     begin, count = first, least
     while True:
-        cells = [(name, seed) for seed in range(begin, first + count) for name in designs]
         splits = {seed: split_pairs(pairs, "polygon_pool", seed=seed) for seed in range(begin, first + count)}
-        jobs = (
-            {"design": designs[n], "pairs": pairs, "split": splits[s], "seed": s, "work_dir": work_dir}
-            for n, s in cells
-        )
-        for (name, _), frame in zip(cells, parallel(_tested, jobs, workers)):
+        cells = [(name, seed) for seed in splits for name in designs]
+        jobs = [{"design": designs[n], "split": splits[s], "seed": s} for n, s in cells]
+        jobs = (job | {"pairs": pairs, "work_dir": work_dir} for job in jobs)
+        for (name, _), frame in zip(cells, parallel(tested_once, jobs, workers)):
             rows[name].append(frame)
         tested = {name: pd.concat(frames, ignore_index=True) for name, frames in rows.items()}
         answers = [row for question in questions.values() for row in compare(tested, question).values()]
@@ -114,17 +108,12 @@ def compare(tested: Mapping[str, pd.DataFrame], question: Mapping[str, str], dra
         answers[label] = {"oa": float(right.mean()), "oa_per_seed": right.to_dict()}
         if rows is not reference:
             predicted = rows["predicted"], reference["predicted"]
-            found = compare_seeds(rows["label"], *predicted, rows["polygon"], rows["seed"], draws=draws)
-            answers[label] |= found
+            answers[label] |= compare_seeds(rows["label"], *predicted, rows["polygon"], rows["seed"], draws=draws)
     return answers
 
 
 def in_words(question: Mapping[str, Mapping]) -> str:
-    """A Markdown list: each design against the first, its interval, how many seeds agree, and what that decides.
-
-    Args:
-        question: what `compare` gives, or the same read from the JSON of a figure.
-    """
+    """A Markdown list of what `compare` gives (or the JSON of a figure): differences, seeds, what that decides."""
     (first, reference), *others = question.items()
     lines = [f"- *{first}* (the paper's choice): {100 * reference['oa']:.1f} %."]
     for label, row in others:
@@ -138,11 +127,7 @@ def in_words(question: Mapping[str, Mapping]) -> str:
 
 
 def sam_costs(name: str, settings: MaskSettings, size: int = 320) -> dict[str, int]:
-    """What the instance masks of one image cost: encoder passes, prompts, parameters, multiply-adds.
-
-    Args:
-        name: of `build_sam`. size: side of the image, px.
-    """
+    """Encoder passes, prompts, parameters, multiply-adds: what the masks of an image of `size` px a side cost."""
     from segment_anything.utils.amg import generate_crop_boxes
 
     with torch.device("meta" if name.startswith("vit") else "cpu"):

@@ -1,8 +1,8 @@
-"""Combining the streams: the paper's weighted sum, and five other ways that are chosen on validation pairs.
+"""Combining the streams: the paper's weighted sum, and four other ways that are chosen on validation pairs.
 
-Every way but `fuse` takes a list of *streams*, probabilities (N, 17) of the same pairs in the same order (the
-`predictions.join` of two `Predictions`), and works for two streams or more. `METHODS[name](streams, labels)` fits on
-validation and returns a function: streams -> (N, 17).
+Every way but `fuse` takes lists of *streams*, probabilities (N, 17) of the same pairs in the same order (the
+`predictions.join` of two `Predictions`), and works for two streams or more: `METHODS[name](validation, labels, test)`
+fits on validation pairs and gives the probabilities (M, 17) of test pairs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ PUBLISHED_ALPHA = 0.6
 ALPHAS = np.linspace(0, 1, 41)
 TINY = 1e-9
 Streams = Sequence[np.ndarray]
-Fusion = Callable[[Streams], np.ndarray]
 
 
 def fuse(p_s2, p_ge, alpha: float = PUBLISHED_ALPHA):
@@ -34,9 +33,6 @@ def fuse(p_s2, p_ge, alpha: float = PUBLISHED_ALPHA):
         p_s2, p_ge: (B, 17) probabilities of the two streams for the same pairs; arrays or tensors.
         alpha: weight of the S2 stream, 0..1; 1 gives Sentinel-2 alone.
 
-    Returns:
-        (B, 17), rows sum to 1.
-
     Raises:
         InputError: shapes that differ, or alpha outside 0..1.
 
@@ -44,9 +40,8 @@ def fuse(p_s2, p_ge, alpha: float = PUBLISHED_ALPHA):
     """
     p_s2, p_ge = (p if hasattr(p, "shape") else np.asarray(p, float) for p in (p_s2, p_ge))
     if tuple(p_s2.shape) != tuple(p_ge.shape):
-        raise InputError(
-            f"streams: shapes {tuple(p_s2.shape)} and {tuple(p_ge.shape)}; join them by id with predictions.join"
-        )
+        shapes = f"{tuple(p_s2.shape)} and {tuple(p_ge.shape)}"
+        raise InputError(f"streams: shapes {shapes}; join them by id with predictions.join")
     if not 0 <= float(alpha) <= 1:
         raise InputError(f"alpha: {alpha} is outside 0..1; it is the weight of the S2 stream")
     return alpha * p_s2 + (1 - alpha) * p_ge
@@ -75,19 +70,16 @@ def sweep(
     """Accuracy along alpha with its 95 % interval over polygons.
 
     Args:
-        s2, ge: of the same pairs (`predictions.join`). by: None: overall accuracy; "city": in each city; "zone": F1 of
-            each zone.
-        draws, seed, seeds: of `metrics.bootstrap_statistic`.
+        s2, ge: of the same pairs (`predictions.join`). draws, seed, seeds: of `metrics.bootstrap_statistic`.
+        by: None: overall accuracy; "city": in each city; "zone": F1 of each zone.
 
     Returns:
         Columns alpha, value, low, high, n (pairs), and zone (label 1..17) or city.
     """
-    t, groups, rows = s2.labels, s2.groups, []
-    city = s2.frame["city"].to_numpy(str)
+    t, groups, city, rows = s2.labels, s2.groups, s2.frame["city"].to_numpy(str), []
     parts = {c: city == c for c in np.unique(city)} if by == "city" else {"": np.full(len(t), True)}
     for a, (name, part) in itertools.product(alphas, parts.items()):
-        y = predicted(fuse(s2.p, ge.p, a))
-        run = None if seeds is None else seeds[part]
+        y, run = predicted(fuse(s2.p, ge.p, a)), None if seeds is None else seeds[part]
         measure = metrics.f1 if by == "zone" else "oa"
         found = metrics.bootstrap(t[part], y[part], groups[part], measure, draws, seed, run)
         if by == "zone":
@@ -108,15 +100,11 @@ def complementarity(labels, s2, ge, fused, groups, draws: int = 1000, seed: int 
         a stream that is right, "headroom_used": (fused - s2) / (oracle - s2)}: Interval each.
     """
     a, b, f = (np.asarray(y) == np.asarray(labels) for y in (s2, ge, fused))
-    cases = {"both": a & b, "only_s2": a & ~b, "only_ge": ~a & b, "neither": ~a & ~b}
     how = groups, draws, seed, seeds
-    out = {
-        name: {
-            "share": metrics.bootstrap_mean(rows, *how),
-            "fused_right": metrics.bootstrap_ratio(f & rows, rows, *how),
-        }
-        for name, rows in cases.items()
-    }
+    out = {}
+    for name, rows in {"both": a & b, "only_s2": a & ~b, "only_ge": ~a & b, "neither": ~a & ~b}.items():
+        right = metrics.bootstrap_ratio(f & rows, rows, *how)
+        out[name] = {"share": metrics.bootstrap_mean(rows, *how), "fused_right": right}
     gained, possible = f.astype(int) - a, (a | b).astype(int) - a
     used = metrics.bootstrap_ratio(gained, possible, *how)
     return out | {"oracle": metrics.bootstrap_mean(a | b, *how), "headroom_used": used}
@@ -130,23 +118,18 @@ def best_weights(streams: Streams, labels, step: float = 0.025) -> np.ndarray:
 
     Args:
         streams: k lists of probabilities (N, 17). labels: (N,) 1..17.
-        step: of the grid; coarser grids are used for many streams (at most 5,000 points).
+        step: of the grid of weights, at least 0.05 for three streams or more.
 
     Returns:
         (k,) weights that sum to 1; for two streams the first is alpha.
     """
-    stack = np.stack([np.asarray(p, float) for p in streams])
-    grid = simplex(len(stack), step if len(stack) < 3 else max(step, 0.05))
-    t = to_index(labels)
-    oa = np.array([(np.tensordot(w, stack, 1).argmax(1) == t).mean() for w in grid])
+    k, t = len(streams), to_index(labels)
+    step = step if k < 3 else max(step, 0.05)
+    grid = np.indices((round(1 / step) + 1,) * k).reshape(k, -1).T
+    grid = grid[grid.sum(1) == round(1 / step)] * step
+    oa = np.array([(np.tensordot(w, np.stack(streams), 1).argmax(1) == t).mean() for w in grid])
     near = oa >= oa.max() - np.sqrt(oa.max() * (1 - oa.max()) / len(t))
     return grid[near].mean(0)
-
-
-def simplex(k: int, step: float) -> np.ndarray:
-    """All weight vectors (n, k) of multiples of `step` that sum to 1."""
-    grid = np.indices((round(1 / step) + 1,) * k).reshape(k, -1).T
-    return grid[grid.sum(1) == round(1 / step)] * step
 
 
 def best_alpha(p_s2, p_ge, labels) -> float:
@@ -154,122 +137,80 @@ def best_alpha(p_s2, p_ge, labels) -> float:
     return float(best_weights([p_s2, p_ge], labels)[0])
 
 
-def tempered(p: np.ndarray, temperature: float) -> np.ndarray:
-    """softmax(log p / T): T > 1 flattens, T < 1 sharpens, the winner stays."""
-    return softmax(np.log(np.asarray(p, float) + TINY) / temperature, -1)
-
-
-def temperature(p: np.ndarray, labels) -> float:
-    """The temperature that makes the likelihood of the labels largest (Guo et al. 2017)."""
-    found = _minimise(lambda v: metrics.losses(labels, tempered(p, np.exp(v[0]))).mean(), [0.0], [(-3, 3)])
-    return float(np.exp(found[0]))
-
-
-def _minimise(loss: Callable, start, bounds=None) -> np.ndarray:
-    return minimize(loss, np.asarray(start, float), method="L-BFGS-B", bounds=bounds, options={"maxiter": 200}).x
-
-
-def published_sum(streams: Streams, labels) -> Fusion:
+def published_sum(validation: Streams, labels, test: Streams) -> np.ndarray:
     """`PUBLISHED_ALPHA`, nothing fitted; equal weights for other than two streams."""
-    w = [PUBLISHED_ALPHA, 1 - PUBLISHED_ALPHA] if len(streams) == 2 else [1 / len(streams)] * len(streams)
-    return lambda s: np.tensordot(w, np.stack(s), 1)
+    w = [PUBLISHED_ALPHA, 1 - PUBLISHED_ALPHA] if len(test) == 2 else [1 / len(test)] * len(test)
+    return np.tensordot(w, np.stack(test), 1)
 
 
-def weighted_sum(streams: Streams, labels) -> Fusion:
+def weighted_sum(validation: Streams, labels, test: Streams) -> np.ndarray:
     """The sum with the weights that are best on validation."""
-    w = best_weights(streams, labels)
-    return lambda s: np.tensordot(w, np.stack(s), 1)
-
-
-def calibrated_sum(streams: Streams, labels) -> Fusion:
-    """Each stream tempered to its own best likelihood, summed with the best weights, and the sum tempered again.
-
-    The last step changes no winner; without it the sum of streams that disagree is less confident than it is right.
-    """
-    t = [temperature(p, labels) for p in streams]
-
-    def calibrated(s: Streams) -> list[np.ndarray]:
-        return [tempered(p, x) for p, x in zip(s, t, strict=True)]
-
-    total = weighted_sum(calibrated(streams), labels)
-    last = temperature(total(calibrated(streams)), labels)
-    return lambda s: tempered(total(calibrated(s)), last)
+    return np.tensordot(best_weights(validation, labels), np.stack(test), 1)
 
 
 def zone_weights(streams: Streams, labels, shrink: float = 0.02) -> np.ndarray:
     """Weights (k, 17) of each stream for each zone, of largest likelihood, drawn towards one weight for all zones.
 
-    Args:
-        shrink: strength of that pull (assumed; a zone has few validation pairs of its own).
+    The strength of that pull, `shrink`, is assumed; a zone has few validation pairs of its own.
     """
-    stack, k = np.stack(streams), len(streams)
 
     def loss(v: np.ndarray) -> float:
-        v = v.reshape(k, K)
-        p = _weighted_by_zone(stack, softmax(v, 0))
+        v = v.reshape(-1, K)
+        p = _weighted_by_zone(streams, softmax(v, 0))
         return metrics.losses(labels, p).mean() + shrink * ((v - v.mean(1, keepdims=True)) ** 2).sum()
 
     start = np.repeat(np.log(best_weights(streams, labels) + 0.05), K)
-    return softmax(_minimise(loss, start).reshape(k, K), 0)
+    return softmax(minimize(loss, start, method="L-BFGS-B", options={"maxiter": 200}).x.reshape(-1, K), 0)
 
 
-def _weighted_by_zone(stack: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """Sum over streams of w (k, 17) times stack (k, N, 17), rows made to sum to 1."""
-    p = (w[:, None] * stack).sum(0)
+def _weighted_by_zone(streams: Streams, w: np.ndarray) -> np.ndarray:
+    p = (w[:, None] * np.stack(streams)).sum(0)
     return p / p.sum(1, keepdims=True)
 
 
-def per_zone_sum(streams: Streams, labels) -> Fusion:
+def per_zone_sum(validation: Streams, labels, test: Streams) -> np.ndarray:
     """One alpha for each zone, `zone_weights`."""
-    w = zone_weights(streams, labels)
-    return lambda s: _weighted_by_zone(np.stack(s), w)
+    return _weighted_by_zone(test, zone_weights(validation, labels))
 
 
-def log_linear(streams: Streams, labels) -> Fusion:
+def log_linear(validation: Streams, labels, test: Streams) -> np.ndarray:
     """Product of powers: softmax(sum of w_k log p_k), w_k >= 0 of largest likelihood (w_k = 1: independent streams)."""
-    logs = np.log(np.stack(streams) + TINY)
-    w = _minimise(
-        lambda v: metrics.losses(labels, softmax(np.tensordot(v, logs, 1), -1)).mean(),
-        np.full(len(streams), 1 / len(streams)),
-        [(0, 5)] * len(streams),
+
+    def product(w: np.ndarray, streams: Streams) -> np.ndarray:
+        return softmax(np.tensordot(w, np.log(np.stack(streams) + TINY), 1), -1)
+
+    k = len(validation)
+    found = minimize(
+        lambda w: metrics.losses(labels, product(w, validation)).mean(),
+        np.full(k, 1 / k),
+        method="L-BFGS-B",
+        bounds=[(0, 5)] * k,
+        options={"maxiter": 200},
     )
-    return lambda s: softmax(np.tensordot(w, np.log(np.stack(s) + TINY), 1), -1)
+    return product(found.x, test)
 
 
-def stacked(streams: Streams, labels, strength: float = 0.1) -> Fusion:
-    """Multinomial logistic regression on the log probabilities of all streams.
+def stacked(validation: Streams, labels, test: Streams, strength: float = 0.1) -> np.ndarray:
+    """Logistic regression on the log probabilities of all streams; `strength` is scikit-learn's C (assumed).
 
-    Args:
-        strength: scikit-learn's C (assumed). A zone without validation pairs keeps a probability of nearly 0.
+    A zone without validation pairs keeps a probability of nearly 0.
     """
     from sklearn.linear_model import LogisticRegression
 
-    def features(s: Streams) -> np.ndarray:
-        return np.hstack([np.log(np.asarray(p) + 1e-4) for p in s])
-
-    model = LogisticRegression(C=strength, max_iter=2000).fit(features(streams), to_index(labels))
-
-    def fused(s: Streams) -> np.ndarray:
-        p = np.full((len(s[0]), K), TINY)
-        p[:, model.classes_] += model.predict_proba(features(s))
-        return p / p.sum(1, keepdims=True)
-
-    return fused
+    x, new = (np.hstack([np.log(np.asarray(p) + 1e-4) for p in streams]) for streams in (validation, test))
+    model = LogisticRegression(C=strength, max_iter=2000).fit(x, to_index(labels))
+    p = np.full((len(new), K), TINY)
+    p[:, model.classes_] += model.predict_proba(new)
+    return p / p.sum(1, keepdims=True)
 
 
-METHODS: dict[str, Callable[[Streams, np.ndarray], Fusion]] = {
+METHODS: dict[str, Callable[[Streams, np.ndarray, Streams], np.ndarray]] = {
     f"sum, published {PUBLISHED_ALPHA}": published_sum,
     "sum, chosen alpha": weighted_sum,
-    "calibrated sum": calibrated_sum,
     "alpha per zone": per_zone_sum,
     "log-linear": log_linear,
     "stacked regression": stacked,
 }
-
-
-def fit_methods(validation: Streams, labels, test: Streams, methods=METHODS) -> dict[str, np.ndarray]:
-    """Every method fitted on validation pairs (labels (N,) 1..17), applied to test pairs: {method: (M, 17)}."""
-    return {name: np.clip(fit(validation, labels)(test), 0, 1) for name, fit in methods.items()}
 
 
 def score_methods(
@@ -281,14 +222,14 @@ def score_methods(
         {name: {"oa", "difference" (of oa, paired), "nll", "nll_difference": Interval; "f1_macro", "oa_w", "ece",
         "brier"}}.
     """
-    how, base, loss = (groups, draws, seed, seeds), predicted(ps[reference]), metrics.losses(labels, ps[reference])
-    out = {}
+    how = groups, draws, seed, seeds
+    base, loss, out = predicted(ps[reference]), metrics.losses(labels, ps[reference]), {}
     for name, p in ps.items():
         y, own = predicted(p), metrics.losses(labels, p)
         s = metrics.scores(labels, y, p)
         out[name] = {m: s[m] for m in ("f1_macro", "oa_w", "ece", "brier")} | {
-            "oa": metrics.bootstrap(labels, y, groups, "oa", *how[1:]),
-            "difference": metrics.bootstrap_difference(labels, y, base, groups, "oa", *how[1:]),
+            "oa": metrics.bootstrap(labels, y, groups, "oa", draws, seed, seeds),
+            "difference": metrics.bootstrap_difference(labels, y, base, groups, "oa", draws, seed, seeds),
             "nll": metrics.bootstrap_mean(own, *how),
             "nll_difference": metrics.bootstrap_mean(own - loss, *how),
         }

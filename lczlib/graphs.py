@@ -32,18 +32,13 @@ COLOUR, CENTRE = slice(0, 3), slice(3, 5)  # columns of the mean colour and of t
 MOST_NODES = 50
 EDGES = ("complete", "nearest", "distance")
 
-__all__ = ["CENTRE", "COLOUR", "EXTRA_FEATURES", "FEATURES", "GraphSet", "adjacency", "extra_features", "load_graphs",
-           "node_features", "read_published_graphs", "require_graphs", "to_batch"]  # fmt: skip
-
 
 @dataclass(frozen=True)
 class GraphSet:
     """Graphs of many pairs.
 
     Attributes:
-        ids: (N,) int64 pair ids.
-        x: (N, M, F) float32 node features, rows beyond `nodes` are zero.
-        nodes: (N,) int64 nodes of each graph, 0..M.
+        ids: (N,) int64. x: (N, M, F) float32 node features, rows beyond `nodes` are zero. nodes: (N,) int64, 0..M.
     """
 
     ids: np.ndarray
@@ -57,11 +52,7 @@ class GraphSet:
     def from_masks(
         cls, ids: np.ndarray, images: Sequence[np.ndarray], found: Iterable[tuple], extra: bool = False
     ) -> GraphSet:
-        """Graphs of images (H, W, 3) uint8 from the masks and boxes found in each by `generate_masks` or a store.
-
-        Args:
-            extra: append `EXTRA_FEATURES` to the paper's five.
-        """
+        """Graphs of images (H, W, 3) uint8 from the masks and boxes found in each; `extra` appends `EXTRA_FEATURES`."""
         width = len(FEATURES) + len(EXTRA_FEATURES) * extra
         graphs = cls(ids, np.zeros((len(ids), MOST_NODES, width), np.float32), np.zeros(len(ids), np.int64))
         for row, (image, (masks, boxes)) in enumerate(zip(images, found)):
@@ -70,6 +61,11 @@ class GraphSet:
             more = [extra_features(image, masks, boxes)] if extra else []
             graphs.x[row, : len(x)], graphs.nodes[row] = np.concatenate([x, *more], axis=1), len(x)
         return graphs
+
+    @property
+    def valid(self) -> np.ndarray:
+        """Which rows of `x` are nodes: (N, M) bool."""
+        return np.arange(self.x.shape[1]) < self.nodes[:, None]
 
     def take(self, rows: np.ndarray) -> GraphSet:
         """The graphs in these rows, in this order."""
@@ -86,8 +82,7 @@ def node_features(
     """The paper's five features of each instance: mean R, G, B over the mask, then the centre of its box.
 
     Args:
-        image: (H, W, 3) uint8 RGB.
-        masks: (n, H, W) bool.
+        image: (H, W, 3) uint8 RGB. masks: (n, H, W) bool.
         boxes: (n, 4) pixels, x, y, width, height; SAM's boxes are inclusive (width = largest x - smallest x).
         masks_within_boxes: no mask reaches beyond its box: skips the check of that, two thirds of the time.
 
@@ -101,9 +96,8 @@ def node_features(
     """
     masks, boxes = _checked(image, masks, boxes)
     opaque = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)  # the fourth channel, 255 everywhere, counts pixels
-    windows = _windows(boxes, image.shape)
-    sums = _sums(opaque, masks, windows)
-    if not masks_within_boxes and sums[:, 3].sum() != 255 * _count(masks):
+    sums = _sums(opaque, masks, _windows(boxes, image.shape))
+    if not masks_within_boxes and sums[:, 3].sum() != 255.0 * np.count_nonzero(masks):
         sums = _sums(opaque, masks, [np.s_[:, :]] * len(masks))
     x = np.empty((len(masks), len(FEATURES)), dtype=np.float64)
     x[:, COLOUR] = sums[:, :3] / np.maximum(sums[:, 3:], 1)
@@ -118,10 +112,7 @@ def _sums(image: np.ndarray, masks: np.ndarray, windows: list[tuple[slice, slice
 
 
 def extra_features(image: np.ndarray, masks: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Three more features: what the paper's five leave out of an instance.
-
-    Args:
-        image, masks, boxes: of `node_features`; no mask reaches beyond its box.
+    """Three more features of instances (arguments of `node_features`); no mask may reach beyond its box.
 
     Returns:
         (n, 3) float32: area (square root of its share of the image), elongation (1 - minor / major axis of the
@@ -151,11 +142,6 @@ def _windows(boxes: np.ndarray, shape: tuple[int, ...]) -> list[tuple[slice, sli
     return [(slice(y0, y1), slice(x0, x1)) for x0, y0, x1, y1 in corners]
 
 
-def _count(masks: np.ndarray) -> int:
-    """Pixels of masks (..., H, W)."""
-    return cv2.countNonZero(masks.reshape(-1, masks.shape[-1])) if masks.size else 0
-
-
 def _checked(image: np.ndarray, masks: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise InputError(f"image: expected (H, W, 3) uint8, got {image.shape} {image.dtype}; scale to 0..255 first")
@@ -165,13 +151,6 @@ def _checked(image: np.ndarray, masks: np.ndarray, boxes: np.ndarray) -> tuple[n
     if boxes.size != 4 * len(masks):
         raise InputError(f"boxes: expected ({len(masks)}, 4) x, y, width, height, got {boxes.shape}")
     return np.ascontiguousarray(masks, dtype=bool).view(np.uint8), boxes.reshape(-1, 4)
-
-
-def require_graphs(pairs: Pairs) -> None:
-    """Raise FileNotFoundError where the graph stream has nothing to read: neither RGB patches nor shipped graphs."""
-    if not pairs.has_graphs:
-        lacking = "neither RGB patches (google_img_320) nor shipped graphs (gg_nodes_refine)"
-        raise FileNotFoundError(f"{pairs.data_dir}: {lacking}; cut pairs with --rgb")
 
 
 def load_graphs(
@@ -190,11 +169,14 @@ def load_graphs(
         extra: append `EXTRA_FEATURES` to the paper's five.
 
     Raises:
-        FileNotFoundError, InputError: of `require_graphs`, `make_masks`, `read_published_graphs`.
+        FileNotFoundError: there are neither RGB patches nor shipped graphs. Others: of `make_masks`,
+            `read_published_graphs`.
     """
     from lczlib.data.pairs import fingerprint
 
-    require_graphs(pairs)
+    if not pairs.has_graphs:
+        lacking = "neither RGB patches (google_img_320) nor shipped graphs (gg_nodes_refine)"
+        raise FileNotFoundError(f"{pairs.data_dir}: {lacking}; cut pairs with --rgb")
     if not pairs.has_rgb:
         return read_published_graphs(pairs.data_dir, pairs.ids)
     if isinstance(masks, str):
@@ -220,8 +202,7 @@ def read_published_graphs(data_dir: str | Path, ids: np.ndarray | None = None) -
     Only node features are read: the adjacency follows from the centres, and the pickled `e` is never touched.
 
     Args:
-        data_dir: a clone of the published repository.
-        ids: pairs wanted; None: all there are.
+        data_dir: a clone of the published repository. ids: pairs wanted; None: all there are.
 
     Raises:
         FileNotFoundError: no such folder, or a wanted graph is missing. InputError: a damaged file, by name.

@@ -1,11 +1,11 @@
 """Accuracy, agreement, calibration and their intervals; zones are labels 1..17 and always all 17 of them.
 
-A confusion matrix here is (17, 17) int64: rows = reference, columns = predicted, in the order 1-10, A-G. The measures
-take stacks of them (..., 17, 17), one for each bootstrap draw, which scikit-learn's (equal, see the tests) do not.
+A confusion matrix is (17, 17) int64, rows = reference, in the order 1-10, A-G. The measures take stacks of them
+(..., 17, 17), one for each bootstrap draw, which scikit-learn's (equal, see the tests) do not.
 
-Every interval resamples *groups* (polygons; cities in transfer): pairs of one polygon resemble each other, and
-resampling them one by one would make every interval too narrow. Several trainings of the same pairs are crossed with
-the groups: each draw takes groups and, independently, seeds with replacement (the pigeonhole bootstrap, Owen 2007).
+Every interval resamples *groups* (polygons; cities in transfer), whose pairs resemble each other. Several trainings of
+the same pairs are crossed with the groups: each draw takes groups and, independently, seeds with replacement (the
+pigeonhole bootstrap, Owen 2007).
 """
 
 from collections.abc import Callable
@@ -50,18 +50,12 @@ def oa(cm: np.ndarray) -> float:
 
 def oa_built(cm: np.ndarray) -> float:
     """Correct / all over the rows 1-10. Source: paper."""
-    return oa_rows(cm, slice(0, 10))
+    return _ratio(np.diagonal(cm, axis1=-2, axis2=-1)[..., :10].sum(-1), cm[..., :10, :].sum((-2, -1)))
 
 
 def oa_natural(cm: np.ndarray) -> float:
     """Correct / all over the rows A-G. Source: paper."""
-    return oa_rows(cm, slice(10, K))
-
-
-def oa_rows(cm: np.ndarray, rows: slice) -> float:
-    """Correct / all over some reference rows."""
-    hit = np.diagonal(cm, axis1=-2, axis2=-1)[..., rows].sum(-1)
-    return _ratio(hit, cm[..., rows, :].sum((-2, -1)))
+    return _ratio(np.diagonal(cm, axis1=-2, axis2=-1)[..., 10:].sum(-1), cm[..., 10:, :].sum((-2, -1)))
 
 
 def oa_u(cm: np.ndarray) -> float:
@@ -124,9 +118,7 @@ def scores(labels, predictions, probabilities=None) -> dict:
     """Every measure at once.
 
     Args:
-        labels: (N,) reference, 1..17.
-        predictions: (N,) predicted, 1..17.
-        probabilities: (N, 17) rows that sum to 1, for `ece`, `nll` and `brier`; optional.
+        labels, predictions: (N,) 1..17. probabilities: (N, 17), for the measures of `calibration`.
 
     Returns:
         {"n", the names of `MEASURES`, "f1" / "producers" / "users": {1..17: value}} and the calibration measures.
@@ -141,77 +133,47 @@ def scores(labels, predictions, probabilities=None) -> dict:
     return out
 
 
-def _checked(labels, p) -> tuple[np.ndarray, np.ndarray]:
+def losses(labels, p) -> np.ndarray:
+    """Negative log-likelihood of each pair (N,), in nats; probabilities below 1e-12 count as 1e-12."""
     t, p = to_index(labels), np.asarray(p, float)
     if p.shape != (t.size, K):
         raise InputError(f"probabilities: shape {p.shape} for {t.size} labels; pass ({t.size}, {K})")
-    return t, p
-
-
-def losses(labels, p) -> np.ndarray:
-    """Negative log-likelihood of each pair (N,), in nats; probabilities below 1e-12 count as 1e-12."""
-    t, p = _checked(labels, p)
     return -np.log(np.clip(p[np.arange(t.size), t], 1e-12, None))
 
 
-def brier(labels, p) -> float:
-    """Mean squared distance to the one-hot reference, summed over zones: 0 (perfect) .. 2."""
-    t, p = _checked(labels, p)
-    return float(((p - np.eye(K)[t]) ** 2).sum(1).mean()) if t.size else float("nan")
-
-
-def _bin_values(labels, p, bins: int) -> np.ndarray:
-    """What each pair adds to its bin of confidence: pairs, confidence, hits; (N, 3 * bins)."""
-    t, p = _checked(labels, p)
-    top = p.max(1)
-    values = np.zeros((t.size, 3, bins))
-    i = np.clip(np.ceil(top * bins).astype(int) - 1, 0, bins - 1)
-    values[np.arange(t.size), :, i] = np.stack([np.ones(t.size), top, p.argmax(1) == t], 1)
-    return values.reshape(t.size, 3 * bins)
-
-
 def reliability(labels, p, bins: int = 10, groups=None, draws: int = 1000, seed: int = 0) -> dict[str, np.ndarray]:
-    """Confidence (largest probability) against accuracy in `bins` equal-width bins.
+    """Confidence (largest probability) against accuracy in equal-width bins.
 
     Returns:
-        {"confidence", "accuracy", "low", "high" (bins,), NaN where empty; "n" (bins,)}; the interval of the accuracy
-        is NaN without `groups`.
+        {"confidence", "accuracy", its interval "low", "high" (NaN without `groups`), "n"}, (bins,) each.
     """
-    values = _bin_values(labels, p, bins)
-    n, confidence, hits = values.sum(0).reshape(3, bins)
+    t, p = to_index(labels), np.asarray(p, float)
+    values = np.zeros((t.size, 3, bins))  # what each pair adds to its bin: pairs, confidence, hits
+    place = np.clip(np.ceil(p.max(1) * bins).astype(int) - 1, 0, bins - 1)
+    values[np.arange(t.size), :, place] = np.stack([np.ones(t.size), p.max(1), p.argmax(1) == t], 1)
+    n, confidence, hits = values.sum(0)
     out = {"confidence": _ratio(confidence, n), "accuracy": _ratio(hits, n), "n": n.astype(int)}
-    ends = np.full((2, bins), np.nan)
+    low, high = np.full((2, bins), np.nan)
     if groups is not None:
-        found = bootstrap_statistic(lambda s: _ratio(s[..., 2 * bins :], s[..., :bins]), values, groups, draws, seed)
-        ends = np.array([i[1:] for i in found]).T
-    return out | {"low": ends[0], "high": ends[1]}
-
-
-def _ece_of_sums(sums: np.ndarray) -> np.ndarray:
-    n, confidence, hits = np.split(sums, 3, axis=-1)
-    return _ratio(np.abs(hits - confidence).sum(-1), n.sum(-1))
-
-
-def ece(labels, p, bins: int = 15) -> float:
-    """Expected calibration error: mean |accuracy - confidence| over bins, weighted by counts (Guo et al. 2017)."""
-    return _ece_of_sums(_bin_values(labels, p, bins).sum(0))
-
-
-def bootstrap_ece_difference(labels, p, q, groups, draws: int = 1000, seed: int = 0, seeds=None) -> "Interval":
-    """Paired: ece(p) - ece(q), both probabilities (N, 17) of the same pairs."""
-    values = np.hstack([_bin_values(labels, r, 15) for r in (p, q)])
-    return bootstrap_statistic(lambda s: _ece_of_sums(s[..., :45]) - _ece_of_sums(s[..., 45:]), values, groups, draws,
-                               seed, seeds)  # fmt: skip
+        flat = values.reshape(t.size, 3 * bins)
+        found = bootstrap_statistic(lambda s: _ratio(s[..., 2 * bins :], s[..., :bins]), flat, groups, draws, seed)
+        _, low, high = np.array(found).T
+    return out | {"low": low, "high": high}
 
 
 def calibration(labels, p) -> dict[str, float]:
-    """{"ece", "nll", "brier"}."""
-    nll = losses(labels, p)
-    return {
-        "ece": ece(labels, p),
-        "nll": float(nll.mean()) if nll.size else float("nan"),
-        "brier": brier(labels, p),
-    }
+    """{"ece", "nll", "brier"} of probabilities (N, 17).
+
+    Expected calibration error over 15 bins (Guo et al. 2017), mean negative log-likelihood, and mean squared distance
+    to the one-hot reference, summed over zones: 0 (perfect) .. 2.
+    """
+    nll, p = losses(labels, p), np.asarray(p, float)
+    if not nll.size:
+        return dict.fromkeys(("ece", "nll", "brier"), float("nan"))
+    r = reliability(labels, p, 15)
+    gap = np.nansum(r["n"] * np.abs(r["accuracy"] - r["confidence"]))
+    squared = ((p - np.eye(K)[to_index(labels)]) ** 2).sum(1)
+    return {"ece": float(gap / nll.size), "nll": float(nll.mean()), "brier": float(squared.mean())}
 
 
 class Interval(NamedTuple):
@@ -233,19 +195,15 @@ class Interval(NamedTuple):
 
 
 def resample(groups, draws: int = 1000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Which groups each bootstrap draw holds.
+    """Group number of each pair (N,), and how often each bootstrap draw holds each group (draws, G).
 
     Args:
-        groups: (N,) group of each pair; an empty name makes the pair a group of its own.
-
-    Returns:
-        member (N,) group number of each pair; counts (draws, G) how often each draw holds each group.
+        groups: (N,) names; an empty one makes the pair a group of its own.
     """
     g = np.asarray(groups).astype(str)
     g = np.where(g == "", [f"pair {i}" for i in range(g.size)], g)
     names, member = np.unique(g, return_inverse=True)
-    size = len(names)
-    return member, np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), size=draws)
+    return member, np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
 
 
 def bootstrap_statistic(
@@ -254,10 +212,8 @@ def bootstrap_statistic(
     """Any function of sums over the pairs, with its 95 % interval over groups, crossed with seeds.
 
     Args:
-        statistic: sums (..., C) -> (...) or (..., Z).
-        values: (N, C) what each pair adds to the sums.
-        groups: (N,) polygon or city of each pair.
-        draws, seed: bootstrap resamples and their seed.
+        statistic: sums (..., C) -> (...) or (..., Z). values: (N, C) what each pair adds to the sums.
+        groups: (N,) polygon or city of each pair. draws, seed: resamples and their seed.
         seeds: (N,) training that each row comes from, where there are several; resampled too, independently.
 
     Returns:
@@ -271,62 +227,54 @@ def bootstrap_statistic(
     cells = (place @ np.asarray(values, float)).reshape(*shape, -1)  # (seeds, groups, C)
     drawn = sum(weights[:, [s]] * (counts @ cells[s]) for s in range(shape[0]))
     value, many = np.asarray(statistic(cells.sum((0, 1)))), np.asarray(statistic(drawn))
-    ends = _quantiles(many) if shape[1] > 1 else np.full((2, *value.shape), np.nan)
+    known = np.isfinite(many).any(0) & (shape[1] > 1)
+    ends = np.where(known, np.nanquantile(np.where(known, many, 0), [0.025, 0.975], axis=0), np.nan)
     found = [Interval(*map(float, row)) for row in zip(value.ravel(), ends[0].ravel(), ends[1].ravel())]
     return found if value.ndim else found[0]
 
 
-def _quantiles(draws: np.ndarray) -> np.ndarray:
-    """2.5 and 97.5 % of the draws that are numbers, along the first axis; NaN where none is."""
-    known = np.isfinite(draws).any(0)
-    low, high = np.nanquantile(np.where(known, draws, 0), [0.025, 0.975], axis=0)
-    return np.where(known, [low, high], np.nan)
-
-
-def _one_hot(labels, predictions) -> np.ndarray:
-    """(N, 17 * 17): each pair's own confusion matrix, flat."""
-    t, p = to_index(labels), to_index(predictions)
-    values = np.zeros((t.size, K * K), np.float32)
-    values[np.arange(t.size), t * K + p] = 1
-    return values
-
-
-def _of_matrix(measure: str | Callable) -> Callable[[np.ndarray], np.ndarray]:
-    m = MEASURES[measure] if isinstance(measure, str) else measure
-    return lambda sums: m(sums.reshape(*sums.shape[:-1], K, K))
+def _one_hot(labels, *predictions) -> np.ndarray:
+    """(N, P * 17 * 17): each pair's own confusion matrix of each prediction, flat."""
+    t = to_index(labels)
+    values = np.zeros((t.size, len(predictions), K * K), np.float32)
+    for k, p in enumerate(predictions):
+        values[np.arange(t.size), k, t * K + to_index(p)] = 1
+    return values.reshape(t.size, -1)
 
 
 def bootstrap(labels, predictions, groups, measure="oa", draws: int = 1000, seed: int = 0, seeds=None) -> Interval:
     """A measure of the confusion matrix with its interval over groups.
 
     Args:
-        labels, predictions: (N,) 1..17.
         measure: a name of `MEASURES`, or a function of (..., 17, 17) matrices; one that gives a value for each zone
-            (`f1`, `producers`, `users`) gives a list of 17 intervals.
-        groups, draws, seed, seeds: of `bootstrap_statistic`.
+            (`f1`, `producers`, `users`) gives a list of 17 intervals. The others: of `bootstrap_statistic`.
     """
-    return bootstrap_statistic(_of_matrix(measure), _one_hot(labels, predictions), groups, draws, seed, seeds)
+    m, values = MEASURES.get(measure, measure), _one_hot(labels, predictions)
+    return bootstrap_statistic(lambda s: m(s.reshape(*s.shape[:-1], K, K)), values, groups, draws, seed, seeds)
 
 
 def bootstrap_difference(labels, a, b, groups, measure="oa", draws: int = 1000, seed: int = 0, seeds=None) -> Interval:
     """Paired: measure(a) - measure(b), both predictions (N,) 1..17 of the same pairs in the same resamples."""
-    m, values = _of_matrix(measure), np.hstack([_one_hot(labels, a), _one_hot(labels, b)])
-    half = K * K
-    return bootstrap_statistic(lambda s: m(s[..., :half]) - m(s[..., half:]), values, groups, draws, seed, seeds)
+    m = MEASURES.get(measure, measure)
+
+    def difference(sums: np.ndarray) -> np.ndarray:
+        of_a, of_b = np.moveaxis(sums.reshape(*sums.shape[:-1], 2, K, K), -3, 0)
+        return m(of_a) - m(of_b)
+
+    return bootstrap_statistic(difference, _one_hot(labels, a, b), groups, draws, seed, seeds)
 
 
-def compare_seeds(labels, a, b, groups, seeds, measure="oa", draws: int = 1000, seed: int = 0) -> dict:
-    """Two designs trained with the same seeds on the same pairs, row by row.
+def compare_seeds(labels, a, b, groups, seeds, draws: int = 1000, seed: int = 0) -> dict:
+    """Accuracy of two designs trained with the same seeds on the same pairs, row by row.
 
     Returns:
-        {"difference": Interval of measure(a) - measure(b), groups crossed with seeds; "per_seed": {seed: difference};
-        "agree": how many seeds have the sign of the whole; "seeds": how many there are}.
+        {"difference": Interval of a - b, groups crossed with seeds; "per_seed": {seed: difference}; "agree": how many
+        seeds have the sign of the whole; "seeds": how many there are}.
     """
-    rows = {s: np.asarray(seeds) == s for s in np.unique(seeds)}
-    m = MEASURES[measure] if isinstance(measure, str) else measure
-    labels, a, b = (np.asarray(v) for v in (labels, a, b))
-    each = {str(s): float(m(confusion(labels[r], a[r])) - m(confusion(labels[r], b[r]))) for s, r in rows.items()}
-    found = bootstrap_difference(labels, a, b, groups, m, draws, seed, seeds)
+    labels, a, b, seeds = (np.asarray(v) for v in (labels, a, b, seeds))
+    gained = (a == labels).astype(int) - (b == labels)
+    each = {str(s): float(gained[seeds == s].mean()) for s in np.unique(seeds)}
+    found = bootstrap_mean(gained, groups, draws, seed, seeds)
     agree = sum(np.sign(v) == np.sign(found.value) for v in each.values())
     return {"difference": found, "per_seed": each, "agree": int(agree), "seeds": len(each)}
 

@@ -15,45 +15,46 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lczlib import fusion
-from lczlib.graphs import GraphSet
+from lczlib.graphs import COLOUR, GraphSet
 from lczlib.models.inference import Inputs, Source, predict, reestimate_batch_norm, take
 from lczlib.predictions import Predictions
 from lczlib.training import augment_patches
-from lczlib.transfer import Study, concat, node_colours
+from lczlib.transfer import Study, concat
 from lczlib.zones import to_index
 
 MOST_SOURCE = 500  # training pairs that alignment takes its moments from (assumed; moments need no more)
-AdaptedProbabilities = dict[str, np.ndarray]  # remedy -> (N, 17), rows as in the inputs
 
 
 def align_moments(x: np.ndarray, source: np.ndarray) -> np.ndarray:
-    """Each band of the target's patches brought to the source's mean and spread; both (.., bands)."""
-    axes = tuple(range(x.ndim - 1))
-    scale = source.std(tuple(range(source.ndim - 1))) / (x.std(axes) + 1e-9)
-    return ((x - x.mean(axes)) * scale + source.mean(tuple(range(source.ndim - 1)))).astype(np.float32)
+    """Each band of the target's pixels brought to the source's mean and spread; both (.., bands)."""
+    axes, of_source = tuple(range(x.ndim - 1)), tuple(range(source.ndim - 1))
+    scale = source.std(of_source) / (x.std(axes) + 1e-9)
+    return ((x - x.mean(axes)) * scale + source.mean(of_source)).astype(np.float32)
 
 
 def align_coral(x: np.ndarray, source: np.ndarray) -> np.ndarray:
     """Pixels of the target with the mean and the covariance between bands of the source (CORAL, Sun et al. 2016)."""
     a, b = x.reshape(-1, x.shape[-1]).astype(float), source.reshape(-1, x.shape[-1]).astype(float)
-    whiten, color = (
-        fractional_matrix_power(c + 1e-7 * np.trace(c) / len(c) * np.eye(len(c)), power)
-        for c, power in ((np.cov(a.T), -0.5), (np.cov(b.T), 0.5))
-    )
-    return ((a - a.mean(0)) @ whiten @ color + b.mean(0)).reshape(x.shape).astype(np.float32)
+
+    def power(covariance: np.ndarray, exponent: float) -> np.ndarray:
+        ridge = 1e-7 * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
+        return fractional_matrix_power(covariance + ridge, exponent)
+
+    turned = (a - a.mean(0)) @ power(np.cov(a.T), -0.5) @ power(np.cov(b.T), 0.5)
+    return (turned + b.mean(0)).reshape(x.shape).astype(np.float32)
 
 
-def align_nodes(graphs: GraphSet, source: GraphSet, how: Callable = align_moments) -> GraphSet:
-    """Node colours of the target aligned with the source's; positions stay."""
-    valid = np.arange(graphs.x.shape[1]) < graphs.nodes[:, None]
-    x = graphs.x.copy()
-    colors = x[..., :3]
-    colors[valid] = how(colors[valid], node_colours(source))
-    return replace(graphs, x=x)
+def align(target: Inputs, source: Inputs, how: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Inputs:
+    """Patches aligned with the source's by their bands; graphs by the colours of their nodes, positions stay."""
+    if not isinstance(target, GraphSet):
+        return how(target, source)
+    x = target.x.copy()
+    x[target.valid, COLOUR] = how(x[target.valid, COLOUR], source.x[source.valid, COLOUR])
+    return replace(target, x=x)
 
 
-def adapt(model: nn.Module, target: Inputs, source: Inputs) -> AdaptedProbabilities:
-    """Probabilities of all pairs of a city with each remedy that needs no label of it.
+def adapt(model: nn.Module, target: Inputs, source: Inputs) -> dict[str, np.ndarray]:
+    """Probabilities (N, 17) of all pairs of a city with each remedy that needs no label of it.
 
     Args:
         model: trained without that city. target: its patches (N, 32, 32, 10) or graphs. source: some of those that the
@@ -62,35 +63,29 @@ def adapt(model: nn.Module, target: Inputs, source: Inputs) -> AdaptedProbabilit
     Returns:
         "none"; "batch-norm" (the target's own statistics, patches only); "moments"; "CORAL".
     """
-    if isinstance(target, GraphSet):
-        aligned = {"moments": align_nodes(target, source), "CORAL": align_nodes(target, source, align_coral)}
-        own = {}
-    else:
-        aligned = {"moments": align_moments(target, source), "CORAL": align_coral(target, source)}
-        own = {"batch-norm": predict(reestimate_batch_norm(model, target), target)}
-    return {"none": predict(model, target)} | own | {name: predict(model, x) for name, x in aligned.items()}
+    p = {"none": predict(model, target)}
+    if not isinstance(target, GraphSet):
+        p["batch-norm"] = predict(reestimate_batch_norm(model, target), target)
+    for name, how in (("moments", align_moments), ("CORAL", align_coral)):
+        p[name] = predict(model, align(target, source, how))
+    return p
 
 
 def adapt_cities(study: Study, stream: str) -> dict[str, Predictions]:
-    """`adapt` in every city, each with the models that never saw it.
-
-    Returns:
-        remedy -> predictions of all pairs, rows as in `Study.crossed`.
-    """
-    runs = {seed: _adapt_folds(study, stream, seed) for seed in study.seeds}
+    """{remedy: predictions}: `adapt` in every city with the models that never saw it, rows as in `Study.crossed`."""
+    runs: dict[int, dict[str, Predictions]] = {}
+    index, inputs = study.index, study.inputs[stream]
+    for seed in study.seeds:
+        rng, parts = np.random.default_rng(seed), []
+        for fold, result in study.results(stream, seed).items():
+            known = index["id"].isin(result.predictions.select(split="train").frame["id"])
+            source = take(inputs, np.sort(rng.permutation(np.flatnonzero(known))[:MOST_SOURCE]))
+            for city in fold:
+                here = np.flatnonzero(index["city"] == city)
+                p = adapt(result.model, take(inputs, here), source)
+                parts.append({name: Predictions(index.iloc[here].assign(split="test"), q) for name, q in p.items()})
+        runs[seed] = {name: concat([part[name] for part in parts]) for name in parts[0]}
     return {name: fusion.pool({seed: run[name] for seed, run in runs.items()})[0] for name in runs[study.seeds[0]]}
-
-
-def _adapt_folds(study: Study, stream: str, seed: int) -> dict[str, Predictions]:
-    rng, parts, index, inputs = np.random.default_rng(seed), [], study.index, study.inputs[stream]
-    for fold, result in study.results(stream, seed).items():
-        known = index["id"].isin(result.predictions.select(split="train").frame["id"])
-        source = take(inputs, np.sort(rng.permutation(np.flatnonzero(known))[:MOST_SOURCE]))
-        for city in fold:
-            here = np.flatnonzero(index["city"] == city)
-            p = adapt(result.model, take(inputs, here), source)
-            parts.append({name: Predictions(index.iloc[here].assign(split="test"), q) for name, q in p.items()})
-    return {name: concat([part[name] for part in parts]) for name in parts[0]}
 
 
 def fine_tune(
@@ -102,42 +97,32 @@ def fine_tune(
     batch_size: int = 32,
     seed: int = 0,
 ) -> nn.Module:
-    """A copy trained on for a few epochs (Adam, cross-entropy; patches flipped and turned), batch norms frozen.
-
-    Args:
-        inputs: patches (n, 32, 32, 10) or graphs with labels (n,) 1..17.
-    """
+    """A copy trained on for a few epochs (Adam, cross-entropy; patches flipped and turned), batch norms frozen."""
     tuned = copy.deepcopy(model).train()
-    for m in tuned.modules():
-        if isinstance(m, _BatchNorm):
-            m.eval()
+    for module in tuned.modules():
+        if isinstance(module, _BatchNorm):
+            module.eval()
     rng, source = torch.Generator().manual_seed(seed), Source(inputs, torch.device("cpu"))
-    target = torch.from_numpy(to_index(labels))
-    optimizer = torch.optim.Adam(tuned.parameters(), learning_rate)
-    for rows in _batches(len(target), batch_size, epochs, rng):
-        x, *rest = source(rows.numpy())
-        if not rest:
-            flips, turns = torch.rand(len(x), 2, generator=rng) < 0.5, torch.rand(len(x), generator=rng) - 0.5
-            x = augment_patches(x, flips, turns * torch.pi)
-        optimizer.zero_grad(set_to_none=True)
-        functional.cross_entropy(tuned(x, *rest), target[rows]).backward()
-        optimizer.step()
-    return tuned.eval()
-
-
-def _batches(n: int, size: int, epochs: int, rng: torch.Generator):
-    """Shuffled rows, `epochs` times over, batches of nearly equal size."""
+    target, optimizer = torch.from_numpy(to_index(labels)), torch.optim.Adam(tuned.parameters(), learning_rate)
+    batches = max(1, round(len(target) / batch_size))
     for _ in range(epochs):
-        yield from torch.randperm(n, generator=rng).tensor_split(max(1, round(n / size)))
+        for rows in torch.randperm(len(target), generator=rng).tensor_split(batches):
+            x, *rest = source(rows.numpy())
+            if not rest:
+                flips, turns = torch.rand(len(x), 2, generator=rng) < 0.5, torch.rand(len(x), generator=rng) - 0.5
+                x = augment_patches(x, flips, turns * torch.pi)
+            optimizer.zero_grad(set_to_none=True)
+            functional.cross_entropy(tuned(x, *rest), target[rows]).backward()
+            optimizer.step()
+    return tuned.eval()
 
 
 def few_labels(model: nn.Module, inputs: Inputs, index: pd.DataFrame, per_zone: int, seed: int = 0, **tuning):
     """Predictions in a new city after training on with a few labelled pairs of it.
 
     Args:
-        model: never saw the city. inputs, index: all pairs of the city.
+        model: never saw the city. inputs, index: all pairs of the city. tuning: of `fine_tune`.
         per_zone: labelled pairs in each zone (`labelled_share`); 0: none, the model as it is.
-        tuning: of `fine_tune`.
 
     Returns:
         Predictions of the pairs kept for testing, the same for every `per_zone`; none where no zone has two polygons.
@@ -151,11 +136,7 @@ def few_labels(model: nn.Module, inputs: Inputs, index: pd.DataFrame, per_zone: 
 def labelled_share(index: pd.DataFrame, per_zone: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Rows of one city to label and rows to test on (one polygon of each zone), never of the same polygon.
 
-    Args:
-        index: rows of one city. per_zone: pairs to label in each zone, at most those outside the test polygon.
-
-    Returns:
-        (rows to label, rows to test on); the latter are the same for every `per_zone`.
+    Those to test on are the same for every `per_zone`; at most the pairs outside the test polygon are labelled.
     """
     rng = np.random.default_rng(seed)
     label, test = [np.empty(0, int)], [np.empty(0, int)]

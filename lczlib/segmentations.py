@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from skimage import segmentation
 
 from lczlib.data import Pairs
 from lczlib.errors import InputError
@@ -17,8 +18,6 @@ from lczlib.runs import content_key
 from lczlib.sam import truth_masks
 
 METHODS = ("slic", "felzenszwalb", "grid")
-
-__all__ = ["METHODS", "RegionStore", "regions"]
 
 
 def regions(image: np.ndarray, method: str) -> np.ndarray:
@@ -33,8 +32,6 @@ def regions(image: np.ndarray, method: str) -> np.ndarray:
 
     Source: assumed, not in the paper.
     """
-    from skimage import segmentation
-
     if method not in METHODS:
         raise InputError(f"unknown segmentation {method!r}; expected one of {', '.join(METHODS)}")
     height, width = image.shape[:2]

@@ -14,27 +14,24 @@ from torch import nn
 from lczlib import fusion, metrics
 from lczlib.data import Pairs, split_pairs
 from lczlib.data.splits import Split, crossed_splits, make_split
-from lczlib.graphs import GraphSet
+from lczlib.graphs import COLOUR, GraphSet
 from lczlib.models.inference import Inputs
 from lczlib.predictions import Predictions, join
 from lczlib.recipe import Recipe
 from lczlib.runs import content_key, find_run, read_json
 from lczlib.training import Result, train_many
 
-LEAST_DROP = 0.01  # nothing can sensibly be a share of a smaller drop
 Fold = tuple[str, ...]  # the cities that one training leaves out
 Crossed = dict[str, Predictions]  # PARTS: every pair once in each, sorted by id
 PARTS = ("seen", "unseen")
 MODELS = {"s2": "resnet3d11", "ge": "gcn"}
-CHOSEN = "chosen elsewhere"
 
 
 def city_folds(index: pd.DataFrame, folds: int, seed: int = 0) -> dict[Fold, Split]:
     """Splits that leave cities out in turn, one for each fold of cities.
 
     Each tests on its cities and on a share of the polygons of the others (`crossed_splits`), so that every pair is
-    tested twice: by a training that never saw its city, and by one that saw other polygons of it. All train on nearly
-    the same number of pairs.
+    tested twice: by a training that never saw its city, and by one that saw other polygons of it.
 
     Args:
         index: id, label, city, polygon. folds: at least three; as many as cities leaves out one at a time.
@@ -67,13 +64,9 @@ class Study:
 
     def job(self, stream: str, seed: int, split: Split) -> dict:
         """Arguments of one `train_stream`."""
-        own = {
-            "stream": stream,
-            "model_name": MODELS[stream],
-            "inputs": self.inputs[stream],
-            "recipe": self.recipes[stream],
-        }
-        return own | {"index": self.index, "split": split, "seed": seed, "work_dir": self.work_dir}
+        network = {"model_name": MODELS[stream], "inputs": self.inputs[stream], "recipe": self.recipes[stream]}
+        rest = {"stream": stream, "index": self.index, "split": split, "seed": seed, "work_dir": self.work_dir}
+        return network | rest
 
     def results(self, stream: str, seed: int) -> dict[Fold, Result]:
         """One training for each fold."""
@@ -95,10 +88,10 @@ class Study:
         """Every pair with its city seen and unseen, by both streams and fused; trained where files are missing.
 
         Returns:
-            {"s2", "ge", "fused"} -> `Crossed`, all seeds below each other; the seed of each row.
+            {"s2", "ge", "fused": `Crossed`}, all seeds below each other; the seed of each row.
         """
         out = {}
-        for stream in ("s2", "ge"):
+        for stream in MODELS:
             for seed in self.seeds:
                 if not all(self.path(part, stream, seed).exists() for part in PARTS):
                     for part, kept in crossed_predictions(self.results(stream, seed)).items():
@@ -115,19 +108,16 @@ class Study:
             {"s2", "ge"} -> predictions of the trainings on the random split; of those of `crossed` that saw the city
             but not the polygon; the seed of each row.
         """
-        self._train_random()
+        todo = [(s, k) for s in MODELS for k in self.seeds if not self.path("random", s, k).exists()]
+        jobs = [self.job(stream, seed, self._random_split(seed)) for stream, seed in todo]
+        for (stream, seed), result in zip(todo, train_many(jobs, self.workers), strict=True):
+            result.predictions.save(self.path("random", stream, seed))
         random, apart = {}, {}
         for stream in MODELS:
             tests = {k: Predictions.load(self.path("random", stream, k)).select(split="test") for k in self.seeds}
             seen = {k: Predictions.load(self.path("seen", stream, k)).look_up(t.frame["id"]) for k, t in tests.items()}
             (random[stream], seeds), apart[stream] = fusion.pool(tests), fusion.pool(seen)[0]
         return random, apart, seeds
-
-    def _train_random(self) -> None:
-        todo = [(s, k) for s in MODELS for k in self.seeds if not self.path("random", s, k).exists()]
-        jobs = [self.job(stream, seed, self._random_split(seed)) for stream, seed in todo]
-        for (stream, seed), result in zip(todo, train_many(jobs, self.workers), strict=True):
-            result.predictions.save(self.path("random", stream, seed))
 
     def _random_split(self, seed: int) -> Split:
         split = make_split(self.index, "sample_pool", seed)
@@ -147,8 +137,8 @@ def train_seeds(
     known, strategy = read_json(find_run(work_dir, like) / "run.json")["params"], name.split("_", 1)[1]
     paths = {seed: Path(work_dir) / "predictions" / f"{name}_{seed}.npz" for seed in seeds}
     missing = [seed for seed, path in paths.items() if not path.exists()]
-    job = {"stream": known["stream"], "model_name": known["model"], "inputs": inputs, "index": pairs.index,
-           "recipe": Recipe(**known["recipe"]), "work_dir": work_dir}  # fmt: skip
+    job = {"stream": known["stream"], "model_name": known["model"], "recipe": Recipe(**known["recipe"])}
+    job |= {"inputs": inputs, "index": pairs.index, "work_dir": work_dir}
     jobs = [job | {"seed": seed, "split": split_pairs(pairs, strategy, seed)} for seed in missing]
     for seed, result in zip(missing, train_many(jobs, workers), strict=True):
         result.predictions.save(paths[seed])
@@ -181,21 +171,16 @@ def fuse_elsewhere(s2: Predictions, ge: Predictions) -> Predictions:
     return Predictions(s2.frame, p)
 
 
-def accuracy_drop(crossed: Crossed, groups: str = "city", draws: int = 1000, seed: int = 0, seeds=None) -> dict:
-    """Accuracy with the city seen and unseen, on the same pairs; a positive drop is a loss.
-
-    Args:
-        crossed: one stream's; for several trainings `fusion.pool` of them, with `seeds`.
-        groups: what the intervals draw, "city" or "polygon".
+def accuracy_drop(crossed: Crossed, draws: int = 1000, seed: int = 0, seeds=None) -> dict:
+    """Accuracy of one stream with the city seen and unseen, on the same pairs; a positive drop is a loss.
 
     Returns:
-        {"seen", "unseen", "drop": Interval (seen - unseen, paired); "by_city" {city: {"seen", "unseen", "drop", "n"}};
-        "n" pairs}.
+        {"seen", "unseen", "drop": Interval over cities (seen - unseen, paired); "by_city" {city: {"seen", "unseen",
+        "drop", "n"}}; "n" pairs}.
     """
-    seen, unseen = crossed["seen"], crossed["unseen"]
-    t, a, b = seen.labels, seen.predicted, unseen.predicted
-    city = seen.frame["city"].to_numpy(str)
-    how = {"groups": city if groups == "city" else seen.groups, "draws": draws, "seed": seed, "seeds": seeds}
+    t, a, b = crossed["seen"].labels, crossed["seen"].predicted, crossed["unseen"].predicted
+    city = crossed["seen"].frame["city"].to_numpy(str)
+    how = {"groups": city, "draws": draws, "seed": seed, "seeds": seeds}
     hits = pd.DataFrame({"seen": a == t, "unseen": b == t}).groupby(city).mean()
     by_city = hits.assign(drop=hits["seen"] - hits["unseen"], n=pd.Series(city).value_counts())
     return {
@@ -207,52 +192,24 @@ def accuracy_drop(crossed: Crossed, groups: str = "city", draws: int = 1000, see
     }
 
 
-def score_remedies(remedies: Mapping[str, Predictions], crossed: Crossed, draws=1000, seed=0, seeds=None) -> dict:
-    """Every remedy, and for each city the one that helped most in the others, on all pairs with their city unseen.
-
-    Args:
-        remedies: remedy -> predictions, rows as in `crossed`; "none" first.
-
-    Returns:
-        remedy -> {"oa", "gain" (over "none", paired), "recovered" (gain over drop): Interval over cities}; the row
-        `CHOSEN` also has "names" {city: remedy}. "recovered" is NaN where less than `LEAST_DROP` is lost.
-    """
-    t, city = crossed["seen"].labels, crossed["seen"].frame["city"].to_numpy(str)
-    y = {name: p.predicted for name, p in remedies.items()}
-    hits = {name: (v == t).astype(float) for name, v in y.items()}
-    names = chosen_elsewhere(hits, city)
-    hits[CHOSEN] = np.select([city == c for c in names], [hits[n] for n in names.values()])
-    how, lost = (city, draws, seed, seeds), (crossed["seen"].predicted == t) - hits["none"]
-    none = metrics.Interval(np.nan, np.nan, np.nan)
-    out = {
-        name: {
-            "oa": metrics.bootstrap_mean(h, *how),
-            "gain": metrics.bootstrap_mean(h - hits["none"], *how),
-            "recovered": metrics.bootstrap_ratio(h - hits["none"], lost, *how) if lost.mean() >= LEAST_DROP else none,
-        }
-        for name, h in hits.items()
-    }
-    out[CHOSEN]["names"] = names
-    return out
-
-
-def chosen_elsewhere(hits: Mapping[str, np.ndarray], cities: np.ndarray) -> dict[str, str]:
-    """For each city the remedy that helped most in the *other* cities: a choice without a label of that city.
-
-    Args:
-        hits: remedy -> (N,) right or wrong. cities: (N,).
-    """
-    cities = np.asarray(cities)
-    return {str(c): max(hits, key=lambda name: np.mean(hits[name][cities != c])) for c in np.unique(cities)}
-
-
-def choose(remedies: Mapping[str, Predictions], names: Mapping[str, str]) -> Predictions:
-    """Predictions where each city has its own remedy, `names` {city: remedy}."""
+def choose_elsewhere(remedies: Mapping[str, Predictions]) -> tuple[Predictions, dict[str, str]]:
+    """Predictions where each city has the remedy that helped most in the *others*, and {city: its remedy}."""
     first = next(iter(remedies.values()))
-    city, p = first.frame["city"].to_numpy(str), np.empty_like(first.p)
-    for c, name in names.items():
-        p[city == c] = remedies[name].p[city == c]
-    return Predictions(first.frame, p)
+    city, p, names = first.frame["city"].to_numpy(str), first.p.copy(), {}
+    for c in np.unique(city):
+        right = {name: (r.predicted == r.labels)[city != c].mean() for name, r in remedies.items()}
+        names[str(c)] = max(right, key=right.get)
+        p[city == c] = remedies[names[str(c)]].p[city == c]
+    return Predictions(first.frame, p), names
+
+
+def score_remedies(remedies: Mapping[str, Predictions], draws: int = 1000, seed: int = 0, seeds=None) -> dict:
+    """{remedy: {"oa", "gain" (over "none", paired): Interval over cities}} of predictions of the same pairs."""
+    frame = remedies["none"].frame
+    hits = {name: (p.predicted == frame["label"].to_numpy()).astype(float) for name, p in remedies.items()}
+    how = frame["city"].to_numpy(str), draws, seed, seeds
+    gains = {name: metrics.bootstrap_mean(h - hits["none"], *how) for name, h in hits.items()}
+    return {name: {"oa": metrics.bootstrap_mean(h, *how), "gain": gains[name]} for name, h in hits.items()}
 
 
 def standardised_shift(target: np.ndarray, source: np.ndarray) -> np.ndarray:
@@ -276,13 +233,7 @@ def domain_shift(pairs: Pairs, graphs: GraphSet) -> pd.DataFrame:
     spectra, rows = np.asarray(pairs.s2).mean((1, 2)), {}
     for city in np.unique(pairs.cities.astype(str)):
         here = pairs.cities == city
-        nodes = [node_colours(graphs.take(np.flatnonzero(part))) for part in (here, ~here)]
+        nodes = [graphs.x[graphs.valid & part[:, None], COLOUR] for part in (here, ~here)]
         shifts = standardised_shift(spectra[here], spectra[~here]), standardised_shift(*nodes)
         rows[city] = {"spectra": shifts[0].mean(), "node colours": shifts[1].mean(), "pairs": int(here.sum())}
     return pd.DataFrame(rows).T
-
-
-def node_colours(graphs: GraphSet) -> np.ndarray:
-    """Red, green, blue 0..1 of all nodes of all graphs, (sum of nodes, 3)."""
-    valid = np.arange(graphs.x.shape[1]) < graphs.nodes[:, None]
-    return graphs.x[..., :3][valid]

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from lczlib import fusion, metrics
-from lczlib.figures import STREAM_COLORS, TWO_COLUMNS, use_style
+from lczlib.figures import STREAM_COLORS, TWO_COLUMNS, primitives, use_style
 from lczlib.figures import evaluation as ev
 from lczlib.figures import transfer as tr
 from lczlib.metrics import Interval
@@ -43,8 +43,8 @@ def evaluation_figures(p, labels):
     s2, ge = as_predictions(p["s2"], labels), as_predictions(p["ge"], labels)
     curve, zones, cities = (fusion.sweep(s2, ge, by, np.linspace(0, 1, 5), draws=20) for by in (None, "zone", "city"))
     cms = {s: metrics.confusion(labels, fusion.predicted(q)) for s, q in p.items()}
-    rows = fusion.score_methods(p, labels, groups, "s2", draws=20)
-    panel = metrics.reliability(labels, p["s2"], 5, groups, 20) | {"ece": 0.1}
+    panels = {s: metrics.reliability(labels, q, 5, groups, 20) for s, q in p.items()}
+    scores = {s: metrics.calibration(labels, q) for s, q in p.items()}
     by_city = {c: {"seen": 0.8, "unseen": 0.6, "drop": 0.2, "n": 9} for c in ("synthetic-1", "synthetic-2")}
     drop = {s: {"seen": some, "unseen": some, "drop": some, "by_city": by_city} for s in p}
     table = pd.DataFrame(
@@ -53,23 +53,19 @@ def evaluation_figures(p, labels):
     named, at = {"oa": some, "kappa": some}, {0: some, 1: some}
     rgb, s2_patch = np.zeros((320, 320, 3), np.uint8), np.zeros((32, 32, 10))
     return {
-        "example": ev.alpha_example(np.array([0.7, 0.4]), np.array([0.2, 0.9]), "t"),
         "alpha": ev.alpha_curve({"validation": curve, "test": curve}, 0.5, "t"),
         "published": ev.alpha_curve(
             {"validation": curve, "test": curve}, 0.5, "t", {"alpha": [0, 1], "oa": [0.5, 0.6]}
         ),
         "by group": ev.alpha_by_group(zones, cities, "t"),
-        "small": ev.small_matrix(np.array([[6, 2], [1, 5]]), [2, 11], "t"),
         "confusion": ev.confusion_matrices(cms, "t"),
         "gain": ev.zone_gain({s: metrics.f1(c) for s, c in cms.items()}, [some] * 17, "t"),
         "measures": ev.measures(dict.fromkeys(p, named), named, "t"),
-        "methods": ev.methods(rows, "t"),
-        "reliability": ev.reliability_diagrams({"one": panel, "two": panel}, {"one": "black", "two": "grey"}, "t"),
-        "pictures": ev.picture_rows([[rgb] * 2, [s2_patch] * 2], ["a", "b"], "t"),
-        "one row": ev.picture_rows([[s2_patch] * 3], ["a", "b", "c"], "t"),
-        "rows": ev.rows_of_intervals({"one": named, "two": {"a": some}}, "t", {"one": "x", "two": "x"}),
+        "reliability": ev.reliability_diagrams(panels, scores, "t"),
+        "pictures": primitives.pictures({"RGB": [rgb] * 2, "Sentinel-2": [s2_patch] * 2}, ["a", "b"], "t"),
+        "one row": primitives.pictures({"": [s2_patch] * 3}, ["a", "b", "c"], "t"),
+        "rows": primitives.rows_of_intervals({"one": named, "two": {"a": some}}, "t", "x"),
         "drops": tr.drops(drop, "t"),
-        "shift": tr.shift_example(0.26, 0.2, 0.05, "t"),
         "why": tr.shift_against_drop(table.set_index(pd.Index(by_city)), {"spectra": "a", "node colours": "b"}, "t"),
         "along": tr.along_shift(dict.fromkeys(p, at), {"CORAL": at}, "t"),
     }
@@ -110,6 +106,21 @@ def test_confusion_shows_every_pair_as_a_count(streams):
     moved = [int(t.get_text()) for t in axes[3].texts if t.get_text()]
     assert sum(moved) == 0
     assert sum(abs(m) for m in moved) > 0
+
+
+def test_the_papers_values_stand_beside_ours_where_they_are_known(streams):
+    p, labels = streams
+    cms = {s: metrics.confusion(labels, fusion.predicted(q)) for s, q in p.items()}
+    shares = cms["ge"] / cms["ge"].sum(1, keepdims=True)  # the paper may give shares
+    axes = ev.confusion_matrices(cms, "t", {"ge": shares, "fused": cms["fused"]}).axes
+    titles = [ax.get_title(loc="left") for ax in axes]
+    assert titles[3] == "fused minus Sentinel-2"
+    assert [title.split(":")[0] for title in titles[4:]] == ["Google Earth, the paper", "fused, the paper"]
+    some = Interval(0.1, 0.0, 0.2)
+    row = {"seen": some, "unseen": some, "drop": some, "by_city": {"a": {"seen": 0.8, "unseen": 0.6}}}
+    left = tr.drops({"s2": row}, "t", {"oa_inside": 0.75, "oa_outside": 0.5}).axes[0]
+    assert [tick.get_text() for tick in left.get_xticklabels()] == ["Sentinel-2", "the paper"]
+    assert left.texts[-1].get_text() == "drop\n+25.0"
 
 
 def test_each_stream_keeps_its_colour():

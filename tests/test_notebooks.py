@@ -93,14 +93,26 @@ def _run(project: Path, *arguments: str) -> str:
     return done.stdout
 
 
+def fill_published(path: Path) -> None:
+    """As somebody does who has the paper: Fig. 8 of two streams, the alpha curve, a table, the transfer drop."""
+    published = json.loads(path.read_text())
+    for stream in ("s2", "fused"):
+        published["confusion"][stream]["value"] = (np.eye(17) * 9 + 1).tolist()
+    published["alpha_curve"]["value"] = {"alpha": [0, 0.5, 1], "oa": [0.6, 0.9, 0.8]}
+    published["scores"]["polygon"]["fused"]["value"]["oa"] = 0.875
+    published["transfer"]["value"] = {"oa_inside": 0.75, "oa_outside": 0.5, "region": "elsewhere"}
+    path.write_text(json.dumps(published))
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
-    """A copy of this project after every notebook was executed in the smoke profile."""
+    """A copy of this project after every notebook was executed in the smoke profile, the paper's values filled in."""
     copy = tmp_path_factory.mktemp("project")
     for name in FOLDERS:
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
     for name in FILES:
         shutil.copy2(ROOT / name, copy)
+    fill_published(copy / "figures" / "published.json")
     _run(copy)
     return copy
 
@@ -117,6 +129,20 @@ def test_every_notebook_runs_and_leaves_figures_that_say_all(project):
     assert {path.name for path in project.iterdir()} == {*FOLDERS, *FILES, "build"}
     committed = {path.relative_to(ROOT / "figures") for path in (ROOT / "figures").rglob("*")}
     assert {path.relative_to(project / "figures") for path in (project / "figures").rglob("*")} == committed
+
+
+@pytest.mark.notebooks
+def test_values_of_the_paper_that_were_filled_in_stand_beside_ours(project):
+    build = project / "build" / "smoke"
+    numbers = {stem: json.loads((build / "figures" / f"{stem}.json").read_text())["numbers"]
+               for stem in ("04_alpha", "05_confusion", "06_transfer")}  # fmt: skip
+    assert list(numbers["05_confusion"]["published"]) == ["s2", "fused"]
+    assert numbers["06_transfer"]["published"]["oa_outside"] == 0.5
+    assert numbers["04_alpha"]["published"]["oa"] == [0.6, 0.9, 0.8]
+    told = {"05": ["s2 38.5% right", "0.875"], "06": ["75.0% inside, 50.0% outside (elsewhere)"]}
+    for name, texts in told.items():
+        (page,) = build.rglob(f"{name}_*.html")
+        assert not [text for text in texts if text not in page.read_text()]
 
 
 @pytest.mark.notebooks
@@ -148,7 +174,11 @@ def test_what_follows_from_predictions_is_computed_again_from_them(project):
 @pytest.mark.notebooks
 def test_the_published_data_set_without_rgb_patches_runs_as_it_is(project, tmp_path):
     data = _published_without_rgb(project / "build" / "smoke" / "data", tmp_path / "published")
+    values = project / "figures" / "published.json"
+    filled = values.read_text()
+    shutil.copy2(ROOT / "figures" / "published.json", values)  # as committed, with its empty fields
     _run(project, "--data", str(data), "--only", "05")
+    values.write_text(filled)
     (figures,) = project.glob("build/smoke-*/figures")
     assert "LCZC-GES2" in {json.loads(path.read_text())["data"] for path in figures.glob("05_*.json")}
 

@@ -149,27 +149,16 @@ def test_drop_by_hand_is_positive_for_a_loss():
     assert d["drop"].value == pytest.approx(0.25)
     assert d["by_city"]["city-0"] == pytest.approx({"seen": 0.75, "unseen": 0.0, "drop": 0.75, "n": 24})
     assert d["by_city"]["city-1"]["drop"] == 0
-    assert t.accuracy_drop(crossed, "polygon", draws=50)["drop"].value == pytest.approx(0.25)
 
 
-def test_gain_and_recovered_share_of_remedies_by_hand():
+def test_gain_of_remedies_by_hand():
     _, index = world()
     bad = np.flatnonzero(index["id"] % 2 == 0)  # half of each city
-    crossed = {"seen": predictions(index, []), "unseen": predictions(index, bad)}
-    all_none = {
-        "none": crossed["unseen"],
-        "half": predictions(index, bad[::2]),
-        "harm": predictions(index, slice(None)),
-    }
-    out = t.score_remedies(all_none, crossed, draws=50)
-    assert out["half"]["gain"].value == pytest.approx(0.25)
-    assert out["half"]["recovered"].value == pytest.approx(0.5)
-    assert out["harm"]["gain"].value == pytest.approx(-0.5)
-    assert set(out[t.CHOSEN]["names"].values()) == {"half"}
-    same = {"seen": crossed["unseen"], "unseen": crossed["unseen"]}
-    assert np.isnan(t.score_remedies(all_none, same, draws=20)["half"]["recovered"].value)  # no drop, no share of it
-    mixed = t.choose(all_none, {"city-0": "harm", "city-1": "none", "city-2": "half"})
-    assert (mixed.predicted == mixed.labels)[: len(index) // 3].sum() == 0
+    remedies = {"none": bad, "half": bad[::2], "harm": slice(None)}
+    remedies = {name: predictions(index, wrong) for name, wrong in remedies.items()}
+    out = t.score_remedies(remedies, draws=50)
+    assert [out[name]["gain"].value for name in remedies] == pytest.approx([0, 0.25, -0.5])
+    assert out["half"]["oa"].value == pytest.approx(0.75)
 
 
 @pytest.mark.parametrize("align", [r.align_moments, r.align_coral])
@@ -205,8 +194,8 @@ def test_nodes_are_aligned_and_padding_stays():
     x = rng.random((30, 5, 5)).astype(np.float32) * (np.arange(5) < nodes[:, None])[..., None]
     source = GraphSet(np.arange(30), x, nodes)
     shifted = GraphSet(np.arange(30), (x * np.float32(0.6)), nodes)
-    back = r.align_nodes(shifted, source)
-    np.testing.assert_allclose(t.node_colours(back), t.node_colours(source), atol=1e-5)
+    back = r.align(shifted, source, r.align_moments)
+    np.testing.assert_allclose(back.x[back.valid, :3], source.x[source.valid, :3], atol=1e-5)
     assert np.array_equal(back.x[..., 3:], shifted.x[..., 3:])
     assert (back.x[np.arange(5) >= nodes[:, None]] == 0).all()
     assert np.array_equal(shifted.x, x * np.float32(0.6))  # the input is not changed
@@ -282,11 +271,15 @@ def test_a_few_labels_never_share_a_polygon_with_the_tested(study):
 
 
 def test_a_remedy_is_chosen_without_the_citys_labels():
-    cities = np.repeat(["a", "b", "c"], 10)
-    good_in_a = (cities == "a").astype(float)
-    even = np.full(30, 0.4)
-    names = t.chosen_elsewhere({"x": good_in_a, "y": even}, cities)
-    assert names == {"a": "y", "b": "x", "c": "x"}  # x shines in a only, which must not choose it for a
+    """The first shines in city-0 only, which must not choose it for city-0."""
+    _, index = world()
+    elsewhere = np.flatnonzero(index["city"] != "city-0")
+    shines, even = predictions(index, elsewhere), predictions(index, np.flatnonzero(index["id"] % 5 < 3))
+    chosen, names = t.choose_elsewhere({"shines": shines, "even": even})
+    assert names == {"city-0": "even", "city-1": "shines", "city-2": "shines"}
+    here = (index["city"] == "city-0").to_numpy()
+    np.testing.assert_array_equal(chosen.p[here], even.p[here])
+    np.testing.assert_array_equal(chosen.p[~here], shines.p[~here])
 
 
 def test_batch_norm_statistics_become_the_targets(study):

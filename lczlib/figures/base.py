@@ -1,5 +1,6 @@
 """What every figure shares: one style, two widths, one way of saving (PNG, PDF and JSON of one stem)."""
 
+import json
 import platform
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -8,29 +9,25 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from PIL import Image
 
 from lczlib.compute import instruction_set
-from lczlib.runs import atomic_path, commit, read_json, to_jsonable, write_json
+from lczlib.runs import atomic_path, commit, to_jsonable, write_json
 
 ONE_COLUMN = 3.5  # inches, one IEEE column
 TWO_COLUMNS = 7.16  # inches, both columns
 STREAM_COLORS = {"s2": "#0072B2", "ge": "#DE8A0A", "fused": "#2B2B2B"}
 STREAM_NAMES = {"s2": "Sentinel-2", "ge": "Google Earth", "fused": "fused"}
 FOLLOWS_FROM = ("data", "predictions", "training")
-LARGEST_PNG = 400_000  # bytes of a PNG at 300 dpi; larger ones (photographs) are halved
-DPI = {"png": 300, "pdf": 110}  # of a PDF: its photographs only, all else is vectors
+LARGEST_PNG = 250_000  # bytes of a PNG at 300 dpi; larger ones (photographs) are halved
 _STRIP = 0.13  # inches kept free at the bottom for the origin stamp
-_NO_DATES = {
-    "pdf": {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None},
-    "png": {"Software": None},
-}
+_NO_DATES = {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None}
 
 
 def use_style() -> None:
     """Makes matplotlib draw in the project's style (8 pt, constrained layout, thin axes)."""
-    plt.style.use("default")
-    plt.style.use(str(files("lczlib.figures") / "lcz.mplstyle"))
+    plt.style.use(["default", str(files("lczlib.figures") / "lcz.mplstyle")])
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,7 @@ class Gallery:
         follows_from: str = "training",
         **parameters: object,
     ) -> Path:
-        """Save a figure as `stem`.png (300 dpi), .pdf and .json, close it, and display the picture with its caption.
+        """Save a figure as `stem`.png, .pdf and .json, close it, and display the picture with its caption.
 
         Args:
             fig: stamped with its origin when the data are synthetic. The same input gives the same picture bytes.
@@ -76,6 +73,8 @@ class Gallery:
         Returns:
             Path of the PNG.
         """
+        from IPython import display
+
         if follows_from not in FOLLOWS_FROM:
             raise ValueError(f"follows_from: {follows_from!r}; expected one of {', '.join(FOLLOWS_FROM)}")
         picture = write_picture(fig, stem, Path(self.folder), self.data)
@@ -90,11 +89,16 @@ class Gallery:
             "seed": int(self.seed),
             "commit": commit(),
             **_machine(),
-            "numbers": _rounded(to_jsonable(numbers)),
+            "numbers": json.loads(json.dumps(to_jsonable(numbers)), parse_float=_six_digits),
         }
         write_json(picture.with_suffix(".json"), entry)
-        show(picture)
+        display.display(display.Image(str(picture), alt=alt), display.Markdown(f"*{stem}.* {caption}"))
         return picture
+
+
+def _six_digits(number: str) -> float:
+    """What a reader compares, without the noise of the last bits."""
+    return float(f"{float(number):.6g}")
 
 
 def _machine() -> dict[str, object]:
@@ -103,8 +107,7 @@ def _machine() -> dict[str, object]:
 
     about = Path("/proc/cpuinfo")  # Linux; elsewhere what Python knows
     text = about.read_text(encoding="utf-8").split("\n\n")[0] if about.exists() else ""
-    lines = (line.partition(":") for line in text.splitlines())
-    facts = {name.strip(): value.strip() for name, _, value in lines}
+    facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in text.splitlines())}
     names = ("model name", "cpu family", "model", "stepping")
     return {
         "cpu": " ".join(f"{name} {facts[name]}" for name in names if name in facts) or platform.processor(),
@@ -114,57 +117,45 @@ def _machine() -> dict[str, object]:
     }
 
 
-def _shrink(path: Path) -> None:
-    """A PNG of photographs at half its resolution in 256 colours."""
-    with Image.open(path) as picture:
-        half = picture.convert("RGB").resize([length // 2 for length in picture.size], Image.Resampling.LANCZOS)
-    half.quantize(256, dither=Image.Dither.NONE).save(path, format="png", optimize=True, dpi=(150, 150))
-
-
 def write_picture(fig: Figure, stem: str, folder: Path, data: str) -> Path:
     """Write `stem`.png (300 dpi; 150 where large) and `stem`.pdf into `folder`, without dates; close the figure.
+
+    All colours come from palettes of 256, of the whole PNG and of each photograph in the PDF: a third of the bytes.
 
     Returns:
         Path of the PNG.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if data == "synthetic":
-        stamp(fig, "synthetic data")
-    for suffix in ("png", "pdf"):
-        with atomic_path(folder / f"{stem}.{suffix}") as path:
-            fig.savefig(path, format=suffix, dpi=DPI[suffix], metadata=_NO_DATES[suffix])
-            if suffix == "png" and path.stat().st_size > LARGEST_PNG:
-                _shrink(path)
+        _stamp(fig, "synthetic data")
+    with atomic_path(folder / f"{stem}.png") as path:
+        fig.savefig(path, format="png", dpi=300)
+        with Image.open(path) as picture:
+            drawn = picture.convert("RGB")
+        _few_colors(drawn).save(path, format="png", optimize=True, dpi=(300, 300))
+        if path.stat().st_size > LARGEST_PNG:
+            half = drawn.resize([length // 2 for length in drawn.size], Image.Resampling.LANCZOS)
+            _few_colors(half).save(path, format="png", optimize=True, dpi=(150, 150))
+    for photograph in fig.findobj(lambda artist: isinstance(artist, AxesImage) and artist.get_array().ndim == 3):
+        photograph.set_data(np.asarray(_few_colors(Image.fromarray(_bytes(photograph.get_array()))).convert("RGB")))
+    with atomic_path(folder / f"{stem}.pdf") as path:
+        fig.savefig(path, format="pdf", dpi=110, metadata=_NO_DATES)
     plt.close(fig)
     return folder / f"{stem}.png"
 
 
-def show(picture: str | Path) -> None:
-    """Display a saved figure in a notebook: the picture, its alt text and its caption, from the files."""
-    from IPython.display import Image, Markdown, display
-
-    entry = read_json(Path(picture).with_suffix(".json"))
-    display(Image(str(picture), alt=entry["alt"]), Markdown(f"*{entry['figure']}.* {entry['caption']}"))
+def _few_colors(picture: Image.Image) -> Image.Image:
+    return picture.quantize(256, dither=Image.Dither.NONE)
 
 
-def stamp(fig: Figure, text: str) -> None:
+def _bytes(picture: np.ndarray) -> np.ndarray:
+    """A picture (H, W, 3) uint8 or 0..1 as uint8."""
+    return picture if picture.dtype == np.uint8 else np.uint8(255 * np.clip(picture, 0, 1))
+
+
+def _stamp(fig: Figure, text: str) -> None:
     """Prints `text` small at the lower right, in a strip that the layout leaves free."""
-    if any(t.get_gid() == "stamp" for t in fig.texts):
-        return
     share = _STRIP / fig.get_figheight()
-    engine = fig.get_layout_engine()
-    if engine is not None and hasattr(engine, "set"):
-        try:
-            engine.set(rect=(0, share, 1, 1 - share))
-        except TypeError:  # a layout engine without `rect`
-            share = 0.0
-    fig.text(0.995, 0.004, text, ha="right", va="bottom", fontsize=6, color="#777777", style="italic", gid="stamp")
-
-
-def _rounded(value):
-    """Floats to 6 digits: what a reader compares, without the noise of the last bits."""
-    if isinstance(value, dict):
-        return {k: _rounded(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_rounded(v) for v in value]
-    return float(f"{value:.6g}") if isinstance(value, float) else value
+    if fig.get_layout_engine() is not None:
+        fig.get_layout_engine().set(rect=(0, share, 1, 1 - share))
+    fig.text(0.995, 0.004, text, ha="right", va="bottom", fontsize=6, color="#777777", style="italic")

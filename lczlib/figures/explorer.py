@@ -63,13 +63,12 @@ def page(views: Iterable[View], data: str, alpha: float = PUBLISHED_ALPHA) -> st
         data: origin of the data, e.g. "synthetic", which the page states.
     """
     views = list(views)
-    p_s2 = [view.p_ge if view.p_s2 is None else view.p_s2 for view in views]
     content = {
         "data": data,
         "alpha": alpha,
         "zones": [{"code": zone.code, "name": zone.name} for zone in ZONES],
         "pairs": [view.entry() for view in views],
-        "p_s2": _floats(p_s2),
+        "p_s2": _floats([view.p_ge if view.p_s2 is None else view.p_s2 for view in views]),
         "p_ge": _floats([view.p_ge for view in views]),
     }
     text = json.dumps(content, separators=(",", ":")).replace("</", "<\\/")

@@ -1,18 +1,26 @@
-"""What several figures draw, each in one way: Sentinel-2 as a picture, instance masks, a graph, scale bars, zones."""
+"""What several figures draw, each in one way: pictures, instance masks, graphs, scale bars, zones, intervals."""
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from matplotlib import patheffects
+from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import hsv_to_rgb, to_rgb
-from matplotlib.ticker import NullLocator
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullLocator, PercentFormatter
 
+from lczlib.figures.base import ONE_COLUMN, STREAM_COLORS, STREAM_NAMES, TWO_COLUMNS
+from lczlib.metrics import Interval
 from lczlib.zones import CODES, COLORS, K
 
 WHITE, GAMMA = 0.4, 1.8
 STRETCH = f"B4-B3-B2, reflectance 0 to {WHITE}, gamma {GAMMA}"  # of `natural_color`, for captions
+GREY, INK = "#888888", "#2B2B2B"
 _OUTLINE = [patheffects.withStroke(linewidth=1.6, foreground="#222222")]
 
 
@@ -66,6 +74,30 @@ def bare(ax: Axes) -> None:
     ax.yaxis.set_major_locator(NullLocator())
 
 
+def picture(ax: Axes, image: np.ndarray, title: str = "", **style) -> None:
+    """RGB (H, W, 3) of 1 m or Sentinel-2 (H, W, 10) of 10 m on an axis in metres, with a title of normal weight."""
+    sentinel2 = image.shape[-1] == 10
+    height, width = np.multiply(image.shape[:2], 10 if sentinel2 else 1)
+    ax.imshow(natural_color(image) if sentinel2 else image, extent=(0, width, height, 0), **style)
+    ax.set_title(title, fontsize=7, fontweight="normal")
+    bare(ax)
+
+
+def pictures(
+    rows: Mapping[str, Sequence[np.ndarray]], titles: Sequence[str], title: str = "", width: float = TWO_COLUMNS
+) -> Figure:
+    """Pictures in rows (as `picture` takes them), each row with its name, each column with its title."""
+    n = len(titles)
+    height = len(rows) * width / n + 0.3 + 0.5 * bool(title)
+    fig, axes = plt.subplots(len(rows), n, figsize=(width, height), squeeze=False)
+    for k, (name, images) in enumerate(rows.items()):
+        axes[k, 0].set_ylabel(name)
+        for ax, image, text in zip(axes[k], images, titles, strict=True):
+            picture(ax, image, "" if k else text)
+    scale_bar(axes[0, 0])
+    return headline(fig, title)
+
+
 def scale_bar(ax: Axes, pixel: float = 1.0, metres: float | None = None, y: float = 0.06) -> None:
     """A bar of a round length with its length beside it, at the lower left of a picture.
 
@@ -98,3 +130,59 @@ def zone_axis(ax: Axes, axis: str = "x", start: float = 0) -> None:
     for label, tick in enumerate(getattr(ax, f"get_{axis}ticklabels")(), start=1):
         tick.set(fontsize=7, color=zone_ink(label), fontweight="bold")
         tick.set_bbox({"facecolor": COLORS[label - 1], "edgecolor": "#666666", "linewidth": 0.3, "pad": 1.2})
+
+
+def headline(fig: Figure, title: str) -> Figure:
+    """The figure with its message above it, in lines that fit its width."""
+    lines = (textwrap.fill(line, int(13.5 * fig.get_figwidth())) for line in title.splitlines())
+    fig.suptitle("\n".join(lines))
+    return fig
+
+
+def percent(ax: Axes) -> None:
+    """Shares 0..1 printed as percent on the y axis, at six places at most so that the numbers do not meet."""
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.yaxis.set_major_locator(MaxNLocator(6))
+
+
+def intervals(ax: Axes, rows: Sequence[Interval], at, color, vertical: bool = False, **style) -> None:
+    """Points with 95 % intervals at the places `at`; an interval that does not exist is left out."""
+    r = np.array([tuple(i) for i in rows], float).reshape(-1, 3)
+    spread = np.nan_to_num(np.abs(r[:, 1:].T - r[:, 0]))
+    where = {"x": at, "y": r[:, 0], "yerr": spread} if vertical else {"x": r[:, 0], "y": at, "xerr": spread}
+    ax.errorbar(**where, color=color, **{"fmt": "o", "ms": 3.5, "elinewidth": 0.9, "capsize": 1.5} | style)
+
+
+def side_by_side(
+    ax: Axes, rows: Mapping[str, Sequence[Interval]], vertical: bool = True, names: Mapping[str, str] = STREAM_NAMES
+) -> None:
+    """`intervals` of several streams at 0, 1, ..., beside each other in their colours, with a legend above."""
+    for k, (stream, values) in enumerate(rows.items()):
+        at = np.arange(len(values)) + 0.22 * (k - (len(rows) - 1) / 2)
+        intervals(ax, values, at, STREAM_COLORS[stream], vertical, label=names[stream], fmt="soD"[k])
+    ax.legend(ncols=4, loc="lower right", bbox_to_anchor=(1, 1))
+
+
+def rows_of_intervals(
+    panels: Mapping[str, Mapping[str, Interval]],
+    title: str,
+    xlabel: str,
+    colors: Mapping[str, str] | None = None,
+    zero: bool = True,
+) -> Figure:
+    """Named rows of values with intervals, one panel for each group.
+
+    Args:
+        panels: {panel: {row: Interval}}. title: the message. colors: of a panel by its name. zero: draw a line at 0.
+    """
+    most, alike = max(map(len, panels.values())), len({tuple(rows) for rows in panels.values()}) == 1
+    size = (TWO_COLUMNS if len(panels) > 1 else ONE_COLUMN * 1.4, 0.22 * most + 0.95)
+    fig, axes = plt.subplots(1, len(panels), figsize=size, squeeze=False, sharey=alike)
+    for ax, (name, rows) in zip(axes[0], panels.items(), strict=True):
+        intervals(ax, list(rows.values()), np.arange(len(rows)), (colors or {}).get(name, INK))
+        ax.set(yticks=range(len(rows)), yticklabels=list(rows), ylim=(len(rows) - 0.5, -0.5), xlabel=xlabel, title=name)
+        if zero:
+            ax.axvline(0, color=GREY, lw=0.8)
+        ax.xaxis.set_major_locator(MaxNLocator(5 if len(panels) < 3 else 3))
+        ax.grid(axis="x")
+    return headline(fig, title)

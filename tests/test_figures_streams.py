@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 
-from lczlib.figures import training as figures
+from lczlib.figures import streams as figures
 from lczlib.segmentations import METHODS, regions
 
 
