@@ -58,7 +58,7 @@ def write_run(folder: Path, stream: str, width: int) -> Path:
     from lczlib.runs import Run
 
     model, features = {"s2": ("resnet3d11", 10), "ge": ("gcn", 5)}[stream]
-    recipe = Recipe.published(stream, width=width)
+    recipe = Recipe.of("published", stream, width=width)
     params = {"stream": stream, "model": model, "features": features, "recipe": asdict(recipe), "seed": 0}
     run = Run(folder, f"{stream}{width}", params)
     state = make_model(model, recipe, features).state_dict()

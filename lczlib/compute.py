@@ -172,6 +172,20 @@ def pick_device() -> torch.device:
     return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
 
 
+def instruction_set(device: torch.device | str | None = None) -> str:
+    """Which kernels compute there, or on `pick_device()`: "cuda", "amx", "avx512-bf16" or "fp32" (no bfloat16).
+
+    Other kernels round otherwise, and thousands of steps later the same seed has trained another network.
+    """
+    import torch
+
+    kind = torch.device(device or pick_device()).type
+    for name, flag in (("amx", "amx_tile"), ("avx512-bf16", "avx512_bf16")):
+        if kind == "cpu" and getattr(torch.cpu, f"_is_{flag}_supported", bool)():
+            return name
+    return "cuda" if kind == "cuda" else "fp32"
+
+
 def bf16_pays(device: torch.device | str = "cpu") -> bool:
     """Whether bfloat16 is computed as such there: GPUs that have it, CPUs with AMX tiles or AVX512-BF16.
 
@@ -180,24 +194,5 @@ def bf16_pays(device: torch.device | str = "cpu") -> bool:
     """
     import torch
 
-    kind = torch.device(device).type
-    if kind == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return kind == "cpu" and _cpu_kernels() != "fp32"
-
-
-def instruction_set() -> str:
-    """Which kernels trainings run on here: "cuda", "amx", "avx512-bf16" or "fp32" (a CPU without bfloat16).
-
-    Other kernels round otherwise, and thousands of steps later the same seed has trained another network.
-    """
-    return "cuda" if pick_device().type == "cuda" else _cpu_kernels()
-
-
-def _cpu_kernels() -> str:
-    import torch
-
-    for name, flag in (("amx", "amx_tile"), ("avx512-bf16", "avx512_bf16")):
-        if getattr(torch.cpu, f"_is_{flag}_supported", bool)():
-            return name
-    return "fp32"
+    kernels = instruction_set(device)
+    return torch.cuda.is_bf16_supported() if kernels == "cuda" else kernels != "fp32"

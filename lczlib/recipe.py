@@ -23,7 +23,6 @@ MEANING = {  # what a departure means, for the tables of the notebooks
     "precise_batch_norm": "batch statistics computed again over the training pairs with the final weights",
     "thin_training": "positions that the next block never reads are left out in training too",
     "precision": "arithmetic of the training step",
-    "compile": "torch.compile",
 }
 
 
@@ -52,7 +51,6 @@ class Recipe:
     precise_batch_norm: bool = False
     thin_training: bool = False
     precision: str = "fp32"
-    compile: bool = False
     light: float = 0.0
 
     def __post_init__(self) -> None:
@@ -80,11 +78,6 @@ class Recipe:
         if demo and stream == "s2" and bf16_pays(pick_device()):
             demo = demo | {"precision": "bf16"}
         return replace(_PUBLISHED[stream], **(demo | changes))
-
-    @classmethod
-    def published(cls, stream: str, **changes: object) -> Recipe:
-        """The paper's recipe of a stream, with `changes`."""
-        return cls.of("published", stream, **changes)
 
     def learning_rate_at(self, epoch: int) -> float:
         """Learning rate of an epoch, counted from 0."""

@@ -191,7 +191,6 @@ class _Training:
         self.source, self.labels = Source(inputs, device), labels.to(device)
         torch.manual_seed(seed)
         self.model = self._new_model()
-        self.network = torch.compile(self.model) if recipe.compile else self.model
         self.optimizer = Nadam(self.model, recipe.learning_rate)
         self.history: list[list[float]] = []
         self.best: dict[str, Tensor] = {}
@@ -225,10 +224,19 @@ class _Training:
         """Once over the pairs in `rows`, training or not: mean loss and accuracy."""
         if not len(rows):
             return float("nan"), float("nan")
-        self.network.train(train)
+        self.model.train(train)
         torch.manual_seed(self.seed * 100_003 + (epoch if train else 0))  # dropout
-        batches = self._training_batches(rows, epoch) if train else self._batches(rows)
-        sums = torch.stack([self._step(args, labels, train) for args, labels in batches]).cpu()
+        sums, low = [], self.recipe.precision == "bf16"
+        for args, labels in self._training_batches(rows, epoch) if train else self._batches(rows):
+            with torch.set_grad_enabled(train), torch.autocast(self.device.type, torch.bfloat16, enabled=low):
+                logits = self.model(*args).float()
+            losses = functional.cross_entropy(logits, labels, reduction="none")
+            if train:
+                self.optimizer.zero_grad()
+                (losses.mean() if self.recipe.loss == "mean" else losses.sum()).backward()
+                self.optimizer.step()
+            sums.append(torch.stack([losses.detach().sum(), (logits.argmax(1) == labels).sum()]).double())
+        sums = torch.stack(sums).cpu()
         if not sums.isfinite().all():
             number, part = int((~sums.isfinite()).any(1).nonzero()[0]), "training" if train else "validation"
             raise InputError(
@@ -256,18 +264,6 @@ class _Training:
             elif self.recipe.augment:
                 args = augment_graphs(*args, flip, angle > 0)
             yield brighten(*args, change) if self.recipe.light else args, labels
-
-    def _step(self, args: tuple[Tensor, ...], labels: Tensor, train: bool) -> Tensor:
-        """One batch: (sum of losses, number correct)."""
-        low = self.recipe.precision == "bf16"
-        with torch.set_grad_enabled(train), torch.autocast(self.device.type, torch.bfloat16, enabled=low):
-            logits = (self.network if train else self.model)(*args).float()
-        losses = functional.cross_entropy(logits, labels, reduction="none")
-        if train:
-            self.optimizer.zero_grad()
-            (losses.mean() if self.recipe.loss == "mean" else losses.sum()).backward()
-            self.optimizer.step()
-        return torch.stack([losses.detach().sum(), (logits.argmax(1) == labels).sum()]).double()
 
     def _save(self) -> None:
         state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "best": self.best,

@@ -79,7 +79,7 @@ def test_layers_are_listed_in_the_order_of_computation_with_their_shapes():
 def test_baselines_train_in_the_same_loop(name, tmp_path):
     s2, graphs, index, split = world()
     stream = "s2" if name in PATCH_NETWORKS else "ge"
-    recipe = Recipe.published(stream, epochs=4, batch_size=16, width=8, batch_norm_momentum=0.8)
+    recipe = Recipe.of("published", stream, epochs=4, batch_size=16, width=8, batch_norm_momentum=0.8)
     result = train_stream(stream, name, s2 if stream == "s2" else graphs, index, split, recipe, 0, tmp_path)
     assert result.history["loss"].iloc[-1] < result.history["loss"].iloc[0]
 

@@ -19,8 +19,8 @@ from lczlib.models.inference import load_model, make_model, predict, reestimate_
 from lczlib.runs import file_lock, find_run
 from lczlib.training import Recipe, train_stream
 
-S2 = Recipe.published("s2", epochs=4, batch_size=16, width=4, batch_norm_momentum=0.8, thin_training=True)
-GE = Recipe.published("ge", epochs=5, batch_size=16)
+S2 = Recipe.of("published", "s2", epochs=4, batch_size=16, width=4, batch_norm_momentum=0.8, thin_training=True)
+GE = Recipe.of("published", "ge", epochs=5, batch_size=16)
 ZONES = (1, 2, 11, 17)
 
 
@@ -185,7 +185,7 @@ def test_precise_batch_norm_changes_statistics_only(tmp_path):
     assert np.allclose(plain.predictions.p, predict(plain.model, s2), atol=1e-5)
 
 
-def test_bf16_and_compile_are_switches(tmp_path):
+def test_bf16_is_a_switch(tmp_path):
     low = train("s2", tmp_path, precision="bf16", epochs=2)
     full = train("s2", tmp_path, epochs=2)
     assert low.history["loss"].iloc[-1] == pytest.approx(full.history["loss"].iloc[-1], rel=0.1)
@@ -223,7 +223,7 @@ def test_graphs_are_mirrored_turned_and_brightened():
 
 def test_light_is_for_graphs_only():
     with pytest.raises(ValueError, match="light"):
-        training.Recipe.published("s2", light=0.1)
+        training.Recipe.of("published", "s2", light=0.1)
 
 
 def test_augmentation_turns_and_flips_about_the_centre():
@@ -242,13 +242,13 @@ def test_augmentation_turns_and_flips_about_the_centre():
 
 
 def test_published_recipes_are_the_papers():
-    s2, ge = Recipe.published("s2"), Recipe.published("ge")
+    s2, ge = Recipe.of("published", "s2"), Recipe.of("published", "ge")
     assert (s2.epochs, s2.batch_size, s2.patience, s2.width, s2.augment) == (100, 64, 15, 64, True)
     assert [s2.learning_rate_at(e) for e in (0, 4, 5, 10)] == [0.002, 0.002, 0.001, 0.0005]
     assert (ge.epochs, ge.batch_size, ge.patience, ge.width, ge.augment, ge.loss) == (100, 32, 20, 32, False, "sum")
     assert ge.learning_rate_at(99) == 0.01
     assert s2.departures() == ge.departures() == {}
-    assert Recipe.published("s2", epochs=3).departures() == {
+    assert Recipe.of("published", "s2", epochs=3).departures() == {
         "epochs": {"meaning": "epochs at most", "here": 3, "paper": 100}
     }
     assert Recipe.of("demo", "s2", width=8).departures()["width"]["here"] == 8
@@ -259,9 +259,9 @@ def test_published_recipes_are_the_papers():
 )
 def test_impossible_recipes_are_refused(changes):
     with pytest.raises(ValueError, match=next(iter(changes))):
-        Recipe.published("s2", **changes)
+        Recipe.of("published", "s2", **changes)
     with pytest.raises(ValueError, match="s2 or ge"):
-        Recipe.published("rgb")
+        Recipe.of("published", "rgb")
 
 
 def test_nadam_takes_kerass_steps():

@@ -82,15 +82,12 @@ def _read_params(folder: Path) -> dict:
 
 
 def load_stream(run: str | Path, precision: str = "fp32") -> RunStream:
-    """A trained stream as a function of patches or images.
+    """A trained stream as a function of patches or images; InputError where there is no finished run.
 
     Args:
         run: the folder of a run, or one of the shipped runs "demo-s2" (Sentinel-2) and "demo-ge" (RGB). Those were
             trained on synthetic pairs and do not map real cities.
         precision: of a Sentinel-2 stream, "fp32" or "bf16".
-
-    Raises:
-        InputError: no finished run there.
     """
     folder = (DEMO / run if str(run) in ("demo-s2", "demo-ge") else Path(run)).resolve()
     note = folder / "about.json"
