@@ -73,10 +73,8 @@ def parallel(
 
     Args:
         workers: processes; with 1, or one job, this process computes, with all its threads.
-        dask: address of a running Dask scheduler, whose workers compute instead. A killed worker costs its tasks' time.
-
-    Raises:
-        InputError: no Dask scheduler answers there.
+        dask: address of a running Dask scheduler (InputError where none answers), whose workers compute instead. A
+            killed worker costs its tasks' time.
     """
     jobs = iter(jobs)
     first = list(itertools.islice(jobs, 2))

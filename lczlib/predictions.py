@@ -24,8 +24,7 @@ class Predictions:
         frame: one row per pair: id, split (train, validation, test), city, polygon, label (1..17).
         p: (B, K) float64, rows sum to 1, column k is the zone with label k + 1.
 
-    Raises:
-        ValueError: on repeated ids, a wrong shape, or rows that are no probabilities.
+    Raises InputError on repeated ids, a wrong shape, or rows that are no probabilities.
     """
 
     frame: pd.DataFrame
@@ -67,7 +66,7 @@ class Predictions:
         return Predictions(self.frame[keep], self.p[keep])
 
     def look_up(self, ids: np.ndarray | pd.Series) -> Predictions:
-        """The rows of these ids, in their order; ValueError when one is missing."""
+        """The rows of these ids, in their order; InputError when one is missing."""
         rows = pd.Index(self.frame["id"]).get_indexer(ids)
         if (rows < 0).any():
             raise InputError(f"pair {np.asarray(ids)[rows < 0][0]}: no prediction; predict every pair asked for")
@@ -95,8 +94,7 @@ class Predictions:
 def join(first: Predictions, second: Predictions) -> tuple[Predictions, Predictions]:
     """Both predictions on their common ids, in the order of `first`.
 
-    Raises:
-        ValueError: nothing in common, or the two disagree about a pair's label or split.
+    Raises InputError where they have none, or disagree about a pair's label or split.
     """
     common = first.frame[["id"]].merge(second.frame[["id"]], on="id")["id"].to_numpy()
     if not len(common):

@@ -27,8 +27,7 @@ FULL = 4096  # bytes that are left on a disk that is full
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """A temporary sibling of `path` with its suffix, renamed onto it when the block ends well, removed otherwise.
 
-    Raises:
-        OSError: the disk is full, whatever the writer made of that.
+    Raises OSError where the disk is full, whatever the writer made of that.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -107,8 +107,7 @@ _BY_WRF[_WRF[1:]] = LABELS
 def to_label(value: object) -> int:
     """Label 1..17 of one zone in any notation: 1-17, 101-107, "A".."G", "LCZ 3", "lcz_d", "14", 3.0.
 
-    Raises:
-        InputError: the value names no zone (0 and no-data included).
+    Raises InputError where the value names no zone (0 and no-data included).
     """
     text = _PREFIX.sub("", str(value)).strip().upper()
     text = re.sub(r"\.0+$", "", text).lstrip("0") or "0"
@@ -118,11 +117,7 @@ def to_label(value: object) -> int:
 
 
 def to_labels(values: np.ndarray) -> np.ndarray:
-    """Labels 1..17 (uint8, 0 = no data, same shape) of an array in the notation 1-17 or 101-107.
-
-    Raises:
-        InputError: naming the values that are no zone.
-    """
+    """Labels 1..17 (uint8, 0 = no data, same shape) of an array in the notation 1-17 or 101-107, or InputError."""
     return _translated(values, _BY_NUMBER, "no Local Climate Zones; expected 1-17, 101-107, or 0 for no data")
 
 

@@ -34,10 +34,8 @@ def check(data_dir: str | Path) -> list[Fault]:
 
     Reads every patch: unreadable or damaged files, wrong shapes, types and value ranges, labels that differ between
     the two patches or from the index, no-data inside, one place in two zones or polygons, files without a row and rows
-    without a file, polygons in two zones; shipped graphs; split files, which are read and never executed.
-
-    Raises:
-        FileNotFoundError: no data there at all.
+    without a file, polygons in two zones; shipped graphs; split files, which are read and never executed. Raises
+    FileNotFoundError where there is no data at all.
     """
     data_dir = Path(data_dir)
     faults = _Faults()

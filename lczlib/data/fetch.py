@@ -91,8 +91,7 @@ def _download(url: str, part: Path) -> None:
 def unpack(archive: Path, to: Path) -> Path:
     """Unpack a zip of one folder as the folder `to`, beside what is there.
 
-    Raises:
-        InputError: a damaged archive, or a member that would be written outside `to` (nothing is written then).
+    Raises InputError where it is damaged, or a member would be written outside `to` (nothing is written then).
     """
     try:
         with zipfile.ZipFile(archive) as stored, TemporaryDirectory(dir=archive.parent, prefix=".") as folder:

@@ -19,14 +19,13 @@ import numpy as np
 import pandas as pd
 
 from lczlib.errors import InputError
-from lczlib.runs import atomic_path, read_json, write_json
+from lczlib.runs import atomic_path, write_json
 from lczlib.zones import K
 
 BANDS = ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12")  # order assumed: that of So2Sat LCZ42
 S2_SHAPE = (32, 32, len(BANDS))
 RGB_SHAPE = (320, 320, 3)
 INDEX_COLUMNS = ("id", "label", "city", "polygon")
-PUBLISHED_KIND = "LCZC-GES2"
 MAPS = ("instances", "height", "cover")  # (320, 320) each, of a truth file
 TRUTH = (*MAPS, "bsf", "isf", "psf", "svf", "mean_height", "zone", "seed")
 
@@ -50,11 +49,7 @@ def truth_path(data_dir: str | Path, sample_id: int) -> Path:
 
 
 def read_npz(path: Path, *names: str) -> list[np.ndarray]:
-    """The named arrays of an npz, never executing anything in it.
-
-    Raises:
-        FileNotFoundError, InputError: in one line, naming the file.
-    """
+    """The named arrays of an npz, never executing anything in it; each fault is an error of one line with the file."""
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file; restore it or remove its row from index.csv")
     try:
@@ -75,8 +70,7 @@ def _label(path: Path, value: np.ndarray) -> int:
 def read_s2(path: str | Path) -> tuple[np.ndarray, int]:
     """One Sentinel-2 patch: (32, 32, 10) float32 reflectance (may exceed 0..1 slightly), label 1..17.
 
-    Raises:
-        FileNotFoundError, InputError: unreadable, wrong shape, not finite, or in digital numbers.
+    Raises InputError where it is unreadable, of another shape, not finite, or in digital numbers.
     """
     path = Path(path)
     image, label = read_npz(path, "image", "label")
@@ -93,8 +87,7 @@ def read_s2(path: str | Path) -> tuple[np.ndarray, int]:
 def read_rgb(path: str | Path) -> tuple[np.ndarray, int]:
     """One RGB patch: (320, 320, 3) uint8, resized bilinearly from any size as published, label 1..17.
 
-    Raises:
-        FileNotFoundError, InputError: unreadable or not an 8-bit colour image.
+    Raises InputError where it is unreadable or not an 8-bit colour image.
     """
     path = Path(path)
     image, label = read_npz(path, "image", "label")
@@ -126,12 +119,10 @@ def write_npz(path: Path, **arrays: np.ndarray) -> None:
 
 def write_pair(data_dir: str | Path, sample_id: int, s2: np.ndarray, rgb: np.ndarray | None, label: int) -> None:
     """Write a pair in the published layout: s2 (32, 32, 10) reflectance, rgb (320, 320, 3) uint8, label 1..17."""
-    if s2.shape != S2_SHAPE:
-        raise InputError(f"Sentinel-2 patch of pair {sample_id} is {s2.shape}; expected {S2_SHAPE}")
+    assert s2.shape == S2_SHAPE, s2.shape
     write_npz(s2_path(data_dir, sample_id), image=s2.astype(np.float32), label=np.int64(label))
     if rgb is not None:
-        if rgb.shape != RGB_SHAPE or rgb.dtype != np.uint8:
-            raise InputError(f"RGB patch of pair {sample_id} is {rgb.dtype} {rgb.shape}; expected uint8 {RGB_SHAPE}")
+        assert (rgb.shape, rgb.dtype) == (RGB_SHAPE, np.uint8), (rgb.shape, rgb.dtype)
         write_npz(rgb_path(data_dir, sample_id), image=rgb, label=np.int64(label))
 
 
@@ -142,19 +133,11 @@ def write_index(data_dir: str | Path, frame: pd.DataFrame, kind: str = "own city
     write_json(Path(data_dir) / "dataset.json", {"kind": kind, "bands": list(BANDS), **facts})
 
 
-def read_kind(data_dir: str | Path) -> str:
-    """Where the pairs come from: "synthetic", "own city", or "LCZC-GES2" where nothing is noted."""
-    path = Path(data_dir) / "dataset.json"
-    return str(read_json(path).get("kind", PUBLISHED_KIND)) if path.exists() else PUBLISHED_KIND
-
-
 def read_index(data_dir: str | Path) -> pd.DataFrame:
     """The pairs of a data set: id, label (1..17), city and polygon ("" where unknown), sorted by id.
 
-    Without `index.csv` (the published set) it is gathered from the patches.
-
-    Raises:
-        FileNotFoundError: no data there. InputError: a damaged index.
+    Without `index.csv` (the published set) it is gathered from the patches. Raises FileNotFoundError where there is no
+    data, InputError where the index is damaged.
     """
     data_dir, path = Path(data_dir), Path(data_dir) / "index.csv"
     if not path.exists():

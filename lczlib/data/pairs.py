@@ -31,11 +31,8 @@ def fingerprint(data_dir: str | Path, kind: str, ids: Iterable[int]) -> str:
 def pack(data_dir: str | Path, kind: str, ids: np.ndarray) -> np.memmap:
     """One memory-mapped file of all patches of a kind, made when missing or when the patches changed since.
 
-    Args:
-        kind: "s2" -> (N, 32, 32, 10) float32, "rgb" -> (N, 320, 320, 3) uint8; row i is pair ids[i].
-
-    Raises:
-        FileNotFoundError, InputError: a patch is missing or damaged.
+    "s2" -> (N, 32, 32, 10) float32, "rgb" -> (N, 320, 320, 3) uint8; row i is pair ids[i]. Raises FileNotFoundError or
+    InputError where a patch is missing or damaged.
     """
     folder, path_of, read, shape, dtype = _KINDS[kind]
     if not (Path(data_dir) / folder).exists():
@@ -136,5 +133,6 @@ class Pairs:
 
 def open_pairs(data_dir: str | Path) -> Pairs:
     """Open a data set: synthetic, LCZC-GES2 as published, or one's own city. Raises what `layout.read_index` does."""
-    index = layout.read_index(data_dir)
-    return Pairs(Path(data_dir), index, layout.read_kind(data_dir), index["id"].to_numpy())
+    index, note = layout.read_index(data_dir), Path(data_dir) / "dataset.json"
+    kind = read_json(note).get("kind", "LCZC-GES2") if note.exists() else "LCZC-GES2"
+    return Pairs(Path(data_dir), index, kind, index["id"].to_numpy())

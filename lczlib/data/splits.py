@@ -54,8 +54,7 @@ def make_split(index: pd.DataFrame, strategy: str, seed: int = 0, test_city: str
         strategy: `sample_pool` shuffles pairs; `polygon_pool` shuffles polygons, whose pairs stay together;
             `city` tests on `test_city` (the last by name when None) and splits the others by polygon (7 : 1).
 
-    Raises:
-        InputError: unknown strategy or city, or the index names no polygons or cities.
+    Raises InputError where strategy or city is unknown, or the index names no polygons or cities.
     """
     if strategy not in STRATEGIES:
         raise InputError(f"unknown split strategy {strategy!r}; expected one of {', '.join(STRATEGIES)}")
@@ -181,8 +180,7 @@ def _encode_latin1(text: str, encoding: str) -> bytes:
 def read_published_split(path: str | Path) -> Split:
     """Read `partition_*.npz` of LCZC-GES2 (a Python pickle despite its suffix) without executing it.
 
-    Raises:
-        FileNotFoundError: no file. InputError: anything in it but arrays, or parts missing or overlapping.
+    Raises InputError where anything but arrays is in it, or parts are missing or overlap.
     """
     path = Path(path)
     if not path.exists():

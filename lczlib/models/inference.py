@@ -55,8 +55,7 @@ def make_model(name: str, recipe: Recipe, features: int) -> nn.Module:
 def load_model(path: str | Path) -> nn.Module:
     """The network of the finished run in the folder `path`, on the CPU, evaluating.
 
-    Raises:
-        InputError: no finished run there, or one that is damaged or of another version.
+    Raises InputError where there is none, or one that is damaged or of another version.
     """
     params = _read_params(Path(path))
     try:

@@ -24,11 +24,8 @@ def load_keras(path: str | Path, model: ResNet3D11 | InstanceGCN) -> None:
 
     Args:
         path: file of `save_weights("....hdf5")` or of `save("....h5")`.
-        model: a `ResNet3D11` or an `InstanceGCN` of the file's architecture.
 
-    Raises:
-        FileNotFoundError: no such file.
-        InputError: not HDF5, damaged, or weights of another architecture; the model is left as it was.
+    Raises InputError where it is not HDF5, damaged, or of another architecture; the model is left as it was.
     """
     path = Path(path)
     if not path.is_file():
