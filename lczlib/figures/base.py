@@ -158,4 +158,4 @@ def _stamp(fig: Figure, text: str) -> None:
     share = _STRIP / fig.get_figheight()
     if fig.get_layout_engine() is not None:
         fig.get_layout_engine().set(rect=(0, share, 1, 1 - share))
-    fig.text(0.995, 0.004, text, ha="right", va="bottom", fontsize=6, color="#777777", style="italic")
+    fig.text(0.995, 0.004, text, ha="right", va="bottom", fontsize=7, color="#777777", style="italic")
