@@ -26,7 +26,7 @@ fi
 
 needed='lczlib torch papermill snakemake latex2mathml'
 if ! "$python" -c 'import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, sys.argv[1:])))' $needed; then
-    echo "error: the active environment lacks packages; run: $python -m pip install -r requirements.txt -e ." >&2
+    echo "error: the active environment lacks packages; run: $python -m pip install -r requirements.txt && $python -m pip install --no-deps -e ." >&2
     exit 1
 fi
 if [[ "${1:-}" == --test ]]; then

@@ -22,8 +22,8 @@ def _name(text: str) -> str:
 
 
 def lock() -> dict[str, str]:
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
-    return {_name(line): line.split("==")[1] for line in lines if line and not line.startswith("#")}
+    pins = re.findall(r"^(\S+)==(\S+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    return {_name(name): version for name, version in pins}
 
 
 def conda() -> dict[str, str]:
@@ -33,9 +33,11 @@ def conda() -> dict[str, str]:
     return {CONDA_NAMES.get(_name(name), _name(name)): version for name, version in pinned + by_pip}
 
 
-def test_torch_comes_first_in_the_lock():
-    lines = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
-    assert lines[0] == "torch==2.13.0"
+def test_torch_comes_first_in_the_lock_and_every_pin_has_its_hashes():
+    text = (ROOT / "requirements.txt").read_text()
+    blocks = re.findall(r"^(\S+==\S+)((?: \\\n    --hash=sha256:[0-9a-f]{64})+)$", text, re.MULTILINE)
+    assert blocks[0][0] == "torch==2.13.0"
+    assert len(blocks) == len(lock())
 
 
 def test_everything_the_package_needs_is_locked_and_in_conda():
@@ -59,3 +61,27 @@ def test_what_runs_is_what_is_locked():
     locked = lock()
     for name in ("torch", "torch-geometric", "numpy", "rasterio", "papermill"):
         assert version(name).split("+")[0].split(".")[:2] == locked[name].split(".")[:2], name
+
+
+COMPATIBLE = re.compile(
+    "MIT|BSD|Apache|ISC|PSF|Python Software|MPL|Mozilla|HPND|Unlicense|Public Domain|Leaflet", re.IGNORECASE
+)
+ELSEWHERE = {  # packages whose metadata name no licence, as their repositories do
+    "segment-anything": "Apache-2.0", "conda-inject": "MIT", "snakemake-interface-common": "MIT",
+    "snakemake-interface-logger-plugins": "MIT", "snakemake-interface-report-plugins": "MIT",
+    "snakemake-interface-scheduler-plugins": "MIT", "snakemake-interface-storage-plugins": "MIT",
+}  # fmt: skip
+
+
+def test_every_locked_package_has_a_licence_that_goes_with_MIT():
+    from importlib.metadata import PackageNotFoundError, metadata
+
+    licences = dict(ELSEWHERE)
+    for name in lock().keys() - ELSEWHERE.keys():
+        try:
+            facts = metadata(name)
+        except PackageNotFoundError:  # a lock for other machines
+            continue
+        classified = [text for text in facts.get_all("Classifier") or [] if text.startswith("License")]
+        licences[name] = facts.get("License-Expression") or " ".join(classified) or (facts.get("License") or "")[:100]
+    assert not {name: text for name, text in licences.items() if not COMPATIBLE.search(text)}
