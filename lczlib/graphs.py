@@ -67,7 +67,7 @@ class GraphSet:
         """Which rows of `x` are nodes: (N, M) bool."""
         return np.arange(self.x.shape[1]) < self.nodes[:, None]
 
-    def take(self, rows: np.ndarray) -> GraphSet:
+    def __getitem__(self, rows: np.ndarray) -> GraphSet:
         """The graphs in these rows, in this order."""
         return GraphSet(self.ids[rows], self.x[rows], self.nodes[rows])
 

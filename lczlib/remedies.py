@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from lczlib import fusion
 from lczlib.graphs import COLOUR, GraphSet
-from lczlib.models.inference import Inputs, Source, predict, reestimate_batch_norm, take
+from lczlib.models.inference import Inputs, arguments, predict, reestimate_batch_norm
 from lczlib.predictions import Predictions
 from lczlib.training import augment_patches
 from lczlib.transfer import Study, concat
@@ -79,10 +79,10 @@ def adapt_cities(study: Study, stream: str) -> dict[str, Predictions]:
         rng, parts = np.random.default_rng(seed), []
         for fold, result in study.results(stream, seed).items():
             known = index["id"].isin(result.predictions.select(split="train").frame["id"])
-            source = take(inputs, np.sort(rng.permutation(np.flatnonzero(known))[:MOST_SOURCE]))
+            source = inputs[np.sort(rng.permutation(np.flatnonzero(known))[:MOST_SOURCE])]
             for city in fold:
                 here = np.flatnonzero(index["city"] == city)
-                p = adapt(result.model, take(inputs, here), source)
+                p = adapt(result.model, inputs[here], source)
                 parts.append({name: Predictions(index.iloc[here].assign(split="test"), q) for name, q in p.items()})
         runs[seed] = {name: concat([part[name] for part in parts]) for name in parts[0]}
     return {name: fusion.pool({seed: run[name] for seed, run in runs.items()})[0] for name in runs[study.seeds[0]]}
@@ -102,12 +102,12 @@ def fine_tune(
     for module in tuned.modules():
         if isinstance(module, _BatchNorm):
             module.eval()
-    rng, source = torch.Generator().manual_seed(seed), Source(inputs, torch.device("cpu"))
+    rng = torch.Generator().manual_seed(seed)
     target, optimizer = torch.from_numpy(to_index(labels)), torch.optim.Adam(tuned.parameters(), learning_rate)
     batches = max(1, round(len(target) / batch_size))
     for _ in range(epochs):
         for rows in torch.randperm(len(target), generator=rng).tensor_split(batches):
-            x, *rest = source(rows.numpy())
+            x, *rest = arguments(inputs[rows.numpy()], "cpu")
             if not rest:
                 flips, turns = torch.rand(len(x), 2, generator=rng) < 0.5, torch.rand(len(x), generator=rng) - 0.5
                 x = augment_patches(x, flips, turns * torch.pi)
@@ -129,8 +129,8 @@ def few_labels(model: nn.Module, inputs: Inputs, index: pd.DataFrame, per_zone: 
     """
     label, test = labelled_share(index, max(per_zone, 1), seed)
     if per_zone and len(label):
-        model = fine_tune(model, take(inputs, label), index["label"].to_numpy()[label], seed=seed, **tuning)
-    return Predictions(index.iloc[test].assign(split="test"), predict(model, take(inputs, test)))
+        model = fine_tune(model, inputs[label], index["label"].to_numpy()[label], seed=seed, **tuning)
+    return Predictions(index.iloc[test].assign(split="test"), predict(model, inputs[test]))
 
 
 def labelled_share(index: pd.DataFrame, per_zone: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -25,7 +25,7 @@ from lczlib.compute import keep_freed_memory, parallel, pick_device
 from lczlib.data.splits import Split
 from lczlib.errors import InputError
 from lczlib.graphs import CENTRE, COLOUR, GraphSet
-from lczlib.models.inference import Inputs, Source, load_model, make_model, predict, reestimate_batch_norm, take
+from lczlib.models.inference import Inputs, arguments, load_model, make_model, predict, reestimate_batch_norm
 from lczlib.predictions import Predictions
 from lczlib.recipe import Recipe
 from lczlib.runs import Run, atomic_path, content_key, file_lock
@@ -79,7 +79,7 @@ def train_stream(
         at = pd.Index(inputs.ids).get_indexer(index["id"])
         if (at < 0).any():
             raise InputError(f"no graph for pair {index['id'].iloc[int((at < 0).argmax())]}; build the graphs again")
-        inputs = inputs.take(at)
+        inputs = inputs[at]
     elif len(inputs) != len(index):
         raise InputError(f"{len(inputs)} patches for {len(index)} rows of the index; pass those of the same Pairs")
     rows = {part: np.flatnonzero(index["id"].isin(getattr(split, part))) for part in ("train", "validation", "test")}
@@ -188,7 +188,7 @@ class _Training:
     def __init__(self, run: Run, inputs: Inputs, labels: Tensor, rows: dict, recipe: Recipe, seed: int):
         device = pick_device()
         self.run, self.rows, self.recipe, self.seed, self.device = run, rows, recipe, seed, device
-        self.source, self.labels = Source(inputs, device), labels.to(device)
+        self.inputs, self.labels = inputs, labels.to(device)
         torch.manual_seed(seed)
         self.model = self._new_model()
         self.optimizer = Nadam(self.model, recipe.learning_rate)
@@ -248,7 +248,7 @@ class _Training:
     def _batches(self, rows: np.ndarray) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
         for start in range(0, len(rows), self.recipe.batch_size):
             batch = rows[start : start + self.recipe.batch_size]
-            yield self.source(batch), self.labels[batch]
+            yield arguments(self.inputs[batch], self.device), self.labels[batch]
 
     def _training_batches(self, rows: np.ndarray, epoch: int) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
         """Shuffled batches, augmented as the recipe says."""
@@ -289,10 +289,10 @@ class _Training:
         model = self._new_model()
         model.load_state_dict(self.best)
         if self.recipe.precise_batch_norm:
-            model = reestimate_batch_norm(model.eval(), take(self.source.inputs, self.rows["train"]))
+            model = reestimate_batch_norm(model.eval(), self.inputs[self.rows["train"]])
         frame = index.assign(split=split.of(index["id"].to_numpy()))
         used = (frame["split"] != "").to_numpy()
-        p = predict(model.eval(), take(self.source.inputs, np.flatnonzero(used)))
+        p = predict(model.eval(), self.inputs[np.flatnonzero(used)])
         Predictions(frame[used], p).save(self.run.path / "predictions.npz")
         with atomic_path(self.run.path / "model.safetensors") as temporary:
             save_file({name: value.cpu().contiguous() for name, value in model.state_dict().items()}, temporary)

@@ -159,7 +159,7 @@ def test_pairs_without_graphs_are_refused(data_dir):
 
 def test_take_keeps_rows_together():
     some = graphs.GraphSet(np.arange(4), np.arange(4)[:, None, None] * np.ones((4, 50, 5)), np.arange(4))
-    taken = some.take(np.array([2, 0]))
+    taken = some[np.array([2, 0])]
     assert taken.ids.tolist() == taken.nodes.tolist() == taken.x[:, 0, 0].tolist() == [2, 0]
 
 

@@ -129,10 +129,10 @@ def test_finished_training_is_found_again_and_changes_are_not(tmp_path, monkeypa
 def test_graphs_are_joined_by_id(tmp_path):
     _s2, graphs, index, split = world()
     order = np.random.default_rng(0).permutation(len(graphs))
-    mixed = train_stream("ge", "gcn", graphs.take(order), index, split, GE, 0, tmp_path / "a")
+    mixed = train_stream("ge", "gcn", graphs[order], index, split, GE, 0, tmp_path / "a")
     assert same_weights(mixed, train("ge", tmp_path / "b"))
     with pytest.raises(ValueError, match="no graph for pair 1005"):
-        train_stream("ge", "gcn", graphs.take(np.delete(np.arange(96), 5)), index, split, GE, 0, tmp_path)
+        train_stream("ge", "gcn", graphs[np.delete(np.arange(96), 5)], index, split, GE, 0, tmp_path)
 
 
 def test_faults_of_the_caller_are_named(tmp_path):

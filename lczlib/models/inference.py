@@ -34,8 +34,8 @@ DEMO = Path(__file__).parent / "demo"  # the shipped runs, `demo-s2` and `demo-g
 
 CLOSE = 0.02  # difference of the two best zones below which a patch in bf16 is computed again in fp32
 
-__all__ = ["Inputs", "RunStream", "Source", "load_model", "load_stream", "make_model", "predict",
-           "reestimate_batch_norm", "take"]  # fmt: skip
+__all__ = ["Inputs", "RunStream", "arguments", "load_model", "load_stream", "make_model", "predict",
+           "reestimate_batch_norm"]  # fmt: skip
 
 
 def make_model(name: str, recipe: Recipe, features: int) -> nn.Module:
@@ -166,28 +166,17 @@ def _on_device(load: Callable[[object], nn.Module], name: object) -> nn.Module:
     return load(name).to(pick_device())
 
 
-def take(inputs: Inputs, rows: np.ndarray) -> Inputs:
-    """These rows of patches or graphs."""
-    return inputs.take(rows) if isinstance(inputs, GraphSet) else inputs[rows]
+def arguments(inputs: Inputs, device: torch.device | str) -> tuple[Tensor, ...]:
+    """Inputs as a network takes them, on the device: patches (B, bands, H, W), or graphs (B, M, F) and (B,)."""
 
+    def tensor(array: np.ndarray, dtype: type | None = None) -> Tensor:
+        # copied only where the array is no whole block or cannot be written to (a memory map), which torch warns of
+        return torch.from_numpy(np.require(array, dtype, ["C", "W", "E"])).to(device)
 
-class Source:
-    """Rows of the inputs as the arguments of a network, on the device."""
-
-    def __init__(self, inputs: Inputs, device: torch.device):
-        self.inputs, self.device = inputs, device
-
-    def __call__(self, rows: np.ndarray | slice) -> tuple[Tensor, ...]:
-        """(B, bands, H, W), or (B, M, F) and (B,)."""
-        if isinstance(self.inputs, GraphSet):
-            nodes = self.inputs.nodes[rows]
-            most = max(int(nodes.max(initial=1)), 1)  # no padding beyond the largest graph of the batch
-            return self._tensor(self.inputs.x[rows, :most]), self._tensor(nodes)
-        return (self._tensor(self.inputs[rows], np.float32).permute(0, 3, 1, 2).contiguous(),)
-
-    def _tensor(self, array: np.ndarray, dtype: type | None = None) -> Tensor:
-        # copied only where the array cannot be written to (a memory map), which torch warns of
-        return torch.from_numpy(np.require(array, dtype, ["W", "E"])).to(self.device)
+    if isinstance(inputs, GraphSet):
+        most = max(int(inputs.nodes.max(initial=1)), 1)  # no padding beyond the largest graph of the batch
+        return tensor(inputs.x[:, :most]), tensor(inputs.nodes)
+    return (tensor(inputs, np.float32).permute(0, 3, 1, 2).contiguous(),)
 
 
 def predict(model: nn.Module, inputs: Inputs, batch_size: int = 128, precision: str = "fp32") -> np.ndarray:
@@ -197,12 +186,11 @@ def predict(model: nn.Module, inputs: Inputs, batch_size: int = 128, precision: 
     """
     device, low = next(model.parameters()).device, precision == "bf16"
     network = (model.folded() if isinstance(model, ResNet3D11) else model).eval()
-    source = Source(inputs, device)
     p = np.empty((len(inputs), K), dtype=np.float64)
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=low):
         for start in range(0, len(inputs), batch_size):
             rows = slice(start, start + batch_size)
-            p[rows] = network(*source(rows)).double().softmax(1).cpu().numpy()
+            p[rows] = network(*arguments(inputs[rows], device)).double().softmax(1).cpu().numpy()
     return p
 
 
@@ -216,8 +204,9 @@ def reestimate_batch_norm(model: nn.Module, inputs: Inputs, share: float = 1.0, 
         share: 1 takes their statistics only (means over batches of about `batch_size`), less mixes them with the old.
     """
     adapted = copy.deepcopy(model)
-    source, rows = Source(inputs, next(adapted.parameters()).device), np.random.default_rng(0).permutation(len(inputs))
-    update_bn((source(part)[0] for part in np.array_split(rows, max(1, round(len(rows) / batch_size)))), adapted)
+    device, rows = next(adapted.parameters()).device, np.random.default_rng(0).permutation(len(inputs))
+    parts = np.array_split(rows, max(1, round(len(rows) / batch_size)))
+    update_bn((arguments(inputs[part], device)[0] for part in parts), adapted)
     before = model.state_dict()
     for name, value in adapted.state_dict().items():
         if name.endswith(("running_mean", "running_var")):
