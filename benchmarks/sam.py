@@ -141,18 +141,18 @@ def features(images: Images, found: list[tuple[np.ndarray, np.ndarray]]) -> dict
     """Node features in memory and with files: an npz of an image and one of its masks and boxes each, against a store
     of masks and the images in one array, as a data set keeps them. Seconds an image of passes over all images.
     """
-    from lczlib.sam.store import MaskStore, pack, write_shard
+    from lczlib.data.layout import write_npz
+    from lczlib.sam.store import MaskStore, pack
 
     numbers = range(len(images))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        records = [pack(image, *one) for image, one in zip(images, found)]
-        (folder / "store").mkdir()
-        write_shard(folder / "store" / "shard_00000.npz", records)
+        store = MaskStore(folder, {i: f"image {i}" for i in numbers})
         np.save(folder / "images.npy", np.stack(images))
         for i in numbers:
             np.savez(folder / f"image_{i}.npz", image=images[i])
             np.savez(folder / f"masks_{i}.npz", masks=found[i][0], boxes=found[i][1])
+            write_npz(store.file(store.digests[i]), **pack(*found[i]))
 
         def published_files() -> None:
             for i in numbers:
@@ -160,7 +160,6 @@ def features(images: Images, found: list[tuple[np.ndarray, np.ndarray]]) -> dict
                     published_features(partial(image.__getitem__, "image"), stored["masks"], stored["boxes"])
 
         def ours_files() -> None:
-            store = MaskStore(folder / "store", {i: record[0] for i, record in enumerate(records)})
             for image, one in zip(np.load(folder / "images.npy", mmap_mode="r"), store):
                 node_features(image, *one, masks_within_boxes=True)
 

@@ -59,8 +59,8 @@ def test_truth_store_holds_the_true_instances(data_dir):
 def test_nothing_is_made_twice_and_order_of_ids_does_not_matter(data_dir, monkeypatch):
     first = make_masks(data_dir, "nano", QUICK, ids=[0, 1, 2], progress=False)
     made = []
-    real = store.compute_records
-    monkeypatch.setattr(store, "compute_records", lambda images, **job: made.append(len(images)) or real(images, **job))
+    real = store.packed_masks
+    monkeypatch.setattr(store, "packed_masks", lambda images, **job: made.append(len(images)) or real(images, **job))
     second = make_masks(data_dir, "nano", QUICK, ids=[4, 2, 1, 0], progress=False)
     assert made == [1]
     assert same([first[i] for i in (0, 1, 2)], [second[i] for i in (0, 1, 2)])
@@ -81,7 +81,7 @@ def test_changed_image_is_made_again(data_dir):
     flat[100:200, 50:260] = 200
     layout.write_pair(data_dir, 0, np.zeros((32, 32, 10), np.float32), flat, 1)
     after = make_masks(data_dir, "nano", QUICK, ids=[0], progress=False)
-    assert len(list(after.path.glob("shard_*.npz"))) == 2
+    assert len(list(after.path.glob("*.npz"))) == 2
     assert not same([before], [after[0]])
     assert after.digest([0]) != first.digest([0])
 
@@ -89,11 +89,10 @@ def test_changed_image_is_made_again(data_dir):
 def test_stopped_in_the_middle_goes_on(data_dir, monkeypatch):
     whole = list(make_masks(data_dir, "truth", progress=False))
     folder = make_masks(data_dir, "truth", progress=False).path
-    for file in folder.glob("shard_*"):
+    for file in folder.glob("*.npz"):
         file.unlink()
     monkeypatch.setattr(store, "TASK", 2)
-    monkeypatch.setattr(store, "SHARD", 2)
-    real, calls = store.compute_records, []
+    real, calls = store.packed_masks, []
 
     def stops(images, **job):
         calls.append(1)
@@ -101,32 +100,32 @@ def test_stopped_in_the_middle_goes_on(data_dir, monkeypatch):
             raise KeyboardInterrupt
         return real(images, **job)
 
-    monkeypatch.setattr(store, "compute_records", stops)
+    monkeypatch.setattr(store, "packed_masks", stops)
     with pytest.raises(KeyboardInterrupt):
         make_masks(data_dir, "truth", progress=False)
-    assert len(list(folder.glob("shard_*.npz"))) == 2
+    assert len(list(folder.glob("*.npz"))) == 4
     assert not list(folder.glob(".*"))
     again = make_masks(data_dir, "truth", progress=False)
     assert len(calls) == 4
     assert same(list(again), whole)
 
 
-def test_a_deleted_shard_is_made_again_and_no_other_is_touched(data_dir, monkeypatch):
-    monkeypatch.setattr(store, "TASK", 2)
-    monkeypatch.setattr(store, "SHARD", 2)
+def test_a_deleted_file_is_made_again_and_no_other_is_touched(data_dir, monkeypatch):
     whole = make_masks(data_dir, "truth", progress=False)
-    assert len(list(whole.path.glob("shard_*.npz"))) == 3
-    (whole.path / "shard_00000.npz").unlink()
-    assert same(list(make_masks(data_dir, "truth", progress=False)), list(whole))
-    monkeypatch.setattr(store, "compute_records", None)
-    assert same(list(make_masks(data_dir, "truth", progress=False)), list(whole))
+    before, deleted = list(whole), whole.file(whole.digests[1])
+    kept = {file: file.stat().st_mtime_ns for file in whole.path.iterdir() if file != deleted}
+    deleted.unlink()
+    assert same(list(make_masks(data_dir, "truth", progress=False)), before)
+    assert {file: file.stat().st_mtime_ns for file in kept} == kept
+    monkeypatch.setattr(store, "packed_masks", None)
+    assert same(list(make_masks(data_dir, "truth", progress=False)), before)
 
 
-def test_damaged_shard_is_named(data_dir):
-    path = make_masks(data_dir, "truth", ids=[0], progress=False).path
-    (path / "shard_00000.npz").write_bytes(b"PK broken")
-    with pytest.raises(ValueError, match=r"shard_00000.npz: damaged"):
-        MaskStore(path, {})
+def test_damaged_file_is_named(data_dir):
+    masks_of = make_masks(data_dir, "truth", ids=[0], progress=False)
+    masks_of.file(masks_of.digests[0]).write_bytes(b"PK broken")
+    with pytest.raises(ValueError, match=rf"{masks_of.digests[0]}.npz: unreadable"):
+        masks_of[0]
 
 
 def test_missing_patches_or_truth_are_named(data_dir, tmp_path):
@@ -140,14 +139,14 @@ def test_missing_patches_or_truth_are_named(data_dir, tmp_path):
         make_masks(data_dir, "nano", QUICK, progress=False)
 
 
-def test_bits_survive_packing():
+def test_bits_survive_packing(tmp_path):
     rng = np.random.default_rng(0)
     masks = rng.random((6, 33, 31)) < 0.5
     masks[1, 9:] = masks[2, :, :20] = masks[3] = False  # in a part of the image only; empty
     masks[4] = np.arange(31) == 30  # at an edge
     boxes = boxes_of(masks)
-    record = store.pack(np.zeros((33, 31, 3), np.uint8), masks, boxes)
-    assert same([store.unpack(record)], [(masks, boxes)])
+    layout.write_npz(tmp_path / "masks.npz", **store.pack(masks, boxes))
+    assert same([store.read_masks(tmp_path / "masks.npz")], [(masks, boxes)])
 
 
 def test_no_scheduler_is_one_line(data_dir):
@@ -206,8 +205,8 @@ def test_dask_gives_the_same_masks_and_survives_a_killed_worker(data_dir, cluste
     assert time.monotonic() - start < 60
     assert workers[0].poll() is not None
     assert same(list(together), alone)
-    files = sorted(path.name for path in together.path.iterdir())
-    assert files == ["settings.json", "shard_00000.npz"]
+    files = {path.stem for path in together.path.iterdir()}
+    assert files == {"settings", *together.digests.values()}
 
 
 def test_two_processes_give_the_same_masks(data_dir, one_thread):

@@ -1,15 +1,13 @@
-"""Instance masks on disk: made once an image and settings, bit-packed, resumable, found again by content.
+"""Instance masks on disk: made once an image and settings, resumable, found again by content.
 
-`DATA/masks/<key>/` belongs to one model and one `MaskSettings`; its `shard_*.npz` hold some 64 images each, written
-whole and renamed into place by one process, whoever computed them. A record is found by the SHA-256 of the image, not
-by its id: a set that was renumbered or grown computes only what is new. An image takes about 3 kB instead of 5 MB.
+`DATA/masks/<key>/` belongs to one model, its weights and one `MaskSettings`; `<SHA-256 of an image>.npz` in it holds
+that image's masks. A set that was renumbered or grown computes only what is new. An image takes about 3 kB, not 5 MB.
 """
 
 from __future__ import annotations
 
 import hashlib
-import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,34 +17,28 @@ import pooch
 from tqdm import tqdm
 
 from lczlib.compute import parallel, pick_device
-from lczlib.errors import InputError
-from lczlib.runs import atomic_path, content_key, file_lock, write_json
+from lczlib.data import layout
+from lczlib.runs import content_key, file_lock, write_json
 
 from .masks import Masks, generate_masks, truth_masks
 from .models import checkpoint_path, load_sam
 from .settings import PAPER, MaskSettings
 
-SHARD, TASK = 64, 16  # images in a file, images in a worker's task
-LAYOUT = 2  # of a shard; another one belongs to another folder
-Record = tuple[str, tuple[int, ...], np.ndarray, bytes]  # digest, shape of the masks, boxes, deflated bits within them
+TASK = 16  # images in a worker's task
+LAYOUT = 3  # of a file; another one belongs to another folder
 
 
 class MaskStore:
-    """The masks of a data set, by sample id.
-
-    `store[i]` gives (masks (n, H, W) bool, boxes (n, 4) int32 XYWH), largest first. `store.path` is its folder,
-    named by model, weights and settings.
+    """The masks of a data set, by sample id: `store[i]` gives (masks (n, H, W) bool, boxes (n, 4) int32 XYWH), largest
+    first.
 
     Args:
-        path: the folder.
+        path: the folder, named by model, weights and settings.
         digests: SHA-256 of the image of each sample that this store is to be asked for.
     """
 
     def __init__(self, path: str | Path, digests: dict[int, str]):
         self.path, self.digests = Path(path), digests
-        self.records: dict[str, Record] = {}
-        for shard in sorted(self.path.glob("shard_*.npz")):
-            self.records.update((record[0], record) for record in read_shard(shard))
 
     def __len__(self) -> int:
         return len(self.digests)
@@ -54,24 +46,22 @@ class MaskStore:
     def __getitem__(self, sample_id: int) -> Masks:
         if int(sample_id) not in self.digests:
             raise KeyError(f"sample {sample_id}: no masks in {self.path}; run: python -m lczlib masks")
-        return unpack(self.records[self.digests[int(sample_id)]])
+        return read_masks(self.file(self.digests[int(sample_id)]))
 
     def __iter__(self) -> Iterator[Masks]:
         return (self[i] for i in self.digests)
 
+    def file(self, digest: str) -> Path:
+        """Where the masks of the image with that SHA-256 are."""
+        return self.path / f"{digest}.npz"
+
     def digest(self, ids: Iterable[int]) -> str:
-        """Changes with any pixel of the images or masks of these samples, or with their order."""
+        """Changes with any image or mask of these samples, or with their order."""
         digest = hashlib.sha256()
         for i in ids:
-            image, _, boxes, bits = self.records[self.digests[int(i)]]
-            digest.update(image.encode() + boxes.tobytes() + bits)
+            image = self.digests[int(i)]
+            digest.update(image.encode() + self.file(image).read_bytes())
         return digest.hexdigest()
-
-    def add(self, records: list[Record]) -> None:
-        """Keep the records, in one new file."""
-        self.records.update((record[0], record) for record in records)
-        taken = (int(shard.stem.removeprefix("shard_")) for shard in self.path.glob("shard_*.npz"))
-        write_shard(self.path / f"shard_{max(taken, default=-1) + 1:05d}.npz", records)
 
 
 def make_masks(
@@ -87,13 +77,10 @@ def make_masks(
     """Masks of all (or some) pairs of a data set; what is there already is not made again.
 
     Args:
-        data_dir: folder of pairs.
         sam: name of a model for `load_sam`, or "truth": the true instances of a synthetic set.
-        settings: how masks are made.
         ids: the samples wanted; None: all.
         workers, dask: of `parallel`; only this process writes.
         checkpoint: weights for `load_sam`; must exist under the same path for all workers.
-        progress: show a bar.
 
     Raises:
         FileNotFoundError, InputError: no RGB patches, no truth, no checkpoint, scheduler not reached; in one line.
@@ -101,49 +88,38 @@ def make_masks(
     from lczlib.data import open_pairs
 
     pairs = open_pairs(data_dir)
-    read = _reader(pairs, sam)
-    folder = _folder(Path(data_dir), sam, settings, checkpoint)
-    digests = {int(i): hashlib.sha256(read(i)).hexdigest() for i in (pairs.ids if ids is None else ids)}
-    store = MaskStore(folder, digests)
-    if store.records.keys() >= set(digests.values()):
+    if sam != "truth" and not pairs.has_rgb:
+        raise FileNotFoundError(f"{data_dir}: no google_img_320 patches; masks need them (README, Your own data)")
+    rows = {int(i): row for row, i in enumerate(pairs.ids)}
+
+    def read(i: int) -> np.ndarray:
+        if sam == "truth":
+            return layout.read_truth(layout.truth_path(pairs.data_dir, i), ("instances",))["instances"]
+        return pairs.rgb[rows[i]]
+
+    wanted = [int(i) for i in (pairs.ids if ids is None else ids)]
+    digests = {i: hashlib.sha256(np.ascontiguousarray(read(i))).hexdigest() for i in wanted}
+    store = MaskStore(_folder(Path(data_dir), sam, settings, checkpoint), digests)
+    samples = {digest: i for i, digest in digests.items()}
+    if all(store.file(digest).exists() for digest in samples):
         return store
-    with file_lock(folder):
-        store = MaskStore(folder, digests)  # with what another process made while we waited
-        new = list({digest: i for i, digest in digests.items() if digest not in store.records}.values())
+    with file_lock(store.path):  # what another process made while we waited is there
+        new = [digest for digest in samples if not store.file(digest).exists()]
         tasks = [new[i : i + TASK] for i in range(0, len(new), TASK)]
         how = {"sam": sam, "settings": settings, "checkpoint": checkpoint}
-        jobs = ({"images": np.stack([read(i) for i in task]), **how} for task in tasks)  # read as workers need them
-        made, waiting = parallel(compute_records, jobs, workers, dask), []
-        for records in tqdm(made, "masks", len(tasks), unit=f" x {TASK} images", disable=not progress):
-            waiting += records
-            if len(waiting) >= SHARD:
-                store.add(waiting)
-                waiting = []
-        if waiting:
-            store.add(waiting)
+        jobs = ({"images": np.stack([read(samples[digest]) for digest in task]), **how} for task in tasks)
+        made = parallel(packed_masks, jobs, workers, dask)
+        for task, packed in zip(tasks, tqdm(made, "masks", len(tasks), unit=f" x {TASK} images", disable=not progress)):
+            for digest, arrays in zip(task, packed):
+                layout.write_npz(store.file(digest), **arrays)
     return store
-
-
-def _reader(pairs: Any, sam: str) -> Callable[[int], np.ndarray]:
-    """A function sample id -> contiguous array that masks are made from (RGB, or true instances)."""
-    from lczlib.data import layout
-
-    if sam == "truth":
-        path, names = layout.truth_path, ("instances",)
-        return lambda i: np.ascontiguousarray(layout.read_truth(path(pairs.data_dir, int(i)), names)["instances"])
-    if not pairs.has_rgb:
-        raise FileNotFoundError(f"{pairs.data_dir}: no google_img_320 patches; masks need them (README, Your own data)")
-    rows = {int(i): row for row, i in enumerate(pairs.ids)}
-    return lambda i: np.ascontiguousarray(pairs.rgb[rows[int(i)]])
 
 
 def _folder(data_dir: Path, sam: str, settings: MaskSettings, checkpoint: str | Path | None) -> Path:
     """`masks/<key>`, made if needed, with what the key stands for in `settings.json`."""
-    facts, weights = vars(settings), None
-    if sam == "truth":
-        facts = {"min_area": settings.min_area, "max_masks": settings.max_masks}
-    else:
-        weights = pooch.file_hash(str(checkpoint_path(sam, checkpoint)))
+    facts, weights = {"min_area": settings.min_area, "max_masks": settings.max_masks}, None
+    if sam != "truth":
+        facts, weights = vars(settings), pooch.file_hash(str(checkpoint_path(sam, checkpoint)))
     params = {"sam": sam, "weights": weights, "settings": facts, "layout": LAYOUT}
     folder = data_dir / "masks" / content_key(params)
     if not (folder / "settings.json").exists():
@@ -156,59 +132,35 @@ def _model(sam: str, checkpoint: str | Path | None) -> Any:
     return load_sam(sam, checkpoint).to(pick_device())
 
 
-def compute_records(
+def packed_masks(
     images: np.ndarray, sam: str, settings: MaskSettings, checkpoint: str | Path | None = None
-) -> list[Record]:
-    """Records of a stack of images (n, H, W, 3) uint8, or of instance maps (n, H, W) for "truth"; each image alone,
-    so that the result does not depend on its neighbours.
+) -> list[dict[str, np.ndarray]]:
+    """What is kept of each image of a stack (n, H, W, 3) uint8, or of instance maps (n, H, W) for "truth".
+
+    Each image is computed apart, so that the result does not depend on its neighbours.
     """
     if sam == "truth":
-        found = [truth_masks(image, settings) for image in images]
-    else:
-        found = generate_masks(_model(sam, checkpoint), images, settings, images_per_pass=1)
-    return [pack(image, masks, boxes) for image, (masks, boxes) in zip(images, found)]
+        return [pack(*truth_masks(image, settings)) for image in images]
+    return [pack(*found) for found in generate_masks(_model(sam, checkpoint), images, settings, images_per_pass=1)]
 
 
-def pack(image: np.ndarray, masks: np.ndarray, boxes: np.ndarray) -> Record:
-    """The record of an image, its masks (n, H, W) bool and their boxes."""
-    bits = [mask[window].ravel() for mask, window in zip(masks, _windows(boxes))]
-    blob = zlib.compress(np.packbits(np.concatenate([np.zeros(0, bool), *bits])).tobytes(), 6)
-    return hashlib.sha256(np.ascontiguousarray(image)).hexdigest(), masks.shape, boxes.astype(np.int32), blob
+def pack(masks: np.ndarray, boxes: np.ndarray) -> dict[str, np.ndarray]:
+    """The arrays that are kept: `shape` of the masks, `boxes`, and as `bits` each mask's part within its box."""
+    within = [mask[window].ravel() for mask, window in zip(masks, _windows(boxes))]
+    return {"shape": np.array(masks.shape), "boxes": boxes, "bits": np.packbits(np.concatenate(within))}
 
 
-def unpack(record: Record) -> Masks:
-    """Masks and boxes of a record."""
-    _, shape, boxes, blob = record
-    bits = np.unpackbits(np.frombuffer(zlib.decompress(blob), np.uint8)).view(bool)
-    masks, end = np.zeros(shape, bool), 0
+def read_masks(path: Path) -> Masks:
+    """The masks and boxes in a file. Raises InputError, naming the file, when it is damaged."""
+    shape, boxes, bits = layout.read_npz(path, "shape", "boxes", "bits")
+    bits, masks, end = np.unpackbits(bits).view(bool), np.zeros(shape, bool), 0
     for mask, window in zip(masks, _windows(boxes)):
         part = mask[window]
         start, end = end, end + part.size
         part[...] = bits[start:end].reshape(part.shape)
-    return masks, boxes.copy()
+    return masks, boxes
 
 
 def _windows(boxes: np.ndarray) -> list[tuple[slice, slice]]:
-    """Rows and columns of inclusive boxes; of a mask only what lies there is stored, the rest is empty."""
+    """Rows and columns of inclusive boxes; the masks are empty elsewhere."""
     return [np.s_[y : y + h + 1, x : x + w + 1] for x, y, w, h in boxes.tolist()]
-
-
-def write_shard(path: Path, records: list[Record]) -> None:
-    """Write records as one file, atomically."""
-    digests, shapes, boxes, blobs = zip(*records)
-    arrays = {"digests": np.array(digests), "shapes": np.array(shapes, np.int32), "boxes": np.concatenate(boxes)}
-    ends, blob = np.cumsum([len(blob) for blob in blobs]), np.frombuffer(b"".join(blobs), np.uint8)
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, ends=ends, blob=blob, **arrays)
-
-
-def read_shard(path: Path) -> list[Record]:
-    """The records of a file. Raises InputError, naming the file, when it is damaged."""
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            digests, shapes, boxes, ends, blob = (stored[n] for n in ("digests", "shapes", "boxes", "ends", "blob"))
-    except Exception as fault:
-        raise InputError(f"{path}: damaged ({str(fault)[:80]}); delete it and make the masks again") from fault
-    boxes = np.split(boxes, np.cumsum(shapes[:, 0])[:-1])
-    blobs = [part.tobytes() for part in np.split(blob, ends[:-1])]
-    return [(str(d), tuple(s.tolist()), b, bits) for d, s, b, bits in zip(digests, shapes, boxes, blobs)]
