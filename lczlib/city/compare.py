@@ -92,7 +92,8 @@ def compare_maps(
 
     tags = {"here": f"{here}, {one.name}", "other": f"{other}, {two.name}"}
     nodata = two.data.nodata if two.data.nodata is not None else 0
-    with WarpedVRT(two.data, **grid, resampling=Resampling.nearest, nodata=nodata) as warped:
+    place = {"src_crs": two.source.crs, "src_transform": two.source.transform}  # across 180 degrees without a jump
+    with WarpedVRT(two.data, **place, **grid, resampling=Resampling.nearest, nodata=nodata) as warped:
         write_raster(target, fill, grid | {"count": 1, "photometric": "palette"}, one.data.tags() | tags)
     write_legend(target, bands=(1,), shown=1, entries=AGREEMENT)
     rows, cols = np.indices((17, 17)).reshape(2, -1) + 1

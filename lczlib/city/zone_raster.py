@@ -16,7 +16,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.warp import calculate_default_transform
 from rasterio.windows import Window
 
-from lczlib.city.source import one_line, open_raster
+from lczlib.city.source import Source, one_line
 from lczlib.errors import InputError
 from lczlib.zones import from_wrf_codes, to_labels
 
@@ -27,7 +27,7 @@ SAMPLE = 512  # pixels read along the longer side to tell what a band holds
 class ZoneRaster:
     """A raster of zones.
 
-    Attributes: `data` (open); `band`, 1-based, and its `name`; `filtered`: True, False, or None where nothing says so.
+    Attributes: `source`, and its `data` (open); `band`, 1-based, and its `name`; `filtered`: True, False, or None where nothing says so.
 
     Args:
         path: of the raster.
@@ -38,7 +38,8 @@ class ZoneRaster:
     """
 
     def __init__(self, path: str | Path, band: int | None = None):
-        self.path, self.data = Path(path), open_raster(path)
+        self.path, self.source = Path(path), Source(path)
+        self.data = self.source.data
         if band is not None and not 1 <= band <= self.data.count:
             raise InputError(f"{path}: has {self.data.count} band(s), no number {band}; give another --compare-band")
         self.zone_bands = [n for n in range(1, self.data.count + 1) if self._holds_zones(n)] if band is None else []

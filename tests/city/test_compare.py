@@ -56,6 +56,22 @@ def test_a_map_in_another_crs_is_compared_by_nearest_neighbour(tmp_path):
     assert found.pixels > 0.98 * labels.size
 
 
+@pytest.mark.parametrize("west", [179.5, -180.5])
+def test_a_map_across_180_degrees_is_compared_whole(tmp_path, west):
+    """A map in UTM 1 with another in longitudes that run past 180 degrees: both halves are compared."""
+    x, y = transform("EPSG:4326", "EPSG:32701", [179.6], [-17.1])
+    here = write_tif(tmp_path / "here.tif", np.full((1, 40, 800), 6, np.uint8), crs="EPSG:32701", left=x[0], top=y[0],
+                     pixel=100)  # fmt: skip
+    zones = np.full((1, 200, 1000), 6, np.uint8)
+    zones[..., 500:] = 11  # east of 180 degrees
+    other = write_tif(tmp_path / "other.tif", zones, crs="EPSG:4326", left=west, top=-17, pixel=0.001)
+    result = compare_maps(here, other)
+    assert result.pixels > 0.95 * 40 * 800
+    west_of_180 = int(result.matrix[5, 5])
+    assert 0.4 < west_of_180 / result.pixels < 0.65
+    assert west_of_180 + int(result.matrix[10, 5]) == result.pixels
+
+
 def test_majority_and_purity_tell_pure_places_from_transitions():
     zones = np.full((160, 160), 6, np.uint8)
     zones[:, 95:] = 17
