@@ -105,13 +105,13 @@ def unpack(archive: Path, to: Path) -> Path:
     return to
 
 
-def fetch_lczc_ges2(to: str | Path, url: str = LCZC_GES2_URL) -> Path:
+def fetch_lczc_ges2(to: str | Path) -> Path:
     """The published repository with its Sentinel-2 patches, graphs, splits and weights, unpacked into `to`.
 
     The Google Earth patches lie in a separate archive that must be fetched by hand (the repository's README links
     it); put its `google_img_320` folder into `to`. Without it the shipped graphs serve.
     """
-    return unpack(fetch_file(url, Path(to).with_suffix(".zip")), Path(to))
+    return unpack(fetch_file(LCZC_GES2_URL, Path(to).with_suffix(".zip")), Path(to))
 
 
 def fetch_real_samples(to: str | Path) -> Path:
