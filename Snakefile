@@ -4,7 +4,8 @@
     snakemake --executor slurm --jobs 10 --config profile=paper data=/path/to/LCZC-GES2 sam=vit_h
 
 A notebook runs again when its `state` has changed: its source, its parameters, the packages' sources, the data, or a
-notebook that it builds on. Options: profile, data, sam, seed, only (one notebook, after those that it builds on), without ("00,demo").
+notebook that it builds on. Options: profile, data, sam, seed, seeds, without ("00,demo"), only (one notebook, after
+those that it builds on).
 """
 
 import json
@@ -16,7 +17,8 @@ sys.path.insert(0, workflow.basedir)
 from workflow.build import Build
 
 ROOT = workflow.basedir
-BUILD = Build.of(**{name: config[name] for name in ("profile", "data", "sam", "seed", "without") if name in config})
+OPTIONS = ("profile", "data", "sam", "seed", "seeds", "without")
+BUILD = Build.of(**{name: config[name] for name in OPTIONS if name in config})
 ONLY = str(config.get("only", ""))  # only=04 comes as the number 4
 CHOSEN = BUILD.chosen(ONLY.zfill(2) if ONLY.isdigit() else ONLY)
 ROWS = [f"executed/{name}.json" for name in CHOSEN]

@@ -44,6 +44,7 @@ def test_the_published_set_needs_no_index(data_dir):
     pairs = open_pairs(data_dir)
     assert pairs.kind == "LCZC-GES2"
     assert pairs.labels.tolist() == [1, 2, 11, 17, 2]
+    assert (pairs.s2[3] == read_s2(s2_path(data_dir, 3))[0]).all()
     assert set(pairs.cities) == {""}
     with pytest.raises(ValueError, match="names no polygon"):
         make_split(pairs.index, "polygon_pool")

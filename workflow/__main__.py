@@ -23,6 +23,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sam", choices=("nano", "mobile", "truth", "vit_b", "vit_l", "vit_h"), default="")
     parser.add_argument("--only", metavar="NN", default="", help="one notebook, after those it builds on")
     parser.add_argument("--seed", type=int, help="seed of splits and training")
+    parser.add_argument("--seeds", metavar="N", type=_positive, help="the first N seeds, not the profile's number")
     parser.add_argument("--jobs", type=_positive, help="notebooks side by side; default 2, with a GPU 1")
     parser.add_argument("--check", action="store_true", help="compare the numbers with the committed figures/*.json")
     parser.add_argument("--compare", nargs=2, metavar="DIR", type=Path, help="numbers of two folders of figures")
@@ -42,10 +43,9 @@ def main(argv: list[str] | None = None) -> int:
     """Do what was asked for; returns 0, or 1 with one line saying what is at fault."""
     parser = _parser()
     options = parser.parse_args(argv)
-    if (options.check or options.spread) and (options.profile, options.data, options.sam, options.seed) != (
-        "demo", "", "", None,
-    ):  # fmt: skip
-        parser.error("--check and --spread are of the demo profile; leave out --profile, --data, --sam, --seed")
+    given = options.profile, options.data, options.sam, options.seed, options.seeds
+    if (options.check or options.spread) and given != ("demo", "", "", None, None):
+        parser.error("--check and --spread are of the demo profile; leave out --profile, --data, --sam, --seed(s)")
     try:
         if options.compare:
             return compare(*options.compare)
@@ -68,7 +68,7 @@ def _run(options: argparse.Namespace) -> int:
     start = time.perf_counter()
     if options.spread:
         return _spread(options.spread, options.jobs or default_jobs())
-    build = Build.of(options.profile, options.data, options.sam, options.seed)
+    build = Build.of(options.profile, options.data, options.sam, options.seed, seeds=options.seeds)
     if options.publish:
         published_folder(build)  # before hours of work
     if options.publish or options.check:

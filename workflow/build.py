@@ -40,7 +40,7 @@ class Build:
     Attributes:
         root: of the project.
         profile: demo, smoke, paper or evidence.
-        given: data_dir, sam, seed where they were named on the command line; any of them makes a folder of its own.
+        given: data_dir, sam, seed, seeds where named on the command line; any of them makes a folder of its own.
         sizes: of the profile, `common` and by notebook; empty for demo, which is the notebooks' own literals.
         data: digest of the data named on the command line.
         lacking: short name of a notebook -> what it needs and these data do not have.
@@ -61,19 +61,26 @@ class Build:
         sam: str = "",
         seed: int | None = None,
         without: str = "",
+        seeds: int | None = None,
         root: Path = ROOT,
     ) -> Build:
         """Read the profile and look at the data.
 
         Args:
             without: short names of notebooks to leave out, "00,01".
+            seeds: number of seeds in place of the profile's.
 
         Raises:
-            InputError: unknown profile. FileNotFoundError, InputError: `data` is no folder of pairs.
+            InputError: unknown profile, or one without a number of seeds.
+            FileNotFoundError, InputError: `data` is no folder of pairs.
         """
         sizes, found = _sizes(root, profile), ""
         lacking = dict.fromkeys(filter(None, without.split(",")), LEFT_OUT)
-        given = {name: value for name, value in (("sam", sam), ("seed", seed)) if value not in ("", None)}
+        given = {"sam": sam, "seed": seed, "seeds": seeds}
+        given = {name: value for name, value in given.items() if value not in ("", None)}
+        if seeds and (few := _with_seeds(sizes, seeds)) == sizes:
+            raise InputError(f"--seeds {seeds}: profile {profile!r} has no other number of seeds; try evidence")
+        sizes = few if seeds else sizes
         if data:
             from lczlib.data import open_pairs
 
@@ -207,6 +214,15 @@ def _sizes(root: Path, profile: str) -> dict[str, dict]:
     if profile != "demo" and profile not in known:
         raise InputError(f"unknown profile {profile!r}; expected one of {', '.join(sorted({'demo', *known}))}")
     return (yaml.safe_load(known[profile].read_text(encoding="utf-8")) or {}) if profile in known else {}
+
+
+def _with_seeds(sizes: dict, seeds: int) -> dict:
+    """The sizes with another number of seeds wherever they have one; where they have several, each of them."""
+    return {
+        name: _with_seeds(value, seeds) if isinstance(value, dict)
+        else value if name != "n_seeds" else [seeds] * len(value) if isinstance(value, list) else seeds
+        for name, value in sizes.items()
+    }  # fmt: skip
 
 
 def _with_needed(notebook: str) -> set[str]:

@@ -68,7 +68,7 @@ def _forget_rows_without_figures(build: Build, names: list[str]) -> None:
 
 
 def _snakemake(build: Build, jobs: int, only: str) -> None:
-    given = {"data": build.given.get("data_dir"), "sam": build.given.get("sam"), "seed": build.given.get("seed")}
+    given = {"data": build.given.get("data_dir")} | {name: build.given.get(name) for name in ("sam", "seed", "seeds")}
     left_out = ",".join(name for name, reason in build.lacking.items() if reason == LEFT_OUT)
     config = {"profile": build.profile, "only": only, "without": left_out} | given
     command = [

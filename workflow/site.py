@@ -77,6 +77,8 @@ def notebook_body(executed: Path, pages: list[str]) -> str:
     for cell in content.cells:
         if cell.cell_type == "markdown":
             cell.source = with_mathml(_PICTURE_ELSEWHERE.sub(r"\1", cell.source))
+        if any(output.output_type == "error" for output in cell.get("outputs", [])):  # it ended early, without a fault
+            cell.outputs = [output for output in cell.outputs if output.get("name") == "stdout" or "data" in output]
         for output in cell.get("outputs", []):  # a widget needs a server; its static twin stands beside it
             output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
     exporter = HTMLExporter(template_name="basic", exclude_anchor_links=True)

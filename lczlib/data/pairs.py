@@ -42,16 +42,18 @@ def pack(data_dir: str | Path, kind: str, ids: np.ndarray) -> np.memmap:
     stamp, note = fingerprint(data_dir, kind, ids), target.with_suffix(".json")
 
     def fresh() -> bool:
-        return target.exists() and note.exists() and read_json(note).get("fingerprint") == stamp
+        noted = read_json(note) if target.exists() and note.exists() else {}
+        return noted.get("fingerprint") == stamp and "labels" in noted
 
     def write() -> None:
         write_json(note, {"fingerprint": None})  # the old pack is stale, whenever this stops
+        labels = np.zeros(len(ids), np.int64)
         with atomic_path(target) as temporary:
             packed = new_memmap(temporary, dtype, (len(ids), *shape))
             for row, sample_id in enumerate(tqdm(ids, desc=f"packing {kind}", disable=len(ids) < 2000)):
-                packed[row] = read(path_of(data_dir, sample_id))[0]
+                packed[row], labels[row] = read(path_of(data_dir, sample_id))
             packed.flush()
-        write_json(note, {"fingerprint": stamp})
+        write_json(note, {"fingerprint": stamp, "labels": labels})
 
     make_if_missing(target, fresh, write)
     return np.load(target, mmap_mode="r")
@@ -132,7 +134,17 @@ class Pairs:
 
 
 def open_pairs(data_dir: str | Path) -> Pairs:
-    """Open a data set: synthetic, LCZC-GES2 as published, or one's own city. Raises what `layout.read_index` does."""
-    index, note = layout.read_index(data_dir), Path(data_dir) / "dataset.json"
+    """Open a data set: synthetic, LCZC-GES2 as published, or one's own city. Raises what `layout.read_index` does.
+
+    The published set has no index; its patches are packed at once, labels too, so that each file is read only once.
+    """
+    data_dir, note = Path(data_dir), Path(data_dir) / "dataset.json"
     kind = read_json(note).get("kind", "LCZC-GES2") if note.exists() else "LCZC-GES2"
-    return Pairs(Path(data_dir), index, kind, index["id"].to_numpy())
+    ids = np.array(layout.patch_ids(data_dir / layout.S2_FOLDER), np.int64)
+    if not (data_dir / "index.csv").exists() and len(ids):
+        pack(data_dir, "s2", ids)
+        labels = read_json(data_dir / layout.PACK_FOLDER / "s2.json")["labels"]
+        index = pd.DataFrame({"id": ids, "label": labels, "city": "", "polygon": ""})
+    else:
+        index = layout.read_index(data_dir)
+    return Pairs(data_dir, index, kind, index["id"].to_numpy())

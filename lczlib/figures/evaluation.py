@@ -90,7 +90,7 @@ def confusion_matrices(matrices: Mapping[str, np.ndarray], title: str, published
         published: the paper's matrices by the same names, where they are known; each in a panel of its own.
     """
     ours = {stream: (STREAM_NAMES[stream], cm) for stream, cm in matrices.items()}
-    theirs = {f"{s} published": (f"{STREAM_NAMES[s]}, the paper", cm) for s, cm in (published or {}).items()}
+    theirs = {f"{s} published": (f"{STREAM_NAMES[s]}, published", cm) for s, cm in (published or {}).items()}
     lines = 2 + -(-len(theirs) // 2)
     fig, axes = plt.subplots(lines, 2, figsize=(TWO_COLUMNS, 3.7 * lines))
     places = [*axes.flat[:3], *axes.flat[4:]]

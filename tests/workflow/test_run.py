@@ -188,6 +188,16 @@ def test_a_check_of_another_run_than_the_committed_is_a_usage_error():
     assert usage.value.code == 2
 
 
+def test_another_number_of_seeds_replaces_that_of_the_profile_wherever_it_has_one():
+    whole, two = Build.of("evidence"), Build.of("evidence", seeds=2)
+    assert two.folder != whole.folder
+    assert two.parameters("07")["n_seeds"] == [2] * 4
+    assert two.parameters("06")["training"] == whole.parameters("06")["training"] | {"n_seeds": 2}
+    assert two.before("05") == ["02", "03", "seeds/1/02", "seeds/1/03"]
+    with pytest.raises(InputError, match="has no other number of seeds"):
+        Build.of("demo", seeds=2)
+
+
 def test_seed_and_sam_have_folders_of_their_own_and_share_the_data():
     builds = [Build.of(), Build.of(seed=3), Build.of(sam="vit_b"), Build.of("smoke")]
     assert len({build.folder for build in builds}) == 4
