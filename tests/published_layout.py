@@ -25,7 +25,7 @@ from lczlib.training import Nadam
 
 WEIGHTS = "model_weights/gcn_20240507-093556.hdf5"
 KERAS = Path(__file__).parent / "data" / "keras_gcn.hdf5"  # names and groups as Keras writes them
-PAIRS_OF_A_POLYGON = 4
+PAIRS_OF_A_POLYGON, POLYGONS_OF_A_ZONE = 2, 10  # at least, so that few pairs have few zones
 
 
 class Executed(csr_matrix):
@@ -42,7 +42,9 @@ def make_published(folder: Path, pairs: int, mark: Path, rgb: bool = False) -> n
         mark: file that is there once a pickled adjacency was executed. rgb: with `google_img_320`, kept apart there.
     """
     rng = np.random.default_rng(0)
-    labels, polygons = _labels_and_polygons(pairs, rng)
+    polygons = np.arange(pairs) // PAIRS_OF_A_POLYGON
+    zones = int(np.clip(len(np.unique(polygons)) // POLYGONS_OF_A_ZONE, 2, 17))
+    labels = np.linspace(1, 17, zones).round().astype(np.int64)[polygons % zones]
     spectra, colours = rng.uniform(0.05, 0.4, (17, 10)), rng.uniform(0.2, 0.8, (17, 3))
     graphs = GraphSet(np.arange(pairs), np.zeros((pairs, 50, 5), np.float32), np.zeros(pairs, np.int64))
     for name in ("sen2_img_patches", "gg_nodes_refine", "patches_split", "model_weights", "google_img_320")[: 4 + rgb]:
@@ -57,7 +59,8 @@ def make_published(folder: Path, pairs: int, mark: Path, rgb: bool = False) -> n
         if rgb:
             patch = (255 * x[rng.integers(0, len(x), (8, 8)), :3]).astype(np.uint8).repeat(40, 0).repeat(40, 1)
             np.savez(folder / "google_img_320" / f"gg_image_{i}.npz", image=patch, label=labels[i])
-    parts = {"random": rng.random(pairs), "polygons_1125": rng.random(polygons.max() + 1)[polygons]}
+    of_zone = polygons // zones  # every zone is in every part
+    parts = {"random": rng.permutation(pairs) / pairs, "polygons_1125": (of_zone + 0.5) / (of_zone.max() + 1)}
     for name, place in parts.items():
         split = {"train": place < 0.7, "validation": (place >= 0.7) & (place < 0.8), "test": place >= 0.8}
         path = folder / "patches_split" / f"partition_{name}.npz"
@@ -65,12 +68,6 @@ def make_published(folder: Path, pairs: int, mark: Path, rgb: bool = False) -> n
     model = _trained(graphs, labels, np.flatnonzero(parts["random"] < 0.7)[:2000])
     _write_weights(folder / WEIGHTS, model)
     return predict(model, graphs)
-
-
-def _labels_and_polygons(pairs: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    polygons = np.arange(pairs) // PAIRS_OF_A_POLYGON
-    of_polygon = np.append(np.arange(17), rng.integers(0, 17, polygons.max() + 1))[: polygons.max() + 1]
-    return of_polygon[polygons] + 1, polygons
 
 
 def _write_graph(path: Path, x: np.ndarray, zone: int, mark: Path) -> None:
