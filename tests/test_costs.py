@@ -1,0 +1,18 @@
+"""The costs of the whole data set in REPRODUCING.md are those that the measured times give."""
+
+import runpy
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_table_follows_from_the_measured_times():
+    made = runpy.run_path(str(ROOT / "benchmarks" / "whole_set.py"))
+    assert made["table"]() in (ROOT / "REPRODUCING.md").read_text(encoding="utf-8")
+    cpu, gpu = made["hours"]()["masks, SAM `vit_h`"]
+    assert cpu > 1000 > gpu > 0.5
+
+
+def test_times_are_told_in_the_unit_that_fits():
+    words = runpy.run_path(str(ROOT / "benchmarks" / "whole_set.py"))["in_words"]
+    assert [words(h) for h in (1356.0, 5.2, 0.5, 0.004, None)] == ["56 days", "5.2 h", "30 min", "14 s", "-"]
