@@ -61,11 +61,10 @@ class Gallery:
         """Save a figure as `stem`.png, .pdf and .json, close it, and display the picture with its caption.
 
         Args:
-            fig: stamped with its origin when the data are synthetic. The same input gives the same picture bytes.
-            stem: notebook number first, e.g. "04_alpha".
+            fig: stamped when the data are synthetic. stem: notebook number first, e.g. "04_alpha".
             numbers: every number of the picture: nested dict, numpy and dataclasses allowed, NaN becomes null.
-            question: the reader's question that the figure answers.
-            caption: what is drawn, n, seeds, intervals; Markdown. alt: the picture in a sentence for who cannot see it.
+            question: of the reader, which the figure answers. caption: what is drawn, n, seeds, intervals; Markdown.
+            alt: the picture in a sentence for who cannot see it.
             follows_from: "data" or "predictions" (the same numbers on every machine), or "training" (another processor
                 trains slightly other networks): decides how `./run_all.sh --check` compares the numbers.
             parameters: of this figure, beside those of the gallery.
@@ -78,6 +77,7 @@ class Gallery:
         if follows_from not in FOLLOWS_FROM:
             raise ValueError(f"follows_from: {follows_from!r}; expected one of {', '.join(FOLLOWS_FROM)}")
         picture = write_picture(fig, stem, Path(self.folder), self.data)
+        text = json.dumps(to_jsonable(numbers))  # floats become six digits below: the last bits are noise
         entry = {
             "figure": stem,
             "question": question,
@@ -89,16 +89,11 @@ class Gallery:
             "seed": int(self.seed),
             "commit": commit(),
             **_machine(),
-            "numbers": json.loads(json.dumps(to_jsonable(numbers)), parse_float=_six_digits),
+            "numbers": json.loads(text, parse_float=lambda number: float(f"{float(number):.6g}")),
         }
         write_json(picture.with_suffix(".json"), entry)
         display.display(display.Image(str(picture), alt=alt), display.Markdown(f"*{stem}.* {caption}"))
         return picture
-
-
-def _six_digits(number: str) -> float:
-    """What a reader compares, without the noise of the last bits."""
-    return float(f"{float(number):.6g}")
 
 
 def _machine() -> dict[str, object]:
@@ -126,8 +121,11 @@ def write_picture(fig: Figure, stem: str, folder: Path, data: str) -> Path:
         Path of the PNG.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if data == "synthetic":
-        _stamp(fig, "synthetic data")
+    if data == "synthetic":  # said small at the lower right, in a strip that the layout leaves free
+        share = _STRIP / fig.get_figheight()
+        fig.get_layout_engine().set(rect=(0, share, 1, 1 - share))
+        style = {"ha": "right", "va": "bottom", "fontsize": 7, "color": "#777777", "style": "italic"}
+        fig.text(0.995, 0.004, "synthetic data", **style)
     with atomic_path(folder / f"{stem}.png") as path:
         fig.savefig(path, format="png", dpi=300)
         with Image.open(path) as picture:
@@ -137,7 +135,8 @@ def write_picture(fig: Figure, stem: str, folder: Path, data: str) -> Path:
             half = drawn.resize([length // 2 for length in drawn.size], Image.Resampling.LANCZOS)
             _few_colors(half).save(path, format="png", optimize=True, dpi=(150, 150))
     for photograph in fig.findobj(lambda artist: isinstance(artist, AxesImage) and artist.get_array().ndim == 3):
-        photograph.set_data(np.asarray(_few_colors(Image.fromarray(_bytes(photograph.get_array()))).convert("RGB")))
+        rgb = photograph.to_rgba(photograph.get_array(), bytes=True)[..., :3]
+        photograph.set_data(np.asarray(_few_colors(Image.fromarray(rgb)).convert("RGB")))
     with atomic_path(folder / f"{stem}.pdf") as path:
         fig.savefig(path, format="pdf", dpi=110, metadata=_NO_DATES)
     plt.close(fig)
@@ -146,16 +145,3 @@ def write_picture(fig: Figure, stem: str, folder: Path, data: str) -> Path:
 
 def _few_colors(picture: Image.Image) -> Image.Image:
     return picture.quantize(256, dither=Image.Dither.NONE)
-
-
-def _bytes(picture: np.ndarray) -> np.ndarray:
-    """A picture (H, W, 3) uint8 or 0..1 as uint8."""
-    return picture if picture.dtype == np.uint8 else np.uint8(255 * np.clip(picture, 0, 1))
-
-
-def _stamp(fig: Figure, text: str) -> None:
-    """Prints `text` small at the lower right, in a strip that the layout leaves free."""
-    share = _STRIP / fig.get_figheight()
-    if fig.get_layout_engine() is not None:
-        fig.get_layout_engine().set(rect=(0, share, 1, 1 - share))
-    fig.text(0.995, 0.004, text, ha="right", va="bottom", fontsize=7, color="#777777", style="italic")
