@@ -1,4 +1,4 @@
-"""Combining the streams: the paper's weighted sum, and four other ways that are chosen on validation pairs.
+"""Combining the streams: the paper's weighted sum, and ways that learn from validation pairs.
 
 Every way but `fuse` takes lists of *streams*, probabilities (N, 17) of the same pairs in the same order (the
 `predictions.join` of two `Predictions`), and works for two streams or more: `METHODS[name](validation, labels, test)`
@@ -137,12 +137,6 @@ def best_alpha(p_s2, p_ge, labels) -> float:
     return float(best_weights([p_s2, p_ge], labels)[0])
 
 
-def published_sum(validation: Streams, labels, test: Streams) -> np.ndarray:
-    """`PUBLISHED_ALPHA`, nothing fitted; equal weights for other than two streams."""
-    w = [PUBLISHED_ALPHA, 1 - PUBLISHED_ALPHA] if len(test) == 2 else [1 / len(test)] * len(test)
-    return np.tensordot(w, np.stack(test), 1)
-
-
 def weighted_sum(validation: Streams, labels, test: Streams) -> np.ndarray:
     """The sum with the weights that are best on validation."""
     return np.tensordot(best_weights(validation, labels), np.stack(test), 1)
@@ -205,7 +199,6 @@ def stacked(validation: Streams, labels, test: Streams, strength: float = 0.1) -
 
 
 METHODS: dict[str, Callable[[Streams, np.ndarray, Streams], np.ndarray]] = {
-    f"sum, published {PUBLISHED_ALPHA}": published_sum,
     "sum, chosen alpha": weighted_sum,
     "alpha per zone": per_zone_sum,
     "log-linear": log_linear,

@@ -31,6 +31,7 @@ EXTRA_FEATURES = ("area", "elongation", "texture")  # an addition of ours, never
 COLOUR, CENTRE = slice(0, 3), slice(3, 5)  # columns of the mean colour and of the box centre
 MOST_NODES = 50
 EDGES = ("complete", "nearest", "distance")
+REGIONS = ("slic", "felzenszwalb", "grid")
 
 
 @dataclass(frozen=True)
@@ -222,6 +223,60 @@ def read_published_graphs(data_dir: str | Path, ids: np.ndarray | None = None) -
     most = max([MOST_NODES, *map(len, nodes)])
     x = np.stack([np.pad(n, ((0, most - len(n)), (0, 0))) for n in nodes])
     return GraphSet(np.asarray(ids, np.int64), x, np.array([len(n) for n in nodes], np.int64))
+
+
+def regions(image: np.ndarray, method: str) -> np.ndarray:
+    """Divide an image (H, W, 3) uint8 RGB into regions: (H, W) integer ids from 1.
+
+    Args:
+        method: `slic`, 50 superpixels; `felzenszwalb`, graph-based regions (both scikit-image's, at half the
+            resolution); `grid`, 7 x 7 equal rectangles.
+
+    Raises:
+        InputError: unknown method.
+
+    Source: assumed, not in the paper.
+    """
+    from skimage import segmentation
+
+    if method not in REGIONS:
+        raise InputError(f"unknown segmentation {method!r}; expected one of {', '.join(REGIONS)}")
+    height, width = image.shape[:2]
+    if method == "grid":
+        rows, columns = np.arange(height) * 7 // height, np.arange(width) * 7 // width
+        return rows[:, None] * 7 + columns + 1
+    small = cv2.resize(image, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+    if method == "slic":
+        found = segmentation.slic(small, n_segments=50, compactness=10, start_label=1)
+    else:
+        found = segmentation.felzenszwalb(small, scale=150, sigma=0.8, min_size=13) + 1
+    return cv2.resize(found.astype(np.int32), (width, height), interpolation=cv2.INTER_NEAREST)
+
+
+@dataclass(frozen=True)
+class RegionStore:
+    """Masks without SAM, made on demand, read like a MaskStore: `store[id] -> (masks, boxes)`.
+
+    Regions become masks by the paper's area rule (at least 50 px, the 50 largest); their graphs are kept in `path`.
+    """
+
+    pairs: Pairs
+    method: str
+
+    @property
+    def path(self) -> Path:
+        """Folder of their graphs."""
+        return Path(self.pairs.data_dir) / "masks" / content_key({"regions": self.method})
+
+    def digest(self, ids: np.ndarray) -> str:
+        """Regions follow from the patches and the method."""
+        return self.method
+
+    def __getitem__(self, sample_id: int) -> tuple[np.ndarray, np.ndarray]:
+        from lczlib.sam import truth_masks
+
+        row = np.searchsorted(self.pairs.ids, sample_id)
+        return truth_masks(regions(self.pairs.rgb[row], self.method))
 
 
 def adjacency(x: torch.Tensor, nodes: torch.Tensor, edges: str = "complete", k: int = 8, distance: float = 0.25):

@@ -63,7 +63,7 @@ def test_a_scale_bar_is_as_long_as_it_says(ax, width, pixel, metres, text):
 
 def test_pictures_are_titled_once_and_drawn_in_metres():
     fig = p.pictures({"RGB": np.zeros((2, 320, 320, 3)), "Sentinel-2": np.zeros((2, 32, 32, 10))}, ["a", "b"], "t")
-    assert [ax.get_title() for ax in fig.axes] == ["a", "b", "", ""]
+    assert [ax.title.get_text() + ax.get_title(loc="left") for ax in fig.axes] == ["a", "b", "", ""]
     assert [ax.get_ylabel() for ax in fig.axes] == ["RGB", "", "Sentinel-2", ""]
     assert {ax.get_xlim() for ax in fig.axes} == {(0, 320)}
     assert fig.axes[0].texts[0].get_text().strip() == "100 m"

@@ -6,7 +6,7 @@ import pytest
 from matplotlib import pyplot as plt
 
 from lczlib.figures import streams as figures
-from lczlib.segmentations import METHODS, regions
+from lczlib.graphs import REGIONS, regions
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +38,7 @@ def test_graphs_are_drawn_for_any_number_of_nodes():
     assert "100 m" in text
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", REGIONS)
 def test_regions_cover_the_image_and_follow_its_edges(method):
     image = np.zeros((320, 320, 3), np.uint8)
     image[:, 160:] = 200

@@ -188,7 +188,7 @@ def test_per_zone_weights_find_who_knows_what():
 def test_methods_are_scored_with_paired_intervals():
     sources, labels = streams(300, seed=9)
     new, truth = streams(300, seed=10)
-    ps = {name: fit(sources, labels, new) for name, fit in f.METHODS.items()}
+    ps = {"published": f.fuse(*new)} | {name: fit(sources, labels, new) for name, fit in f.METHODS.items()}
     first = next(iter(ps))
     out = f.score_methods(ps, truth, np.arange(300) // 3, first, draws=50)
     for name, row in out.items():

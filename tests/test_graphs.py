@@ -9,7 +9,6 @@ import torch
 
 from lczlib import graphs
 from lczlib.data import layout, open_pairs
-from lczlib.segmentations import RegionStore
 
 
 def place(seed: int, n: int, size: tuple[int, int] = (320, 320)):
@@ -147,7 +146,7 @@ def test_kept_graphs_are_found_until_any_pixel_of_a_patch_or_a_mask_changes(data
 
 
 def test_graphs_of_regions_need_no_sam(data_dir):
-    grid = graphs.load_graphs(open_pairs(data_dir), RegionStore(open_pairs(data_dir), "grid"))
+    grid = graphs.load_graphs(open_pairs(data_dir), graphs.RegionStore(open_pairs(data_dir), "grid"))
     assert grid.nodes.tolist() == [49, 49]
 
 

@@ -26,7 +26,8 @@ _NO_DATES = {"CreationDate": None, "ModDate": None, "Producer": None, "Creator":
 
 
 def use_style() -> None:
-    """Makes matplotlib draw in the project's style (8 pt, constrained layout, thin axes)."""
+    """Makes matplotlib draw in the project's style (8 pt, constrained layout); figures appear when saved or shown."""
+    plt.ioff()
     plt.style.use(["default", str(files("lczlib.figures") / "lcz.mplstyle")])
 
 

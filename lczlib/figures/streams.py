@@ -1,4 +1,4 @@
-"""Figures of the two streams: how they train, what a graph is made of, their networks on examples done by hand."""
+"""Figures of the two streams: where SAM is asked, instance masks, graphs; how the networks train."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from lczlib.data.layout import BANDS
-from lczlib.figures.base import STREAM_COLORS, STREAM_NAMES, TWO_COLUMNS
-from lczlib.figures.primitives import GREY, INK, bare, draw_graph, paint_masks, pictures
+from lczlib.figures.base import ONE_COLUMN, STREAM_COLORS, STREAM_NAMES, TWO_COLUMNS
+from lczlib.figures.primitives import GREY, INK, draw_graph, mask_colors, paint_masks, picture, pictures, scale_bar
 from lczlib.metrics import Interval
+from lczlib.sam import MaskSettings
 from lczlib.zones import K
 
 
@@ -81,32 +81,37 @@ def graph_of_instances(images: Sequence[np.ndarray], masks: Sequence, x: Sequenc
     return fig
 
 
-def kernel_over_bands(patch: np.ndarray, kernel: np.ndarray, response: np.ndarray, band: int = 5) -> Figure:
-    """A kernel of three bands on its way along the spectrum of one pixel.
+def prompts(image: np.ndarray, settings: MaskSettings) -> Figure:
+    """Where SAM is asked: left the grid over the image (H, W, 3), right the crops with grids of their own."""
+    from segment_anything.utils.amg import build_point_grid, generate_crop_boxes
+
+    fig, axes = plt.subplots(1, 2, figsize=(ONE_COLUMN * 1.4, ONE_COLUMN * 0.78))
+    boxes, layers = generate_crop_boxes(image.shape[:2], settings.crop_n_layers, 512 / 1500)
+    for ax, layer, title in zip(axes, (0, 1), ("the image", f"{max(len(boxes) - 1, 0)} overlapping crops")):
+        ax.imshow(image, alpha=0.75)
+        chosen = [box for box, of in zip(boxes, layers) if of == layer]
+        for (x0, y0, x1, y1), color in zip(chosen, mask_colors(len(chosen))):
+            x, y = (build_point_grid(settings.points_in(layer)) * (x1 - x0, y1 - y0) + (x0, y0)).T
+            ax.plot(x, y, "o", color=color, markersize=2.5, markeredgecolor="black", markeredgewidth=0.3)
+            ax.add_patch(Rectangle((x0, y0), x1 - x0 - 1, y1 - y0 - 1, fill=False, edgecolor=color, linewidth=1.5))
+        ax.set_title(f"{title}: {len(chosen) * settings.points_in(layer) ** 2} points")
+        ax.set(xticks=[], yticks=[])
+    return fig
+
+
+def masks_and_graph(image: np.ndarray, masks: np.ndarray, boxes: np.ndarray, features: np.ndarray) -> Figure:
+    """Four panels: RGB patch, instance masks, the graph over the image, node features with their scale.
 
     Args:
-        patch: (32, 32, 10) reflectance. kernel: (3,) weights along the bands.
-        response: (10,) the kernel's answer at the middle pixel. band: where the kernel is drawn, 1..8.
+        image: (H, W, 3) uint8. masks: (n, H, W) bool. boxes: (n, 4) XYWH px. features: (n, 5) of `node_features`.
     """
-    fig = plt.figure(figsize=(TWO_COLUMNS, 2.7))
-    color, middle, places = STREAM_COLORS["s2"], len(patch) // 2, np.arange(len(BANDS))
-    grid = fig.add_gridspec(2, len(BANDS), height_ratios=(1, 2.2))
-    for b, name in enumerate(BANDS):
-        ax = fig.add_subplot(grid[0, b], title=name)
-        ax.imshow(patch[..., b], cmap="gray", vmin=0)
-        bare(ax)
-        if abs(b - band) <= 1:
-            ax.add_patch(Rectangle((middle - 4.5, middle - 4.5), 9, 9, fill=False, ec=color, lw=1.6))
-    values = patch[middle, middle]
-    spectrum = fig.add_subplot(grid[1, :5], title="Spectrum of the middle pixel", ylabel="reflectance")
-    spectrum.plot(places, values, "o-", color="#777777")
-    for place, weight in zip(range(band - 1, band + 2), kernel, strict=True):
-        spectrum.plot(place, values[place], "o", color=color, markersize=6)
-        spectrum.annotate(f"{weight:+g}", (place, values[place]), xytext=(-4, 7), textcoords="offset points")
-    spectrum.set_ylim(0, values.max() * 1.35)
-    answer = fig.add_subplot(grid[1, 5:], title=f"Answer: {response[band]:+.2f} at {BANDS[band]}")
-    answer.bar(places, response, color=[color if b == band else "#BBBBBB" for b in places])
-    for ax in (spectrum, answer):
-        ax.set_xticks(places, BANDS, rotation=90)
-    fig.suptitle(f"A kernel along the bands finds the slope of the spectrum: steepest at {BANDS[band]}")
+    fig, axes = plt.subplots(1, 4, figsize=(TWO_COLUMNS, 2.1), width_ratios=(1, 1, 1, 0.6))
+    picture(axes[0], image, "RGB patch")
+    picture(axes[1], paint_masks(image, masks), f"{len(masks)} masks")
+    picture(axes[2], image, "complete graph", alpha=0.35)
+    draw_graph(axes[2], boxes[:, :2] + boxes[:, 2:] / 2, features[:, :3])
+    table = axes[3].imshow(features, aspect="auto", cmap="cividis", vmin=0, vmax=1)
+    axes[3].set(xticks=range(5), xticklabels=["R", "G", "B", "x", "y"], ylabel="node", title="features")
+    fig.colorbar(table, ax=axes[3], label="0 to 1")
+    scale_bar(axes[0])
     return fig
