@@ -27,6 +27,7 @@ _NO_DATES = {"CreationDate": None, "ModDate": None, "Producer": None, "Creator":
 
 def use_style() -> None:
     """Makes matplotlib draw in the project's style (8 pt, constrained layout); figures appear when saved or shown."""
+    plt.switch_backend(plt.get_backend())  # loaded now: a notebook's would turn interactive drawing on again
     plt.ioff()
     plt.style.use(["default", str(files("lczlib.figures") / "lcz.mplstyle")])
 
