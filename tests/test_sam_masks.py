@@ -63,17 +63,6 @@ def test_bf16_gives_nearly_the_same_masks(nano):
     assert np.mean(np.array(best) > 0.9) >= 0.8  # not all: a score near a threshold may fall on its other side
 
 
-def test_a_batch_gives_what_single_images_give(nano):
-    images = [scene(seed=2), scene((200, 320), seed=3), scene(seed=4)]
-    quick = dataclasses.replace(LOOSE, points_per_side=6)
-    together = generate_masks(nano, images, quick, images_per_pass=3)
-    for image, (masks, boxes) in zip(images, together):
-        alone, alone_boxes = generate_masks(nano, [image], quick)[0]
-        assert masks.shape == alone.shape
-        assert min(iou(a, b) for a, b in zip(masks, alone)) >= 0.99
-        assert np.abs(boxes - alone_boxes).max() <= 1
-
-
 def test_threads_change_nothing(nano):
     image, before, found = scene(seed=5), torch.get_num_threads(), []
     try:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from lczlib.data import layout
-from lczlib.sam import MaskSettings, MaskStore, make_masks, store
+from lczlib.sam import MaskSettings, make_masks, store
 from lczlib.sam.masks import boxes_of
 
 QUICK = MaskSettings(points_per_side=4, crop_n_layers=0, pred_iou_thresh=0.2, stability_score_thresh=0.2)

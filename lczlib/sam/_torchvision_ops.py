@@ -9,6 +9,7 @@ all that segment_anything needs. Where the compiled ones load, nothing is define
 from __future__ import annotations
 
 import importlib.util
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -24,8 +25,14 @@ def define_missing_operators() -> operators.Library | None:
 
     torchvision itself is neither imported nor changed.
     """
-    if _compiled():
-        return None
+    spec = importlib.util.find_spec("torchvision")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("torchvision: not installed; run: pip install torchvision")
+    for path in Path(spec.origin).parent.glob("_C*"):
+        with suppress(ImportError, OSError):
+            torch.ops.load_library(path)
+            if hasattr(torch.ops.torchvision, "nms"):
+                return None
     library = operators.Library("torchvision", "DEF")
     for name in ("nms", "qnms"):
         library.define(name + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
@@ -34,31 +41,13 @@ def define_missing_operators() -> operators.Library | None:
 
 
 def import_torchvision() -> ModuleType:
-    """The module `torchvision`, with an `ops.nms` that works: the compiled one, or where it is missing that of here.
-
-    Raises:
-        ModuleNotFoundError: torchvision is not installed.
-    """
+    """The module `torchvision`, with an `ops.nms` that works: the compiled one, or where it is missing that of here."""
     missing = define_missing_operators()
     import torchvision.ops.boxes
 
     if missing:
         torchvision.ops.boxes._assert_has_ops = lambda: None  # it refuses to call operators that are not compiled
     return torchvision
-
-
-def _compiled() -> bool:
-    """Whether torchvision's compiled library loads beside this torch (found without importing torchvision)."""
-    spec = importlib.util.find_spec("torchvision")
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("torchvision: not installed; run: pip install torchvision")
-    for path in Path(spec.origin).parent.glob("_C*"):
-        try:
-            torch.ops.load_library(path)
-            return hasattr(torch.ops.torchvision, "nms")
-        except (ImportError, OSError):
-            continue
-    return False
 
 
 def nms(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> torch.Tensor:

@@ -9,12 +9,11 @@ settings are those of the published script.
 from __future__ import annotations
 
 import copy
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -35,19 +34,14 @@ Masks = tuple[np.ndarray, np.ndarray]  # masks (n, H, W) bool, boxes (n, 4) int3
 Candidates = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # masks (n, h, w), boxes (n, 4) XYXY, scores (n,)
 CHUNK = 32  # masks brought to full size together: small enough for a core's cache
 PROMPTS = {"cpu": 32, "cuda": 64}  # decoded at a time, on a CPU by all threads together
-_halves: weakref.WeakKeyDictionary[Any, tuple[Any, Any]] = weakref.WeakKeyDictionary()
 
 
-def generate_masks(
-    sam: Sam, images: Sequence[np.ndarray], settings: MaskSettings = PAPER, images_per_pass: int | None = None
-) -> list[Masks]:
+def generate_masks(sam: Sam, images: Sequence[np.ndarray], settings: MaskSettings = PAPER) -> list[Masks]:
     """Instance masks of each image.
 
     Args:
         sam: a model of `load_sam`, on any device.
         images: (H, W, 3) uint8 RGB each; sizes may differ.
-        settings: the paper's by default.
-        images_per_pass: images whose patches share encoder passes; None: 1 on a CPU (more gains nothing there), else 8.
 
     Returns:
         For each image (masks (n, H, W) bool, boxes (n, 4) int32 x, y, width, height), largest first; boxes are
@@ -55,36 +49,33 @@ def generate_masks(
         image, so that its graph has a node (the published code stops there).
 
     Raises:
-        ValueError: an image is not (H, W, 3) uint8.
+        InputError: an image is not (H, W, 3) uint8.
     """
     for i, image in enumerate(images):
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise InputError(f"image {i}: {image.shape} {image.dtype}; masks need (H, W, 3) uint8 RGB")
     import_torchvision()
-    step = images_per_pass or (1 if sam.device.type == "cpu" else 8)
+    if settings.bf16:
+        sam = copy.deepcopy(sam)
+        sam.mask_decoder.bfloat16()
+        if not getattr(sam.image_encoder, "needs_fp32", False):  # rounding would part other regions
+            sam.image_encoder.bfloat16()
     with torch.inference_mode():
-        groups = (images[start : start + step] for start in range(0, len(images), step))
-        return [masks for group in groups for masks in _masks_of(sam, group, settings)]
+        return [_masks_of(sam, image, settings) for image in images]
 
 
-def _masks_of(sam: Sam, images: Sequence[np.ndarray], settings: MaskSettings) -> list[Masks]:
-    """`generate_masks` for images whose crops share the encoder's passes."""
+def _masks_of(sam: Sam, image: np.ndarray, settings: MaskSettings) -> Masks:
+    """`generate_masks` for one image, `sam` in the precision wanted."""
     from segment_anything.utils.amg import generate_crop_boxes
 
-    crops = [generate_crop_boxes(image.shape[:2], settings.crop_n_layers, 512 / 1500) for image in images]  # SAM's 512
-    to_encode = sam, images, [boxes for boxes, _ in crops], settings.bf16
+    size = image.shape[:2]
+    boxes, layers = generate_crop_boxes(size, settings.crop_n_layers, 512 / 1500)  # SAM's overlap
     large = sam.image_encoder.img_size > 512  # gigabytes a crop, and it keeps all threads busy by itself
-    ready = list(_encode(*to_encode)) if large else None
+    ready = list(encode_crops(sam, image, boxes)) if large else None
     with thread_map(sam.device) as threads:
-        embeddings = iter(ready or _encode(*to_encode, threads.map))
-        candidates = [
-            [_decode(_Crop(sam, settings, image.shape[:2], *crop), threads) for crop in zip(*of_image, embeddings)]
-            for image, of_image in zip(images, crops)
-        ]
-        return [
-            _merge_crops([_best(list(part), settings) for part in parts], boxes, image.shape[:2], settings)
-            for image, (boxes, _), parts in zip(images, crops, candidates)
-        ]
+        embeddings = ready or encode_crops(sam, image, boxes, threads.map)
+        candidates = [_decode(Crop(sam, settings, size, *crop), threads) for crop in zip(boxes, layers, embeddings)]
+        return _merge_crops([_best(list(some), settings) for some in candidates], boxes, size, settings)
 
 
 def truth_masks(instances: np.ndarray, settings: MaskSettings = PAPER) -> Masks:
@@ -125,44 +116,24 @@ def _with_boxes(masks: np.ndarray) -> Masks:
     return masks, boxes_of(masks)
 
 
-def _parts(sam: Sam, bf16: bool) -> tuple[Any, Any]:
-    """Encoder and decoder to compute with: the model's own, or copies in bfloat16 (made once a model).
-
-    An encoder that decides something by a threshold (`needs_fp32`) stays as it is: rounding would part other regions.
-    """
-    parts = sam.image_encoder, sam.mask_decoder
-    if not bf16:
-        return parts
-    if sam not in _halves:
-        exact = [getattr(part, "needs_fp32", False) for part in parts]
-        _halves[sam] = tuple(p if keep else copy.deepcopy(p).bfloat16() for p, keep in zip(parts, exact))
-    return _halves[sam]
-
-
-def _encode(
-    sam: Sam,
-    images: Sequence[np.ndarray],
-    crops: list[list[list[int]]],
-    bf16: bool,
-    run: Callable[..., Iterator[torch.Tensor]] = map,
+def encode_crops(
+    sam: Sam, image: np.ndarray, crops: list[list[int]], run: Callable[..., Iterator[torch.Tensor]] = map
 ) -> Iterator[torch.Tensor]:
-    """Embeddings (C, h, w) of all crops of all images, as they come: on a CPU of each alone, elsewhere in one pass."""
+    """Embeddings (C, h, w) of crops (XYXY) of an image, as they come: on a CPU one by one, elsewhere in one pass."""
     from segment_anything.utils.transforms import ResizeLongestSide
 
-    resize = ResizeLongestSide(sam.image_encoder.img_size).apply_image
-    patches = [resize(image[y0:y1, x0:x1]) for image, boxes in zip(images, crops) for x0, y0, x1, y1 in boxes]
-    tensors = [sam.preprocess(torch.as_tensor(p, device=sam.device).permute(2, 0, 1)) for p in patches]
-    encoder, decoder = _parts(sam, bf16)
-    inner, outer = (next(part.parameters()).dtype for part in (encoder, decoder))
-    stacked = torch.stack(tensors).to(inner)
-    plain_vit = sam.device.type == "cpu" and type(encoder).__name__ == "ImageEncoderViT"
-    encode = torch.inference_mode()(partial(vit.encode, encoder) if plain_vit else encoder)  # in threads too
-    passes = run(encode, stacked.split(1 if sam.device.type == "cpu" else len(stacked)))
+    resize, encoder, on_cpu = ResizeLongestSide(sam.image_encoder.img_size), sam.image_encoder, sam.device.type == "cpu"
+    patches = [torch.as_tensor(resize.apply_image(image[y0:y1, x0:x1]), device=sam.device) for x0, y0, x1, y1 in crops]
+    inner, outer = (next(part.parameters()).dtype for part in (encoder, sam.mask_decoder))
+    stacked = torch.stack([sam.preprocess(patch.permute(2, 0, 1)) for patch in patches]).to(inner)
+    if on_cpu and type(encoder).__name__ == "ImageEncoderViT":
+        encoder = partial(vit.encode, encoder)
+    passes = run(torch.inference_mode()(encoder), stacked.split(1 if on_cpu else len(stacked)))  # in threads too
     return (embedding.to(outer) for some in passes for embedding in some)
 
 
 @dataclass(frozen=True)
-class _Crop:
+class Crop:
     """A part of an image to be prompted with a grid of points."""
 
     sam: Sam
@@ -178,7 +149,7 @@ class _Crop:
         return self.box[3] - self.box[1], self.box[2] - self.box[0]
 
 
-def _prompted(crop: _Crop) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def prompts_of(crop: Crop) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """A crop's embedding with the dense prompt added (1, C, h, w), the positional encoding (C, h, w), and the sparse
     prompts (P, t, C) of its grid.
     """
@@ -195,39 +166,38 @@ def _prompted(crop: _Crop) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return crop.embedding + dense[:1].to(kind), place.to(kind), sparse.to(kind)
 
 
-def _decode(crop: _Crop, threads: ThreadMap) -> Iterator[Candidates]:
+def _decode(crop: Crop, threads: ThreadMap) -> Iterator[Candidates]:
     """Candidates from the prompts of a crop, as they come: on a CPU every thread decodes some of them at a time."""
     most = PROMPTS.get(crop.sam.device.type, 64)
-    image, place, prompts = _prompted(crop)
+    image, place, prompts = prompts_of(crop)
     parts = prompts.split(max(most // threads.n_threads, 4))
     return threads.map(_candidates, repeat(crop), repeat(image), repeat(place), parts)
 
 
 @torch.inference_mode()
-def _candidates(crop: _Crop, image: torch.Tensor, place: torch.Tensor, prompts: torch.Tensor) -> Candidates:
+def _candidates(crop: Crop, image: torch.Tensor, place: torch.Tensor, prompts: torch.Tensor) -> Candidates:
     """What some prompts of a crop give after the filters by predicted IoU, stability and the crop's edge.
 
     Args:
-        image, place, prompts: of `_prompted`; some of the prompts.
+        image, place, prompts: of `prompts_of`; some of the prompts.
     """
-    sam, settings = crop.sam, crop.settings
-    decoder = _parts(sam, settings.bf16)[1]
+    settings, decoder = crop.settings, crop.sam.mask_decoder
     tokens, keys = decoding.attend(decoder, image, place, prompts)
     iou = decoding.predict_iou(decoder, tokens).float()
     keep = iou > settings.pred_iou_thresh if settings.pred_iou_thresh > 0 else torch.ones_like(iou, dtype=torch.bool)
-    masks = [torch.zeros(0, *crop.size, dtype=torch.bool, device=sam.device)]
+    masks = [torch.zeros(0, *crop.size, dtype=torch.bool, device=crop.sam.device)]
     boxes, scores = [torch.zeros(0, 4, dtype=torch.int64)], [torch.zeros(0)]
     if keep.any():
         logits = decoding.mask_logits(decoder, tokens, keys, tuple(image.shape[2:]), keep)
         for small, score in zip(logits.split(CHUNK), iou[keep].split(CHUNK)):
-            found, box, which = _stable(crop, small)
+            found, box, which = stable_masks(crop, small)
             masks.append(found)
             boxes.append(box)
             scores.append(score.cpu()[which])
     return torch.cat(masks), torch.cat(boxes), torch.cat(scores)
 
 
-def _stable(crop: _Crop, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def stable_masks(crop: Crop, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Of mask logits (n, h, w) those that are stable and end within the crop: masks in its frame, boxes (k, 4) XYXY in
     the image's, which (n,) bool.
 

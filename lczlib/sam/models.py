@@ -28,10 +28,9 @@ NAMES = ("nano", "mobile", "vit_b", "vit_l", "vit_h")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A published checkpoint: where it is, its size in bytes (None: not known here), its SHA-256, its ViT's width."""
+    """A published checkpoint: where it is, its SHA-256, its ViT's width."""
 
     url: str
-    size: int | None
     sha256: str
     width: int
 
@@ -41,33 +40,17 @@ class Checkpoint:
         return self.url.rsplit("/", 1)[1]
 
 
-_SERVER = "https://dl.fbaipublicfiles.com/segment_anything/"
+_META = "https://dl.fbaipublicfiles.com/segment_anything/"
+_MOBILE = "https://github.com/ChaoningZhang/MobileSAM/raw/master/weights/"
 CHECKPOINTS = {
-    "mobile": Checkpoint(
-        "https://github.com/ChaoningZhang/MobileSAM/raw/master/weights/mobile_sam.pt",
-        None,
-        "6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
-        0,
-    ),
-    "vit_b": Checkpoint(
-        _SERVER + "sam_vit_b_01ec64.pth",
-        375_042_383,
-        "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
-        768,
-    ),
-    "vit_l": Checkpoint(
-        _SERVER + "sam_vit_l_0b3195.pth",
-        None,
-        "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
-        1024,
-    ),
-    "vit_h": Checkpoint(
-        _SERVER + "sam_vit_h_4b8939.pth",
-        2_564_550_879,
-        "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
-        1280,
-    ),
-}
+    name: Checkpoint((_MOBILE if name == "mobile" else _META) + file, sha256, width)
+    for name, file, sha256, width in (
+        ("mobile", "mobile_sam.pt", "6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f", 0),
+        ("vit_b", "sam_vit_b_01ec64.pth", "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912", 768),
+        ("vit_l", "sam_vit_l_0b3195.pth", "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622", 1024),
+        ("vit_h", "sam_vit_h_4b8939.pth", "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e", 1280),
+    )
+}  # fmt: skip
 
 
 def cache_dir() -> Path:
@@ -87,17 +70,15 @@ def load_sam(name: str, checkpoint: str | Path | None = None) -> Sam:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: unknown name; the file is truncated, of another variant or no SAM checkpoint.
+        InputError: unknown name; the file is truncated, of another variant or no SAM checkpoint.
     """
     if name not in NAMES:
         raise InputError(f"SAM variant {name!r}: unknown; use one of {', '.join(NAMES)}")
     path = checkpoint_path(name, checkpoint)
-    state = _read(path, name)
+    state = _read(path)
     if "image_encoder.patch_embed.seq.0.c.weight" in state:
         state = mobile.timm_names(state)
-    with torch.device(
-        "cpu" if name == "mobile" else "meta"
-    ):  # no time spent on initial weights that are replaced at once
+    with torch.device("cpu" if name == "mobile" else "meta"):  # no time for initial weights that are replaced at once
         sam = build_sam(name)
     _check(state, sam.state_dict(), path, name)
     sam.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()}, assign=True)
@@ -234,14 +215,8 @@ def _halve(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(*_convolution(inputs, outputs, 2), nn.ReLU())
 
 
-def _read(path: Path, name: str) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, Any]:
     """The weights in a file, nothing in it executed."""
-    size, expected = path.stat().st_size, CHECKPOINTS[name].size if name in CHECKPOINTS else None
-    official = name in CHECKPOINTS and path.name == CHECKPOINTS[name].file
-    if official and expected and size != expected:
-        raise InputError(
-            f"{path}: {size} bytes instead of {expected} (a truncated download?); delete and fetch it again"
-        )
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -260,12 +235,12 @@ def _read(path: Path, name: str) -> dict[str, Any]:
 
 
 def _check(state: dict[str, Tensor], wanted: dict[str, Tensor], path: Path, name: str) -> None:
-    """Raise ValueError in one line unless `state` fits the model."""
+    """Raise InputError in one line unless `state` fits the model."""
     position = state.get("image_encoder.pos_embed")
     width = position.shape[-1] if position is not None else None
     found = next((n for n, c in CHECKPOINTS.items() if c.width == width), None)
-    found = found or ("nano" if "image_encoder.neck.weight" in state else None)
-    found = found or ("mobile" if "image_encoder.body.patch_embed.conv1.conv.weight" in state else None)
+    for own, weight in (("nano", "neck.weight"), ("mobile", "body.patch_embed.conv1.conv.weight")):
+        found = own if f"image_encoder.{weight}" in state else found
     if found and found != name:
         raise InputError(f"{path}: a {found} checkpoint, not {name}; use the name {found} or another file")
     wrong = [k for k in wanted if k not in state or state[k].shape != wanted[k].shape] + [

@@ -135,13 +135,10 @@ def _model(sam: str, checkpoint: str | Path | None) -> Any:
 def packed_masks(
     images: np.ndarray, sam: str, settings: MaskSettings, checkpoint: str | Path | None = None
 ) -> list[dict[str, np.ndarray]]:
-    """What is kept of each image of a stack (n, H, W, 3) uint8, or of instance maps (n, H, W) for "truth".
-
-    Each image is computed apart, so that the result does not depend on its neighbours.
-    """
+    """What is kept of each image of a stack (n, H, W, 3) uint8, or of instance maps (n, H, W) for "truth"."""
     if sam == "truth":
         return [pack(*truth_masks(image, settings)) for image in images]
-    return [pack(*found) for found in generate_masks(_model(sam, checkpoint), images, settings, images_per_pass=1)]
+    return [pack(*found) for found in generate_masks(_model(sam, checkpoint), images, settings)]
 
 
 def pack(masks: np.ndarray, boxes: np.ndarray) -> dict[str, np.ndarray]:

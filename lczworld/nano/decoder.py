@@ -8,22 +8,22 @@ instance even where another is better; at the end the predicted IoU is learned a
 
 from __future__ import annotations
 
-import copy
 import math
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from lczlib.compute import bf16_pays
+from lczlib.compute import bf16_pays, parallel
 from lczlib.sam import decoder as decoding
 
-from .learning import Scenes, draw, fit, follow, go_on, save, see
+from .evaluation import candidates
+from .learning import Scenes, draw, fit, see
+from .learning import train as train_model
 
 SCORE_WEIGHT = 4.0  # of the loss of the predicted IoU (SAM: 1), by which masks are kept
 
@@ -38,35 +38,26 @@ class Plan:
     largest: float = 1.7  # most that a scene is enlarged; the generator sees scenes at 1 (image) and 1.5 (crops)
     balance: float = 1.0  # weight of the cross-entropy beside dice; falls to
     balance_last: float = 0.2
-    save_every: float = 120.0  # seconds between checkpoints
     factor: float = 4.0  # on the mask logits at the end, their unit for the stability; 1 for weights that have it
     scored: int = 850  # scenes on whose masks, at the end, the predicted IoU is learned
     score_steps: int = 1500
     least: int = 100  # px in the window, instances below are not asked for
 
 
-def prompt(sam: Any, embedding: Tensor, prompts: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-    """Masks for the prompts of several windows at once.
+def prompt(sam: Any, embedding: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+    """Masks for point prompts of several windows at once.
 
     Args:
-        embedding: (B, C, h, w) of windows.
-        prompts: (B, P, 2, 2) two points x, y in the window; a point prompt repeats its point.
-        boxes: (B, P) bool, whether the two points are corners of a box.
+        embedding: (B, C, h, w) of windows. points: (B, P, 2) x, y in the window.
 
     Returns:
         logits (B P, 3, 4 h, 4 w), predicted IoU (B P, 3).
     """
-    corners, one = prompts.flatten(0, 1), torch.ones(boxes.numel(), 1, dtype=torch.int)
-    pointed, _ = sam.prompt_encoder((corners[:, :1], one), None, None)
-    boxed, _ = sam.prompt_encoder(None, corners.flatten(1), None)
-    sparse = torch.where(boxes.flatten()[:, None, None], boxed, pointed)
+    asked = points.flatten(0, 1)[:, None]
+    sparse, _ = sam.prompt_encoder((asked, torch.ones(asked.shape[:2], dtype=torch.int)), None, None)
     image = embedding + sam.prompt_encoder.no_mask_embed.weight[0][:, None, None]
-    tokens, keys = decoding.attend(
-        sam.mask_decoder,
-        image.repeat_interleave(prompts.shape[1], 0),
-        sam.prompt_encoder.get_dense_pe()[0],
-        sparse,
-    )
+    image, place = image.repeat_interleave(points.shape[1], 0), sam.prompt_encoder.get_dense_pe()[0]
+    tokens, keys = decoding.attend(sam.mask_decoder, image, place, sparse)
     every = torch.ones(len(tokens), 3, dtype=torch.bool)
     logits = decoding.mask_logits(sam.mask_decoder, tokens, keys, tuple(image.shape[2:]), every)
     return logits.unflatten(0, (-1, 3)), decoding.predict_iou(sam.mask_decoder, tokens)
@@ -76,10 +67,6 @@ def learn_score(sam: Any, plan: Plan, scenes: Scenes, workers: int, rng: np.rand
     """Teach the model, in place, the IoU of the masks it gives on `plan.scored` scenes, all else as it is; only masks
     that stability and the edges of crops leave count. Returns the mean squared error reached.
     """
-    from lczlib.compute import parallel
-
-    from .evaluation import candidates
-
     first = np.sort(rng.permutation(len(scenes[0]))[: plan.scored])
     parts = np.array_split(first, math.ceil(len(first) / 34))
     jobs = [{"sam": sam, "scenes": scenes[0][part], "instances": scenes[1][part]} for part in parts]
@@ -97,33 +84,22 @@ def learn_score(sam: Any, plan: Plan, scenes: Scenes, workers: int, rng: np.rand
         return float(loss(torch.arange(len(truth))))
 
 
-def sample_prompts(
-    ids: np.ndarray, plan: Plan, count: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Prompts for one window of ids (S, S): points (P, 2, 2) x, y; which are boxes (P,); the id asked for (P,), 0 none.
+def sample_points(ids: np.ndarray, least: int, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Points to ask at in a window of ids (S, S): (P, 2) x, y; the id asked for (P,), 0 none of at least `least` px.
 
     Half of the points fall anywhere, as the grid's do, half on instances drawn by the root of their area.
     """
-    size = len(ids)
-    at = rng.integers(0, size * size, count)
-    numbers, areas = np.unique(ids, return_counts=True)
-    wanted = (areas >= plan.least) & (numbers > 0)
-    numbers, areas = numbers[wanted], areas[wanted]
-    if len(numbers):
-        order = np.argsort(ids, axis=None, kind="stable")
-        starts = np.searchsorted(ids.ravel()[order], numbers)
-        ends = np.searchsorted(ids.ravel()[order], numbers, side="right")
-        chosen = rng.choice(len(numbers), count // 2, p=np.sqrt(areas) / np.sqrt(areas).sum())
-        at[: count // 2] = order[rng.integers(starts[chosen], ends[chosen])]
-    wanted = ids.ravel()[at]
-    wanted = np.where(np.isin(wanted, numbers), wanted, 0)
-    points = np.repeat(np.stack([at % size, at // size], 1)[:, None], 2, 1).astype(np.float32)
-    boxes = (rng.random(count) < 0.15) & (wanted > 0)
-    for i in np.flatnonzero(boxes):
-        y, x = np.nonzero(ids == wanted[i])
-        spread = 0.1 * np.array([np.ptp(x) + 1, np.ptp(y) + 1])
-        points[i] = np.array([[x.min(), y.min()], [x.max(), y.max()]]) + rng.normal(0, spread.clip(0, 10), (2, 2))
-    return points.clip(0, size - 1), boxes, wanted
+    flat = ids.ravel()
+    at = rng.integers(0, flat.size, count)
+    areas = np.bincount(flat)
+    areas[0] = 0
+    large = np.flatnonzero(areas >= least)
+    if len(large):
+        share = np.sqrt(areas[large]) / np.sqrt(areas[large]).sum()
+        chosen = rng.choice(large, count // 2, p=share)
+        at[: count // 2] = [rng.choice(np.flatnonzero(flat == instance)) for instance in chosen]
+    wanted = np.where(np.isin(flat[at], large), flat[at], 0)
+    return np.stack([at % len(ids), at // len(ids)], 1).astype(np.float32), wanted
 
 
 def mask_loss(logits: Tensor, truth: Tensor, balance: float, focal: float = 0.0) -> Tensor:
@@ -153,20 +129,19 @@ def prompt_loss(
     Args:
         logits: (n, 3, s, s). predicted: (n, 3) IoU. ids: (n, s, s) instances at the masks' places.
         wanted: (n,) instance asked for; 0: none, then only the predicted IoU learns (to be 0).
-        regions: (n, 2, s, s) bool, the encoder's regions at the prompt, taught to the first two masks; all False where
-            there is none to be taught (a box).
+        regions: (n, 2, s, s) bool, the encoder's regions at the prompt, taught to the first two masks.
         balance: weight of the cross-entropy.
     """
-    truth, asked, taught = ids == wanted[:, None, None], wanted > 0, regions.flatten(1).any(1)
+    truth, asked = ids == wanted[:, None, None], wanted > 0
     with torch.no_grad():
         iou = overlap(logits, truth[:, None]) * asked[:, None]
-        read = overlap(logits[taught, :2], regions[taught])
+        read = overlap(logits[:, :2], regions)
         best = iou[asked].max(1).values.mean()
     score = F.mse_loss(predicted.float(), iou)
-    region = mask_loss(logits[taught, :2].flatten(0, 1), regions[taught].flatten(0, 1), balance).sum()
+    region = mask_loss(logits[:, :2].flatten(0, 1), regions.flatten(0, 1), balance).mean()
     instance = [mask_loss(logits[asked, i], truth[asked], balance / 2, 20.0) for i in (iou.argmax(1)[asked], 2)]
     facts = {"region": float(read.mean()), "iou": float(best), "score": float(score.detach())}
-    loss = region / max(2 * int(taught.sum()), 1) + 0.25 * sum(instance).sum() / max(int(asked.sum()), 1)
+    loss = region + 0.25 * sum(instance).sum() / max(int(asked.sum()), 1)
     return loss + SCORE_WEIGHT * score, facts
 
 
@@ -176,65 +151,27 @@ def losses(
     """The loss of one step at `done` (0..1) of the training, and numbers for the log."""
     encoder = sam.image_encoder
     images, ids = draw(scenes, plan.windows, encoder.img_size, rng, plan.largest)
-    sampled = [sample_prompts(window, plan, plan.prompts, rng) for window in ids.numpy()]
-    points, boxes, wanted = (torch.from_numpy(np.stack(part)) for part in zip(*sampled))
+    sampled = [sample_points(window, plan.least, plan.prompts, rng) for window in ids.numpy()]
+    points, wanted = (torch.from_numpy(np.stack(part)) for part in zip(*sampled))
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16_pays()):
         with torch.no_grad():
             seen = see(sam, images)
         embedding, numbers = encoder.embed(*seen)
-        logits, predicted = prompt(sam, embedding, points, boxes)
+        logits, predicted = prompt(sam, embedding, points)
     window = torch.arange(len(ids)).repeat_interleave(points.shape[1])
-    x, y = (points[:, :, 0].long() // 2).flatten(0, 1).T
+    x, y = (points.long() // 2).flatten(0, 1).T
     asked = numbers[window, :, y, x]  # (n, 2) the bolder and the finer region under the point
-    regions = (numbers[window] == asked[:, :, None, None]) & ~boxes.flatten()[:, None, None, None]
+    regions = numbers[window] == asked[:, :, None, None]
     balance = float(np.interp(done, (0, 0.8), (plan.balance, plan.balance_last)))
     return prompt_loss(logits, predicted, ids[window][:, 1::2, 1::2], wanted.flatten(), regions, balance)
 
 
-def train(
-    sam: Any, scenes: Scenes, state_path: Path, plan: Plan, steps: int, seed: int, of: str = ""
-) -> tuple[Any, float]:
-    """Train `sam`, or go on from `state_path` (written every `plan.save_every` seconds).
-
-    Args:
-        of: which training it is.
-
-    Returns:
-        The model with averaged weights, evaluating; the minutes it took.
-
-    Raises:
-        InputError: the checkpoint is of another training.
-    """
-    torch.manual_seed(seed)
-    sam = sam.train().requires_grad_(True)
+def train(sam: Any, scenes: Scenes, path: Path, plan: Plan, steps: int, seed: int) -> dict[str, float]:
+    """Teach the decoder of `sam`, in place; goes on from `path`. Returns the facts of `learning.train`."""
+    sam.requires_grad_(True).train()
     sam.image_encoder.eval()
-    average = copy.deepcopy(sam)
-    optimizer = torch.optim.AdamW(sam.parameters(), plan.rate, weight_decay=0.02, betas=(0.9, 0.98))
-    parts = {"model": sam, "average": average, "optimizer": optimizer}
-    state = {"step": 0, "spent": 0.0, "history": []} | go_on(state_path, parts, of)
-    step, history, saved = state["step"], state["history"], time.monotonic()
-    clock = saved - state["spent"]
 
-    def keep() -> None:
-        spent = time.monotonic() - clock
-        save(state_path, parts, {"of": of, "step": step, "spent": spent, "history": history[-2000:]})
+    def loss_of(step: int) -> tuple[Tensor, dict[str, float]]:
+        return losses(sam, plan, scenes, step / steps, np.random.default_rng((seed, step)))
 
-    while (done := step / steps) < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = plan.rate * (0.51 + 0.5 * math.cos(math.pi * done)) * min(1, (step + 1) / 100)
-        loss, facts = losses(sam, plan, scenes, done, np.random.default_rng((seed, step)))
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(sam.parameters(), 1.0)
-        optimizer.step()
-        follow(average, sam, min(0.998, step / (step + 20)))
-        history.append(facts)
-        step += 1
-        if step % 50 == 0:
-            recent = {k: round(float(np.mean([h[k] for h in history[-50:]])), 4) for k in facts}
-            print(f"step {step} done {done:.3f} {time.monotonic() - clock:.0f} s {recent}", flush=True)
-        if time.monotonic() - saved > plan.save_every:
-            saved = time.monotonic()
-            keep()
-    keep()
-    return average.eval(), (time.monotonic() - clock) / 60
+    return train_model(sam, loss_of, steps, plan.rate, path, f"{plan}, seed {seed}, {len(scenes[0])} scenes")

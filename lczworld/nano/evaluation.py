@@ -12,17 +12,8 @@ import numpy as np
 import torch
 
 from lczlib.sam import decoder as decoding
-from lczlib.sam.masks import (
-    PAPER,
-    Masks,
-    MaskSettings,
-    _Crop,
-    _encode,
-    _prompted,
-    _stable,
-    generate_masks,
-    truth_masks,
-)
+from lczlib.sam.masks import Crop, Masks, encode_crops, generate_masks, prompts_of, stable_masks, truth_masks
+from lczlib.sam.settings import PAPER, MaskSettings
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
@@ -99,6 +90,7 @@ def _points(size: tuple[int, int], settings: MaskSettings) -> Iterator[tuple[np.
         yield tuple((grid * (x1 - x0, y1 - y0) + (x0, y0)).astype(int).T)
 
 
+@torch.inference_mode()
 def candidates(
     sam: Sam, scenes: Sequence[np.ndarray], instances: Sequence[np.ndarray], settings: MaskSettings = PAPER
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -106,40 +98,27 @@ def candidates(
 
     Returns:
         tokens (P, C) that the IoU is predicted from; iou (P, 3) of each mask with the instance it meets best; and
-        (P, 3) bool, which of these count: the masks that are steady and end within their crop.
+        (P, 3) bool, which of these count: the masks that are stable and end within their crop.
     """
     from segment_anything.utils.amg import generate_crop_boxes
 
-    tokens, met, counted = [], [], []
+    found, decoder = [], sam.mask_decoder
     for image, ids in zip(scenes, instances):
-        boxes, layers = generate_crop_boxes(image.shape[:2], settings.crop_n_layers, 512 / 1500)
-        with torch.inference_mode():
-            for box, layer, embedding in zip(boxes, layers, _encode(sam, [image], [boxes], bf16=False)):
-                crop = _Crop(sam, settings, image.shape[:2], box, layer, embedding)
-                own, masks, usable = _every_mask(crop)
-                x0, y0, x1, y1 = box
-                full = np.zeros((len(masks), *image.shape[:2]), bool)
-                full[:, y0:y1, x0:x1] = masks
-                iou = torch.zeros(usable.shape)
-                iou[usable] = torch.from_numpy(overlaps(full, ids)[0].max(1, initial=0)).float()
-                for kept, new in zip((tokens, met, counted), (own, iou, usable)):
-                    kept.append(new)
-    return torch.cat(tokens), torch.cat(met), torch.cat(counted)
-
-
-def _every_mask(crop: _Crop) -> tuple[torch.Tensor, np.ndarray, torch.Tensor]:
-    """IoU tokens (P, C) of a crop's prompts, their masks that are steady and end within it (n, h, w), which (P, 3)."""
-    decoder, (image, place, prompts) = crop.sam.mask_decoder, _prompted(crop)
-    tokens, masks, usable = [], [], []
-    for part in prompts.split(32):
-        answers, keys = decoding.attend(decoder, image, place, part)
-        every = torch.ones(len(part), 3, dtype=torch.bool)
-        logits = decoding.mask_logits(decoder, answers, keys, tuple(image.shape[2:]), every)
-        found, _, which = _stable(crop, logits)
-        tokens.append(answers[:, 0])
-        masks.append(found.numpy())
-        usable.append(which.view(-1, 3))
-    return torch.cat(tokens), np.concatenate(masks), torch.cat(usable)
+        boxes, layers = generate_crop_boxes(ids.shape, settings.crop_n_layers, 512 / 1500)
+        for box, layer, embedding in zip(boxes, layers, encode_crops(sam, image, boxes)):
+            crop = Crop(sam, settings, ids.shape, box, layer, embedding)
+            embedded, place, prompts = prompts_of(crop)
+            for some in prompts.split(32):
+                tokens, keys = decoding.attend(decoder, embedded, place, some)
+                every = torch.ones(len(some), 3, dtype=torch.bool)
+                logits = decoding.mask_logits(decoder, tokens, keys, tuple(embedded.shape[2:]), every)
+                masks, _, stable = stable_masks(crop, logits)
+                full = np.zeros((len(masks), *ids.shape), bool)
+                full[:, box[1] : box[3], box[0] : box[2]] = masks
+                iou = torch.zeros(len(stable))
+                iou[stable] = torch.from_numpy(overlaps(full, ids)[0].max(1, initial=0)).float()
+                found.append((tokens[:, 0], iou.view(-1, 3), stable.view(-1, 3)))
+    return tuple(torch.cat(kind) for kind in zip(*found))
 
 
 def calibrate(

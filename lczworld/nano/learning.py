@@ -1,7 +1,9 @@
-"""What both trainings of `nano` share: scenes, windows of them, checkpoints, small networks."""
+"""What both trainings of `nano` share: scenes, windows of them, the loop with its checkpoints, small networks."""
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,23 +12,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from lczlib.compute import parallel
 from lczlib.errors import InputError
+from lczlib.runs import atomic_path
+from lczlib.sam._torchvision_ops import import_torchvision
 
 Scenes = tuple[Any, Any]  # RGB (N, S, S, 3) uint8 and instance ids (N, S, S), 0 = none; arrays or, on a GPU, tensors
-TRAINING_SEEDS = 10_000_000  # seeds of scenes to train on begin here, above those of every data set
-
-
-def training_scenes(work: Path, count: int, seed: int, workers: int = 2) -> Scenes:
-    """Scenes to train on, of the first six cities; no pair of a data set is among them."""
-    return scenes_of(work / "train", count, range(6), TRAINING_SEEDS + seed, workers)
+SAVE_EVERY = 120.0  # seconds between checkpoints
+AVERAGED, RECENT = 0.998, 50  # share of the averaged weights kept at a step; steps of which facts are means
 
 
 def scenes_of(path: Path, count: int, cities: Sequence[int], seed: int, workers: int = 2) -> Scenes:
     """`count` scenes of these cities, zones in turn, seeds from `seed` on; made once and kept beside `path`."""
-    from lczlib.runs import atomic_path
-
     files = [path.with_name(f"{path.name}-{count}-{seed}.{kind}.npy") for kind in ("rgb", "ids")]
     if not all(file.exists() for file in files):
         parts = np.array_split(np.arange(count), -(-count // 17))
@@ -50,51 +49,29 @@ def draw(
 ) -> tuple[Tensor, Tensor]:
     """Augmented windows, on the device of the scenes: RGB (count, 3, size, size) float 0..255, ids (count, size, size).
 
-    Parts of scenes enlarged up to `largest` times, a share `whole` of them not, turned and flipped, brighter or darker,
-    some noisy, some blurred.
+    Parts of scenes enlarged up to `largest` times, a share `whole` of them not, flipped, in other light, some blurred,
+    some noisy.
     """
-    which = rng.integers(0, len(scenes[0]), count)
-    rgb, ids = (one[which] if isinstance(one, Tensor) else torch.from_numpy(one[which]) for one in scenes)
-    grid = F.affine_grid(
-        _views(count, size, rgb.shape[1], rng, largest, whole).to(rgb.device), [count, 1, size, size], False
+    import_torchvision()
+    from torchvision import tv_tensors
+    from torchvision.transforms import v2
+
+    torch.manual_seed(int(rng.integers(2**62)))
+    share = (size / scenes[0].shape[1]) ** 2  # of a scene, where it is not enlarged
+    parts = [v2.RandomResizedCrop(size, scale=(low, share), ratio=(1, 1)) for low in (share / largest**2, share)]
+    light = [v2.RandomHorizontalFlip(), v2.RandomVerticalFlip(), v2.ColorJitter(0.25, 0.2, 0.2, 0.02)]
+    camera = [v2.GaussianBlur(5, (0.3, 1.0)), v2.GaussianNoise(sigma=0.015)]
+    seen = v2.Compose(
+        [*light, v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True)]
+        + [v2.RandomApply([one], 0.25) for one in camera]
     )
-    rgb = F.grid_sample(rgb.permute(0, 3, 1, 2).float(), grid, "bilinear", "border", False)
-    ids = F.grid_sample(ids[:, None].float(), grid, "nearest", "border", False)[:, 0].int()
-    return _as_seen(rgb, rng), ids
-
-
-def _views(count: int, size: int, side: int, rng: np.random.Generator, largest: float, whole: float) -> Tensor:
-    """Which square of a scene (side px) a window (size px) shows, and how turned: affine matrices (count, 2, 3)."""
-    part = np.floor(size / np.exp(rng.uniform(0, np.log(largest), count)))
-    part[rng.random(count) < whole] = size
-    part = part.clip(max=side)
-    corner = np.floor(rng.random((count, 2)) * (side - part[:, None] + 1))  # x, y
-    turns = np.array([[[1, 0], [0, 1]], [[0, -1], [1, 0]], [[-1, 0], [0, -1]], [[0, 1], [-1, 0]]], float)
-    turned = turns[rng.integers(4, size=count)] * np.array([rng.choice([-1, 1], count), np.ones(count)]).T[:, None]
-    middle = (2 * corner + part[:, None]) / side - 1
-    return torch.from_numpy(np.concatenate([turned * (part / side)[:, None, None], middle[:, :, None]], 2)).float()
-
-
-def _as_seen(rgb: Tensor, rng: np.random.Generator) -> Tensor:
-    """Other light, other cameras: windows (B, 3, S, S) 0..255 -> the same."""
-    count, device = len(rgb), rgb.device
-
-    def each(values: np.ndarray) -> Tensor:
-        return torch.from_numpy(values).float().to(device).view(count, -1, 1, 1)
-
-    gain = np.exp(rng.normal(0, 0.12, (count, 1)) + rng.normal(0, 0.05, (count, 3)))
-    shift = rng.normal(0, 8, (count, 1)) + rng.normal(0, 4, (count, 3))
-    noise = rng.uniform(1, 6, count) * (rng.random(count) < 0.3)
-    sigma = np.where(rng.random(count) < 0.2, rng.uniform(0.3, 1.0, count), 1e-3)
-    rgb = (rgb - 110) * each(gain) + 110 + each(shift)
-    generator = torch.Generator(device).manual_seed(int(rng.integers(2**62)))
-    rgb = rgb + torch.randn(rgb.shape, generator=generator, device=device) * each(noise)
-    kernel = np.exp(-0.5 * (np.arange(-2, 3) / sigma[:, None]) ** 2)
-    kernel = each(kernel / kernel.sum(1, keepdims=True))  # (B, 5, 1, 1)
-    for axis in (2, 3):
-        padded = F.pad(rgb, (0, 0, 2, 2) if axis == 2 else (2, 2, 0, 0), mode="replicate")
-        rgb = sum(padded.narrow(axis, i, rgb.shape[axis]) * kernel[:, i : i + 1] for i in range(5))
-    return rgb.clamp(0, 255)
+    drawn = []
+    for i in rng.integers(0, len(scenes[0]), count):
+        rgb, ids = (torch.as_tensor(np.array(one[i]) if isinstance(one, np.ndarray) else one[i]) for one in scenes)
+        window = tv_tensors.Image(rgb.permute(2, 0, 1)), tv_tensors.Mask(ids[None].int())
+        drawn.append(seen(*parts[int(rng.random() < whole)](*window)))
+    images, ids = (torch.stack([one.as_subclass(Tensor) for one in kind]) for kind in zip(*drawn))
+    return images * 255, ids[:, 0]
 
 
 def see(sam: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -129,42 +106,69 @@ def fit(
         schedule.step()
 
 
-@torch.no_grad()
-def follow(average: nn.Module, model: nn.Module, decay: float) -> None:
-    """Move averaged weights towards the model's."""
-    for kept, new in zip(average.state_dict().values(), model.state_dict().values()):
-        kept.lerp_(new, 1 - decay) if kept.is_floating_point() else kept.copy_(new)
+def train(
+    model: nn.Module,
+    loss_of: Callable[[int], tuple[Tensor, dict[str, float]]],
+    steps: int,
+    rate: float,
+    path: Path,
+    of: str,
+) -> dict[str, float]:
+    """Train what of `model` wants gradients and leave in it the averaged weights, evaluating; goes on from `path`.
 
+    Args:
+        loss_of: step -> the loss and numbers for the log; the same at every call, so that a stopped training goes on.
+        of: which training it is.
 
-def save(path: Path, parts: dict[str, Any], state: dict[str, Any]) -> None:
-    """Write a checkpoint: the weights of `parts`, and `state`, of which `of` says which training it is."""
-    from lczlib.runs import atomic_path
-
-    with atomic_path(path) as temporary:
-        torch.save({**state, **{name: one.state_dict() for name, one in parts.items()}}, temporary)
-
-
-def go_on(path: Path, parts: dict[str, Any], of: str) -> dict[str, Any]:
-    """Load the weights of `parts` from a checkpoint of `save`; returns its `state`, empty where there is none.
+    Returns:
+        `steps`, `minutes` and the means of the numbers of the last steps.
 
     Raises:
-        ValueError: the checkpoint is not `of` this training.
+        InputError: the checkpoint is of another training.
     """
-    if not path.exists():
-        return {}
-    state = torch.load(path, weights_only=True, map_location="cpu")  # what is loaded into goes its own way from there
-    if state["of"] != of:
-        raise InputError(f"{path}: of another training ({state['of']}); delete it or give another --work")
-    for name, one in parts.items():
-        one.load_state_dict(state.pop(name))
-    return state
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(AVERAGED), use_buffers=True)
+    wanted = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(wanted, rate, weight_decay=0.02, betas=(0.9, 0.98))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: (0.505 + 0.495 * math.cos(math.pi * step / steps)) * min(1, (step + 1) / 200)
+    )
+    parts = {"model": model, "average": average, "optimizer": optimizer, "schedule": schedule}
+    state = {"of": of, "step": 0, "minutes": 0.0, "history": []}
+    if path.exists():
+        state = torch.load(path, weights_only=True, map_location="cpu")
+        if state["of"] != of:
+            raise InputError(f"{path}: of another training ({state['of']}); delete it or give another --work")
+        for name, part in parts.items():
+            part.load_state_dict(state.pop(name))
+    begun, saved = time.monotonic() - 60 * state["minutes"], time.monotonic()
+    for step in range(state["step"], steps):
+        loss, facts = loss_of(step)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(wanted, 1.0)
+        optimizer.step()
+        schedule.step()
+        average.update_parameters(model)
+        history = [*state["history"], facts][-RECENT:]
+        state |= {"step": step + 1, "minutes": (time.monotonic() - begun) / 60, "history": history}
+        if (step + 1) % RECENT == 0:
+            print(f"step {step + 1} of {steps}, {state['minutes']:.1f} min, {_means(history)}", flush=True)
+        if time.monotonic() - saved > SAVE_EVERY or step + 1 == steps:
+            saved = time.monotonic()
+            with atomic_path(path) as temporary:
+                torch.save(state | {name: part.state_dict() for name, part in parts.items()}, temporary)
+    model.load_state_dict(average.module.state_dict())
+    model.eval()
+    return {"steps": state["step"], "minutes": state["minutes"], **_means(state["history"])}
+
+
+def _means(history: list[dict[str, float]]) -> dict[str, float]:
+    return {name: round(float(np.mean([facts[name] for facts in history])), 4) for name in history[-1]}
 
 
 def export(sam: nn.Module, path: Path) -> None:
     """Write the weights as half-precision safetensors (the loader brings them back to single precision)."""
     from safetensors.torch import save_file
-
-    from lczlib.runs import atomic_path
 
     with atomic_path(path) as temporary:
         save_file(

@@ -24,23 +24,12 @@ from lczlib.sam.models import build_sam, load_sam
 
 from . import decoder, encoder
 from .evaluation import calibrate, reachable, score, with_calibration
-from .learning import Scenes, export, scenes_of, training_scenes
+from .learning import Scenes, export, scenes_of
 from .start import look_up
 
 WANTED = 0.75  # mean best IoU of the masks kept
+TRAINING_SEEDS = 10_000_000  # seeds of scenes to train on begin here, above those of every data set
 PLANS = {"cpu": encoder.GroupingPlan(), "cuda": encoder.GroupingPlan(windows=64, asked=32, rate=2.5e-3)}
-
-
-def grouping_nano(scenes: Scenes, device: str, work: Path, steps: int, seed: int, workers: int) -> tuple[Any, dict]:
-    """A nano with its encoder trained and its decoder at its start, on the CPU; and facts of the training."""
-    torch.manual_seed(seed)
-    sam = build_sam("nano")
-    look_up(sam)
-    if device != "cpu":
-        scenes = tuple(torch.from_numpy(one).to(device) for one in (np.array(scenes[0]), scenes[1].astype(np.int32)))
-    plan = PLANS[device]
-    facts = encoder.learn_to_group(sam.to(device), scenes, plan, work / "encoder.pt", steps, seed, workers)
-    return sam.cpu(), {**facts, "device": device, **vars(plan)}
 
 
 def finish(
@@ -73,22 +62,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--train", type=int, default=6120, help="scenes to train on")
     parser.add_argument("--calibrate", type=int, default=68, help="scenes to calibrate on")
     parser.add_argument("--test", type=int, default=200, help="scenes to evaluate on")
-    parser.add_argument("--workers", type=int, default=max(cpu_count() - 1, 1), help="processes beside this one")
+    parser.add_argument("--workers", type=int, default=cpu_count(), help="processes")
     parser.add_argument("--device", choices=tuple(PLANS), default="cpu", help="of the encoder's training")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     prepare_cpu()
-    scenes = training_scenes(options.work, options.train, options.seed, max(options.workers, 1))
-    steps, seed = (options.encoder_steps, options.decoder_steps), options.seed
-    sam, facts = grouping_nano(scenes, options.device, options.work, steps[0], seed, options.workers)
-    plan = decoder.Plan()
-    of = f"{plan}, seed {seed}, {options.train} scenes, encoder {steps[0]} steps on {options.device}"
-    sam, minutes = decoder.train(sam, scenes, options.work / "decoder.pt", plan, steps[1], seed, of)
+    work, seed, device = options.work, options.seed, options.device
+    scenes = on_device = scenes_of(work / "train", options.train, range(6), TRAINING_SEEDS + seed, options.workers)
+    if device != "cpu":
+        on_device = tuple(torch.from_numpy(np.array(one, kind)).to(device) for one, kind in zip(scenes, ("u1", "i4")))
+    torch.manual_seed(seed)
+    sam = build_sam("nano")
+    look_up(sam)
+    sam.to(device)
+    grouping, plan = PLANS[device], decoder.Plan()
+    first = encoder.learn_to_group(
+        sam, on_device, grouping, work / "encoder.pt", options.encoder_steps, seed, options.workers
+    )
+    sam.cpu()
+    second = decoder.train(sam, scenes, work / "decoder.pt", plan, options.decoder_steps, seed)
     counts = {"calibrate": options.calibrate, "test": options.test}
-    report = finish(sam, plan, scenes, options.work, options.out, counts, max(options.workers, 1))
-    training = {"steps": steps[1], "minutes": minutes, "scenes": options.train, "seed": seed, **vars(plan)}
-    parameters = sum(p.numel() for p in sam.parameters())
-    report |= {"training": training | {"encoder": facts, "parameters": parameters}}
+    report = finish(sam, plan, scenes, work, options.out, counts, options.workers)
+    report["training"] = {
+        "encoder": {**first, "device": device, **vars(grouping)},
+        "decoder": {**second, **vars(plan)},
+        "scenes": options.train,
+        "seed": seed,
+        "parameters": sum(p.numel() for p in sam.parameters()),
+    }
     write_json(options.out.with_suffix(".json"), report)
     print(report["test"])
 

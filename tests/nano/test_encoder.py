@@ -7,21 +7,32 @@ import pytest
 import torch
 from scenes import rectangles, start
 
+from lczlib.compute import parallel
 from lczlib.sam import grouping
 from lczworld.nano import encoder, learning
-from lczworld.nano.encoder import GroupingPlan, Processes, weights_of
+from lczworld.nano.encoder import GroupingPlan
 
-TINY = GroupingPlan(windows=2, asked=1, alone=0.3, judged=2, judge_steps=5, save_every=0.0)
+TINY = GroupingPlan(windows=2, asked=1, alone=0.3, judged=2, judge_steps=5)
+
+
+@pytest.fixture(autouse=True)
+def save_every_step(monkeypatch):
+    monkeypatch.setattr(learning, "SAVE_EVERY", 0.0)
 
 
 def fresh():
     return start(size=96)
 
 
+def frozen(sam):
+    """The network that answers whether neighbours are one."""
+    return sam.image_encoder.same.requires_grad_(False)
+
+
 def test_windows_that_show_whole_scenes_show_them_turned_and_flipped_only():
     rgb, ids = rectangles(2)
     _, seen = learning.draw((rgb, ids), 12, 320, np.random.default_rng(0), largest=1.7, whole=1.0)
-    views = [np.rot90(one[:, ::-1] if flip else one, k) for one in ids for flip in (0, 1) for k in range(4)]
+    views = [one[::y, ::x] for one in ids for y in (1, -1) for x in (1, -1)]
     found = [next(i for i, view in enumerate(views) if np.array_equal(view, window)) for window in seen.numpy()]
     assert len(set(found)) > 4
 
@@ -29,30 +40,23 @@ def test_windows_that_show_whole_scenes_show_them_turned_and_flipped_only():
 def test_windows_are_parts_of_scenes_with_ids_where_the_colours_are():
     colours = np.arange(12, dtype=np.uint8)
     _, ids = rectangles(2)
-    views = learning._views(50, 320, 320, np.random.default_rng(0), largest=1.5, whole=0.0)
-    part, middle = views[:, :, :2].abs().sum(2), views[:, :, 2]
-    assert torch.equal(part[:, 0], part[:, 1])
-    assert (part[:, 0] > 1 / 1.52).all()
-    assert (part[:, 0] <= 1).all()
-    assert (middle.abs() + part <= 1 + 1e-6).all()  # within the scene
-    assert len({tuple(view.sign().flatten().tolist()) for view in views[:, :, :2]}) == 8
-    rgb, seen = learning.draw(
-        (np.stack([colours[ids] * 20] * 3, 3), ids), 4, 160, np.random.default_rng(1), largest=1.5
-    )
-    same = np.corrcoef(rgb.mean(1).flatten(), seen.flatten())[0, 1]
+    scenes = np.stack([colours[ids] * 20] * 3, 3), ids
+    rgb, seen = learning.draw(scenes, 4, 160, np.random.default_rng(1), largest=1.5)
     assert rgb.shape == (4, 3, 160, 160)
-    assert same > 0.8
+    assert 0 <= float(rgb.min()) < float(rgb.max()) <= 255
+    assert np.corrcoef(rgb.mean(1).flatten(), seen.flatten())[0, 1] > 0.8
+    again = learning.draw(scenes, 4, 160, np.random.default_rng(1), largest=1.5)
+    assert torch.equal(rgb, again[0])
+    assert torch.equal(seen, again[1])
 
 
-def test_seen_otherwise_but_within_range():
-    grey = torch.full((40, 3, 16, 16), 120.0)
-    seen = learning._as_seen(grey, np.random.default_rng(0))
-    assert seen.shape == grey.shape
-    assert 0 <= float(seen.min()) < float(seen.max()) <= 255
-    even = seen.flatten(2).std(2).mean(1) < 0.01  # without noise it stays even: a blur keeps the mean
-    assert 20 < int(even.sum()) < 36
-    again = learning._as_seen(grey, np.random.default_rng(0))
-    assert torch.equal(seen, again)
+def test_windows_are_enlarged_as_much_as_asked_for():
+    ids = np.broadcast_to(np.arange(320) // 32 + 1, (1, 320, 320))
+    rgb = np.full((1, 320, 320, 3), 90, np.uint8)
+    _, seen = learning.draw((rgb, ids), 30, 160, np.random.default_rng(0), largest=2.0)
+    stripes = [len(np.unique(window[0])) for window in seen.numpy()]
+    assert min(stripes) in (3, 4)  # 80 of 320 px
+    assert max(stripes) in (5, 6)  # 160 of 320 px
 
 
 def test_boundaries_by_hand():
@@ -77,7 +81,7 @@ def three_walls():
 def test_parted_windows_know_who_belongs_together():
     boundary, ids = three_walls()
     looks = np.zeros((grouping.LOOKS, 40, 40), np.float32)
-    parted = encoder.part(boundary, looks, ids, weights_of(fresh().image_encoder.same), limit=1.0)
+    parted = encoder.part(boundary, looks, ids, frozen(fresh()), limit=1.0)
     middles = [parted.numbers[20, x] for x in (5, 15, 25, 35)]
     assert len(set(middles)) == 4
     pairs = {frozenset(pair): same for pair, same in zip(parted.pairs.T.tolist(), parted.same.tolist())}
@@ -88,7 +92,7 @@ def test_parted_windows_know_who_belongs_together():
 def test_same_loss_teaches_who_belongs_together():
     network, (boundary, ids) = fresh().image_encoder, three_walls()
     looks = torch.zeros(2, grouping.LOOKS, 40, 40)
-    parted = encoder.part(boundary, looks[0].numpy(), ids, weights_of(network.same), limit=1.0)
+    parted = encoder.part(boundary, looks[0].numpy(), ids, frozen(fresh()), limit=1.0)
     alike = looks.clone().requires_grad_(True)
     before = encoder.same_loss(network.same, alike, [parted] * 2)
     before.backward()
@@ -106,15 +110,13 @@ def test_same_loss_teaches_who_belongs_together():
     assert one.item() == pytest.approx(after.item(), rel=1e-4)  # windows side by side do not mix
 
 
-def test_processes_part_as_one_does_here():
-    network, (boundary, ids) = fresh().image_encoder, three_walls()
+def test_windows_are_parted_alike_in_another_process():
+    boundary, ids = three_walls()
     looks = np.random.default_rng(0).normal(size=(grouping.LOOKS, 40, 40)).astype(np.float16)
-    job = boundary.astype(np.float16), looks, ids, weights_of(network.same), 0.5
-    with Processes(1) as processes:
-        there = processes.begin(encoder.part, *job)()
-    with Processes(0) as processes:
-        here = processes.begin(encoder.part, *job)()
-    assert all(np.array_equal(getattr(there, name), getattr(here, name)) for name in vars(here))
+    job = {"boundary": boundary, "looks": looks, "ids": ids, "same": frozen(fresh()), "limit": 0.5}
+    (here,), there = parallel(encoder.part, [job]), list(parallel(encoder.part, [job, job], 2))
+    for one in there:
+        assert all(np.array_equal(getattr(one, name), getattr(here, name)) for name in vars(here))
 
 
 def test_what_regions_share_with_instances_by_hand():
@@ -132,8 +134,7 @@ def test_quality_is_learned_and_nothing_else():
         sam = fresh().eval()
         before = {name: value.clone() for name, value in sam.state_dict().items()}
         plan = replace(TINY, judged=6, judge_steps=steps)
-        with Processes(0) as processes:
-            reached.append(encoder.learn_quality(sam, rectangles(), plan, processes, np.random.default_rng(0)))
+        reached.append(encoder.learn_quality(sam, rectangles(), plan, 1, np.random.default_rng(0)))
     assert reached[1] < 0.8 * reached[0]
     changed = [name for name, value in sam.state_dict().items() if not torch.equal(value, before[name])]
     assert changed
@@ -141,17 +142,22 @@ def test_quality_is_learned_and_nothing_else():
 
 
 def test_encoder_learns_first_boundaries_then_who_is_one_and_settles(monkeypatch, tmp_path):
-    seen, real = [], encoder._losses
-
-    def watched(sam, coming):
-        seen.append((len(coming[2]), sam.image_encoder.at_2[1].training))
-        return real(sam, coming)
-
-    monkeypatch.setattr(encoder, "_losses", watched)
+    seen, asked, real, same_loss = [], [], encoder.draw, encoder.same_loss
     sam, plan = fresh(), replace(TINY, alone=0.3, settled=0.5)
+
+    def watched(*arguments):
+        seen.append(sam.image_encoder.at_2[1].training)
+        return real(*arguments)
+
+    def asks(answer, looks, parted):
+        asked.append(len(seen))
+        return same_loss(answer, looks, parted)
+
+    monkeypatch.setattr(encoder, "draw", watched)
+    monkeypatch.setattr(encoder, "same_loss", asks)
     facts = encoder.learn_to_group(sam, rectangles(), plan, tmp_path / "s.pt", steps=4)
-    assert [asked for asked, _ in seen] == [0, 0, 0, 1]  # what is asked is prepared a step before
-    assert [training for _, training in seen] == [True, True, False, False]
+    assert seen[:4] == [True, True, False, False]
+    assert asked == [3, 4]  # in the last two of four steps
     assert facts["steps"] == 4
     assert not sam.image_encoder.training
     assert all(np.isfinite(value) for value in facts.values())

@@ -10,18 +10,17 @@ from lczworld.nano import decoder, encoder, evaluation, train
 
 
 def test_one_command_trains_calibrates_evaluates_and_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "training_scenes", lambda *_: rectangles(2))
-    monkeypatch.setattr(train, "scenes_of", lambda *_, **__: rectangles(1))
+    monkeypatch.setattr(train, "scenes_of", lambda *_, **__: rectangles(2))
     monkeypatch.setattr(evaluation, "HALVINGS", 1)
     monkeypatch.setitem(train.PLANS, "cpu", encoder.GroupingPlan(windows=1, asked=1, judged=1, judge_steps=2))
     small = replace(decoder.Plan(), windows=1, prompts=2, scored=1, score_steps=2)
     monkeypatch.setattr(decoder, "Plan", lambda: small)
     out = tmp_path / "own.safetensors"
-    sizes = ["--encoder-steps", "1", "--decoder-steps", "1", "--train", "2", "--workers", "0"]
+    sizes = ["--encoder-steps", "1", "--decoder-steps", "1", "--train", "2", "--workers", "1"]
     train.main(["--work", str(tmp_path), "--out", str(out), *sizes])
     load_sam("nano", out)
     report = json.loads(out.with_suffix(".json").read_text())
-    assert report["training"]["encoder"]["steps"] == report["training"]["steps"] == 1
+    assert report["training"]["encoder"]["steps"] == report["training"]["decoder"]["steps"] == 1
     assert 0 <= report["test"]["mask_iou"] <= 1
     assert report["test"]["reachable"]["found"] > 0.5
     before = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.pt")}
