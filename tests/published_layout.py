@@ -46,11 +46,12 @@ def make_published(folder: Path, pairs: int, mark: Path, rgb: bool = False) -> n
     zones = int(np.clip(len(np.unique(polygons)) // POLYGONS_OF_A_ZONE, 2, 17))
     labels = np.linspace(1, 17, zones).round().astype(np.int64)[polygons % zones]
     spectra, colours = rng.uniform(0.05, 0.4, (17, 10)), rng.uniform(0.2, 0.8, (17, 3))
+    spectra[16] = np.linspace(0.1, 0.01, 10)  # water
     graphs = GraphSet(np.arange(pairs), np.zeros((pairs, 50, 5), np.float32), np.zeros(pairs, np.int64))
     for name in ("sen2_img_patches", "gg_nodes_refine", "patches_split", "model_weights", "google_img_320")[: 4 + rgb]:
         (folder / name).mkdir(parents=True)
     for i, zone in enumerate(labels - 1):
-        image = spectra[zone] + rng.normal(0, 0.05, (32, 32, 10))
+        image = spectra[zone] + rng.normal(0, 0.01, (32, 32, 10)) + rng.normal(0, 0.02, 10)
         np.savez(folder / "sen2_img_patches" / f"sen2_image_{i}.npz", image=image, label=labels[i])
         x = rng.random((int(rng.integers(1, 51)), 5))
         x[:, :3] = np.clip(colours[zone] + rng.normal(0, 0.15, 3) + rng.normal(0, 0.1, (len(x), 3)), 0, 1)

@@ -140,11 +140,10 @@ def open_pairs(data_dir: str | Path) -> Pairs:
     """
     data_dir, note = Path(data_dir), Path(data_dir) / "dataset.json"
     kind = read_json(note).get("kind", "LCZC-GES2") if note.exists() else "LCZC-GES2"
-    ids = np.array(layout.patch_ids(data_dir / layout.S2_FOLDER), np.int64)
-    if not (data_dir / "index.csv").exists() and len(ids):
-        pack(data_dir, "s2", ids)
+    if (data_dir / "index.csv").exists() or not (ids := layout.patch_ids(data_dir / layout.S2_FOLDER)):
+        index = layout.read_index(data_dir)
+    else:
+        pack(data_dir, "s2", np.array(ids))
         labels = read_json(data_dir / layout.PACK_FOLDER / "s2.json")["labels"]
         index = pd.DataFrame({"id": ids, "label": labels, "city": "", "polygon": ""})
-    else:
-        index = layout.read_index(data_dir)
     return Pairs(data_dir, index, kind, index["id"].to_numpy())

@@ -113,6 +113,18 @@ def test_what_has_changed_is_run_again_alone_and_a_failing_notebook_is_one_line(
     assert _fresh(output) == {"00_first": False, "04_second": True, "demo": False}
 
 
+def test_a_notebook_that_has_nothing_to_do_ends_early_without_a_fault(tmp_path):
+    project = make_project(tmp_path)
+    notebook(project, "00_first", "print('no clone here')\nraise SystemExit(0)", draw("00_first"))
+    status, output, error = run(project)
+    assert status == 0, output + error
+    assert not list((project / "build" / "demo").rglob("00_first.png"))
+    page = (project / "build" / "demo" / "site" / "notebooks" / "00_first.html").read_text()
+    assert "no clone here" in page
+    assert "An exception has occurred" not in page
+    assert "UserWarning" not in page
+
+
 def test_a_killed_kernel_is_one_line(tmp_path):
     project = make_project(tmp_path)
     path = notebook(project, "00_first", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
