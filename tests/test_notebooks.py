@@ -132,6 +132,7 @@ def test_every_notebook_runs_and_leaves_figures_that_say_all(project):
         assert (figures / f"{stem}.png").stat().st_size > 2000
         assert (figures / f"{stem}.pdf").exists()
         assert all(entry[name] for name in ("data", "question", "caption", "alt", "follows_from", "numbers")), stem
+    assert sum(path.stat().st_size for path in figures.iterdir() if path.suffix in (".png", ".pdf")) < 9e6
     assert {path.name for path in project.iterdir()} == {*FOLDERS, *FILES, "build"}
     committed = {path.relative_to(ROOT / "figures") for path in (ROOT / "figures").rglob("*")}
     assert {path.relative_to(project / "figures") for path in (project / "figures").rglob("*")} == committed
