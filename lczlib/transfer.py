@@ -109,7 +109,12 @@ class Study:
             but not the polygon; the seed of each row.
         """
         todo = [(s, k) for s in MODELS for k in self.seeds if not self.path("random", s, k).exists()]
-        jobs = [self.job(stream, seed, self._random_split(seed)) for stream, seed in todo]
+        jobs = []
+        for stream, seed in todo:
+            split = make_split(self.index, "sample_pool", seed)
+            size = min(len(s.train) for s in city_folds(self.index, self.folds, seed).values())
+            train = np.sort(np.random.default_rng(seed).permutation(split.train)[:size])
+            jobs.append(self.job(stream, seed, replace(split, train=train)))
         for (stream, seed), result in zip(todo, train_many(jobs, self.workers), strict=True):
             result.predictions.save(self.path("random", stream, seed))
         random, apart = {}, {}
@@ -118,11 +123,6 @@ class Study:
             seen = {k: Predictions.load(self.path("seen", stream, k)).look_up(t.frame["id"]) for k, t in tests.items()}
             (random[stream], seeds), apart[stream] = fusion.pool(tests), fusion.pool(seen)[0]
         return random, apart, seeds
-
-    def _random_split(self, seed: int) -> Split:
-        split = make_split(self.index, "sample_pool", seed)
-        size = min(len(s.train) for s in city_folds(self.index, self.folds, seed).values())
-        return replace(split, train=np.sort(np.random.default_rng(seed).permutation(split.train)[:size]))
 
 
 def train_seeds(
