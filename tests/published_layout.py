@@ -46,7 +46,7 @@ def make_published(folder: Path, pairs: int, mark: Path, rgb: bool = False) -> n
     zones = int(np.clip(len(np.unique(polygons)) // POLYGONS_OF_A_ZONE, 2, 17))
     labels = np.linspace(1, 17, zones).round().astype(np.int64)[polygons % zones]
     spectra, colours = rng.uniform(0.05, 0.4, (17, 10)), rng.uniform(0.2, 0.8, (17, 3))
-    spectra[16] = np.linspace(0.1, 0.01, 10)  # water
+    spectra[16], spectra[10, [2, 6]] = np.linspace(0.1, 0.01, 10), (0.05, 0.4)  # water, trees
     graphs = GraphSet(np.arange(pairs), np.zeros((pairs, 50, 5), np.float32), np.zeros(pairs, np.int64))
     for name in ("sen2_img_patches", "gg_nodes_refine", "patches_split", "model_weights", "google_img_320")[: 4 + rgb]:
         (folder / name).mkdir(parents=True)
