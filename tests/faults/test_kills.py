@@ -84,7 +84,7 @@ def arrays_of(folder: Path, pattern: str) -> dict[str, str]:
 
 def figures_of(folder: Path) -> dict[str, object]:
     """Numbers of every figure of a build."""
-    return {path.stem: json.loads(path.read_text())["numbers"] for path in sorted(folder.rglob("figures/*.json"))}
+    return {path.stem: json.loads(path.read_text())["numbers"] for path in sorted(folder.glob("build/smoke/figures/*.json"))}
 
 
 def zones_of(path: Path) -> tuple:
