@@ -121,7 +121,10 @@ class Graph:
         np.maximum.at(likeliest, ends, np.tile(sure, 2))
         means = (self.sums / self.areas[:, None]).T
         within, edge, *moments = means[LOOKS:]
-        longer, shorter = _axes(*moments)
+        y, x, yy, xx, xy = moments
+        yy, xx, xy = yy - y * y + 1 / 12, xx - x * x + 1 / 12, xy - x * y  # variances; a place alone has 1/12
+        middle, off = (yy + xx) / 2, np.hypot((yy - xx) / 2, xy)
+        longer, shorter = middle + off, np.maximum(middle - off, 1 / 12)  # along the two axes of the region
         sizes = [np.log(self.areas), np.log(around), np.log1p(neighbours), np.log1p(edge * self.areas)]
         shape = [np.log(longer / shorter), np.log(self.areas / np.sqrt(longer * shorter))]
         border = [share / around for share in shares]
@@ -132,15 +135,6 @@ class Graph:
         with torch.no_grad():
             quality = self.judge(self.traits())[:, 0].sigmoid().numpy()
         return Regions(self.numbers, self.areas.astype(int), quality)
-
-
-def _axes(
-    y: np.ndarray, x: np.ndarray, yy: np.ndarray, xx: np.ndarray, xy: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Variances of a region's places along its longer and its shorter axis, from means of y, x, y^2, x^2 and x y."""
-    yy, xx, xy = yy - y * y + 1 / 12, xx - x * x + 1 / 12, xy - x * y  # a place alone has 1/12
-    middle, off = (yy + xx) / 2, np.hypot((yy - xx) / 2, xy)
-    return middle + off, np.maximum(middle - off, 1 / 12)
 
 
 def questions(pairs: Tensor, borders: Tensor, areas: Tensor, looks: Tensor) -> Tensor:
@@ -281,14 +275,11 @@ def code_table(size: int, count: int) -> np.ndarray:
         return np.stack([np.cos(angle), np.sin(angle)], 1)
     pool = np.random.default_rng(0).normal(size=(20_000, size))
     pool /= np.linalg.norm(pool, axis=1, keepdims=True)
-    trials = [pool[_farthest(pool, start, count)] for start in range(20)]
+    trials = []
+    for start in range(20):
+        chosen, near = [start], pool @ pool[start]
+        while len(chosen) < count:
+            chosen.append(int(near.argmin()))  # the least like any before it
+            near = np.maximum(near, pool @ pool[chosen[-1]])
+        trials.append(pool[chosen])
     return min(trials, key=lambda x: (x @ x.T - 2 * np.eye(count)).max())
-
-
-def _farthest(pool: np.ndarray, start: int, count: int) -> list[int]:
-    """`count` rows of unit vectors, beginning with `start`, each the least like any before it."""
-    chosen, near = [start], pool @ pool[start]
-    while len(chosen) < count:
-        chosen.append(int(near.argmin()))
-        near = np.maximum(near, pool @ pool[chosen[-1]])
-    return chosen

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from lczlib.compute import ThreadMap, thread_map
+from lczlib.compute import thread_map
 from lczlib.errors import InputError
 
 from . import decoder as decoding
@@ -72,10 +72,15 @@ def _masks_of(sam: Sam, image: np.ndarray, settings: MaskSettings) -> Masks:
     boxes, layers = generate_crop_boxes(size, settings.crop_n_layers, 512 / 1500)  # SAM's overlap
     large = sam.image_encoder.img_size > 512  # gigabytes a crop, and it keeps all threads busy by itself
     ready = list(encode_crops(sam, image, boxes)) if large else None
-    with thread_map(sam.device) as threads:
+    candidates = []
+    with thread_map(sam.device) as threads:  # on a CPU every thread decodes some of the prompts of a crop
         embeddings = ready or encode_crops(sam, image, boxes, threads.map)
-        candidates = [_decode(Crop(sam, settings, size, *crop), threads) for crop in zip(boxes, layers, embeddings)]
-        return _merge_crops([_best(list(some), settings) for some in candidates], boxes, size, settings)
+        for crop in zip(boxes, layers, embeddings):
+            crop = Crop(sam, settings, size, *crop)
+            embedded, place, prompts = prompts_of(crop)
+            parts = prompts.split(max(PROMPTS.get(sam.device.type, 64) // threads.n_threads, 4))
+            candidates.append(threads.map(_candidates, repeat(crop), repeat(embedded), repeat(place), parts))
+        return _merge_crops(candidates, boxes, size, settings)
 
 
 def truth_masks(instances: np.ndarray, settings: MaskSettings = PAPER) -> Masks:
@@ -166,14 +171,6 @@ def prompts_of(crop: Crop) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return crop.embedding + dense[:1].to(kind), place.to(kind), sparse.to(kind)
 
 
-def _decode(crop: Crop, threads: ThreadMap) -> Iterator[Candidates]:
-    """Candidates from the prompts of a crop, as they come: on a CPU every thread decodes some of them at a time."""
-    most = PROMPTS.get(crop.sam.device.type, 64)
-    image, place, prompts = prompts_of(crop)
-    parts = prompts.split(max(most // threads.n_threads, 4))
-    return threads.map(_candidates, repeat(crop), repeat(image), repeat(place), parts)
-
-
 @torch.inference_mode()
 def _candidates(crop: Crop, image: torch.Tensor, place: torch.Tensor, prompts: torch.Tensor) -> Candidates:
     """What some prompts of a crop give after the filters by predicted IoU, stability and the crop's edge.
@@ -220,15 +217,6 @@ def stable_masks(crop: Crop, logits: torch.Tensor) -> tuple[torch.Tensor, torch.
     return masks[inside.to(masks.device)], boxes[inside] + torch.tensor(crop.box[:2] * 2), which
 
 
-def _best(parts: list[Candidates], settings: MaskSettings) -> tuple[torch.Tensor, torch.Tensor]:
-    """What NMS leaves of a crop's candidates: masks and boxes."""
-    from torchvision.ops import nms
-
-    masks, boxes, scores = (torch.cat(part) for part in zip(*parts))
-    best = nms(boxes.float(), scores, settings.box_nms_thresh)
-    return masks[best.to(masks.device)].cpu(), boxes[best]
-
-
 def _full_size(sam: Sam, logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """Decoder logits (n, h, w) -> (n, *size), by SAM's two bilinear steps; the second left out where it is identity.
 
@@ -258,14 +246,18 @@ def _areas(logits: torch.Tensor, level: float) -> torch.Tensor:
 
 
 def _merge_crops(
-    found: list[tuple[torch.Tensor, torch.Tensor]],
-    crops: list[list[int]],
-    size: tuple[int, int],
-    settings: MaskSettings,
+    candidates: list[Iterator[Candidates]], crops: list[list[int]], size: tuple[int, int], settings: MaskSettings
 ) -> Masks:
-    """From the masks of all crops to the image's: NMS that prefers small crops, small regions, NMS, the area rule."""
+    """From the candidates of crops (XYXY) to the image's masks: NMS within crops, NMS between them that prefers small
+    crops, small regions removed, NMS, the area rule.
+    """
     from torchvision.ops import nms
 
+    found = []
+    for parts in candidates:
+        masks, boxes, scores = (torch.cat(part) for part in zip(*parts))
+        best = nms(boxes.float(), scores, settings.box_nms_thresh)
+        found.append((masks[best.to(masks.device)].cpu(), boxes[best]))
     boxes = torch.cat([box for _, box in found])
     counts = torch.tensor([len(box) for _, box in found])
     origin = torch.arange(len(crops)).repeat_interleave(counts)

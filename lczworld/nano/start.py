@@ -38,6 +38,7 @@ QUARTERS = 4  # of a token, 2 x 2 places each, a head of attention for each
 WAVES = len(FREQUENCIES) * 2
 SIN, FREE = torch.arange(WAVES), torch.arange(WAVES, 32)
 COS, KIND = SIN + 32, FREE + 32
+SIGNS = 1.0 - 2.0 * (torch.arange(len(KIND)) % 2)  # what tells points from the decoder's own tokens; no mean
 BODY = torch.cat([FREE, KIND])  # of an image token: codes of quarters, qualities of quarters, details
 CONTENT = 0.25  # size of what image tokens carry, small beside their place: attention is not to be led astray by it
 SHARPNESS = 20.0  # of attention: the score of a token's quarter at its own place
@@ -67,11 +68,6 @@ def look_up(sam: Sam) -> None:
         _compare(head, BOLD[0] if i == 0 else CODE)
 
 
-def _signs() -> Tensor:
-    """What tells points from the decoder's own tokens: +1 and -1 in turn, so that it has no mean."""
-    return 1.0 - 2.0 * (torch.arange(len(KIND)) % 2)
-
-
 @torch.no_grad()
 def answer_by_boundary(same: nn.Sequential) -> None:
     """Neighbours are one instance, to begin with, where the mean boundary between them is below a half."""
@@ -88,11 +84,9 @@ def _start_prompts(encoder: PromptEncoder) -> None:
     for axis in range(2):
         waves[axis, axis * len(FREQUENCIES) : (axis + 1) * len(FREQUENCIES)] = torch.tensor(FREQUENCIES)
     encoder.pe_layer.positional_encoding_gaussian_matrix.copy_(waves)
-    for i, kind in enumerate(encoder.point_embeddings):
+    for kind in encoder.point_embeddings:
         kind.weight.zero_()
-        kind.weight[0, KIND] = _signs() - 1  # the positional encoding adds 1
-        if i >= 2:  # the corners of a box
-            kind.weight[0, KIND[8 * (i - 2) : 8 * (i - 1)]] *= -1
+        kind.weight[0, KIND] = SIGNS - 1  # the positional encoding adds 1
     encoder.not_a_point_embed.weight.zero_()
     encoder.not_a_point_embed.weight[0, KIND] = torch.randn(len(KIND)) * 0.3
     encoder.no_mask_embed.weight.zero_()
@@ -126,7 +120,7 @@ def _listen_to_points(attention: Attention, first: bool) -> None:
     for row in range(0, attention.internal_dim, depth):
         attention.q_proj.weight[row], attention.q_proj.bias[row] = 0, 4.0
         attention.k_proj.weight[row] = 0
-        attention.k_proj.weight[row, KIND] = 0.25 * _signs()
+        attention.k_proj.weight[row, KIND] = 0.25 * SIGNS
     if first:
         for layer in (attention.v_proj, attention.out_proj):
             nn.init.eye_(layer.weight)
