@@ -19,6 +19,7 @@ FETCHED = ("lczc-ges2", "real-samples", "sam-mobile", "sam-vit-b", "sam-vit-l", 
 
 def _check(args: argparse.Namespace) -> None:
     from lczlib.data import check, open_pairs
+    from lczlib.zones import CODES
 
     faults = check(args.data)
     for fault in faults:
@@ -26,6 +27,8 @@ def _check(args: argparse.Namespace) -> None:
     if faults:
         raise InputError(f"{args.data}: {len(faults)} fault(s), listed above; mend them and check again")
     pairs = open_pairs(args.data)
+    balance = pairs.index["label"].value_counts(sort=False).sort_index()
+    print("pairs of each zone:", ", ".join(f"{CODES[zone - 1]} {count}" for zone, count in balance.items()))
     print(f"{args.data}: {len(pairs)} pairs ({pairs.kind}), no fault")
 
 

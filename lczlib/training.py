@@ -7,7 +7,6 @@ seeds are left as they were.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -22,6 +21,7 @@ from torch.nn import functional
 from tqdm.auto import tqdm
 
 from lczlib.compute import keep_freed_memory, parallel, pick_device
+from lczlib.data.pairs import digest
 from lczlib.data.splits import Split
 from lczlib.errors import InputError
 from lczlib.graphs import CENTRE, COLOUR, GraphSet
@@ -86,8 +86,7 @@ def train_stream(
     if not len(rows["train"]):
         raise InputError("the split has no pair to train on; check the ids against index.csv")
     arrays = (inputs.x, inputs.nodes) if isinstance(inputs, GraphSet) else (inputs,)
-    digests = [hashlib.sha256(np.ascontiguousarray(array)).hexdigest() for array in arrays]
-    data = [*digests, [a.shape for a in arrays], index["id"].to_numpy(), index["label"].to_numpy(), rows]
+    data = [*map(digest, arrays), [a.shape for a in arrays], index["id"].to_numpy(), index["label"].to_numpy(), rows]
     params = {"stream": stream, "model": model_name, "features": arrays[0].shape[-1], "recipe": asdict(recipe),
               "seed": seed, "data": content_key(data)}  # fmt: skip
     run = Run(Path(work_dir) / "runs", f"{stream}-{model_name}", params)
@@ -289,10 +288,10 @@ class _Training:
         model = self._new_model()
         model.load_state_dict(self.best)
         if self.recipe.precise_batch_norm:
-            model = reestimate_batch_norm(model.eval(), self.inputs[self.rows["train"]])
+            model = reestimate_batch_norm(model.eval(), self.inputs, rows=self.rows["train"])
         frame = index.assign(split=split.of(index["id"].to_numpy()))
         used = (frame["split"] != "").to_numpy()
-        p = predict(model.eval(), self.inputs[np.flatnonzero(used)])
+        p = predict(model.eval(), self.inputs, rows=np.flatnonzero(used))
         Predictions(frame[used], p).save(self.run.path / "predictions.npz")
         with atomic_path(self.run.path / "model.safetensors") as temporary:
             save_file({name: value.cpu().contiguous() for name, value in model.state_dict().items()}, temporary)

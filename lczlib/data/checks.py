@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from lczlib.data import layout
+from lczlib.data import layout, so2sat
 from lczlib.data.splits import read_published_split
 from lczlib.errors import InputError
 
@@ -39,6 +39,9 @@ def check(data_dir: str | Path) -> list[Fault]:
     """
     data_dir = Path(data_dir)
     faults = _Faults()
+    if files := so2sat.find_files(data_dir):
+        _check_so2sat(faults, files)
+        return faults
     try:
         index = layout.read_index(data_dir)
     except InputError as fault:
@@ -79,6 +82,19 @@ class _Faults(list[Fault]):
             yield
         except (InputError, FileNotFoundError) as error:
             self.note_error(path, error)
+
+
+def _check_so2sat(faults: _Faults, paths: list[Path]) -> None:
+    """Every patch of the files of So2Sat LCZ42; a fault names it as `training.h5[17]`."""
+    for path in paths:
+        with faults.reading(path):
+            (index, patches), seen = so2sat.read_files([path]), {}
+            for row, label in enumerate(index["label"]):
+                place, found = path.with_name(f"{path.name}[{row}]"), (patches[row], label)
+                if np.isfinite(found[0]).all():
+                    _check_patch(faults, lambda _, found=found: found, place, (label, "", ""), seen)
+                else:
+                    faults.note(place, "holds values that are not finite", "leave it out")
 
 
 def _check_index(faults: _Faults, data_dir: Path, index: pd.DataFrame) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from lczlib.data import layout
+from lczlib.data import layout, so2sat
 from lczlib.errors import InputError
 from lczlib.runs import atomic_path, make_if_missing, new_memmap, read_json, write_json
 
@@ -53,10 +54,20 @@ def pack(data_dir: str | Path, kind: str, ids: np.ndarray) -> np.memmap:
             for row, sample_id in enumerate(tqdm(ids, desc=f"packing {kind}", disable=len(ids) < 2000)):
                 packed[row], labels[row] = read(path_of(data_dir, sample_id))
             packed.flush()
-        write_json(note, {"fingerprint": stamp, "labels": labels})
+            digest = hashlib.sha256(packed).hexdigest()
+        write_json(note, {"fingerprint": stamp, "labels": labels, "digest": digest})
 
     make_if_missing(target, fresh, write)
     return np.load(target, mmap_mode="r")
+
+
+def digest(array: np.ndarray | so2sat.Patches) -> str:
+    """SHA-256 of the values of an array; that of a whole packed file is read from its note, not computed again."""
+    if isinstance(array, so2sat.Patches):
+        return array.digest
+    note = Path(array.filename or "").with_suffix(".json") if isinstance(array.base, mmap.mmap) else Path()
+    noted = read_json(note).get("digest") if note.is_file() else None
+    return noted or hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -64,14 +75,16 @@ class Pairs:
     """The pairs of one data set, or some of them.
 
     Attributes:
-        data_dir: the folder. index: id, label (1..17), city, polygon. kind: "synthetic", "LCZC-GES2", "own city".
-        all_ids: ids of every pair of the folder, the rows of the packed files.
+        data_dir: the folder, or a file of So2Sat. index: id, label (1..17), city, polygon (and part, where So2Sat's own
+            split is there). kind: "synthetic", "LCZC-GES2", "own city", "So2Sat LCZ42".
+        all_ids: ids of every pair of the folder, the rows of the packed files. patches: those of So2Sat.
     """
 
     data_dir: Path
     index: pd.DataFrame
     kind: str
     all_ids: np.ndarray
+    patches: so2sat.Patches | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -107,9 +120,9 @@ class Pairs:
         return self.has_rgb or (self.data_dir / layout.GRAPH_FOLDER).exists()
 
     @cached_property
-    def s2(self) -> np.ndarray:
-        """(N, 32, 32, 10) float32 reflectance; memory-mapped when this is the whole set."""
-        return self._rows("s2")
+    def s2(self) -> np.ndarray | so2sat.Patches:
+        """(N, 32, 32, 10) float32 reflectance; memory-mapped when this is the whole set; of So2Sat `Patches`."""
+        return self._rows("s2") if self.patches is None else self.patches.take(self.ids)
 
     @cached_property
     def rgb(self) -> np.ndarray:
@@ -134,10 +147,14 @@ class Pairs:
 
 
 def open_pairs(data_dir: str | Path) -> Pairs:
-    """Open a data set: synthetic, LCZC-GES2 as published, or one's own city. Raises what `layout.read_index` does.
+    """Open a data set: synthetic, LCZC-GES2 as published, one's own city, or So2Sat LCZ42 (a folder or an .h5 file).
 
-    The published set has no index; its patches are packed at once, labels too, so that each file is read only once.
+    The published LCZC-GES2 has no index; its patches are packed at once, labels too, so that each file is read only
+    once. Raises what `layout.read_index` and `so2sat.read_files` do.
     """
+    if files := so2sat.find_files(data_dir):
+        index, patches = so2sat.read_files(files)
+        return Pairs(Path(data_dir), index, "So2Sat LCZ42", index["id"].to_numpy(), patches)
     data_dir, note = Path(data_dir), Path(data_dir) / "dataset.json"
     kind = read_json(note).get("kind", "LCZC-GES2") if note.exists() else "LCZC-GES2"
     if (data_dir / "index.csv").exists() or not (ids := layout.patch_ids(data_dir / layout.S2_FOLDER)):

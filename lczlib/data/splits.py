@@ -75,9 +75,11 @@ def make_split(index: pd.DataFrame, strategy: str, seed: int = 0, test_city: str
 def split_pairs(pairs: Pairs, strategy: str, seed: int = 0) -> Split:
     """`make_split` of a data set, or what there is instead where its index names no polygons.
 
-    That is the published split of LCZC-GES2, whatever the seed, or else `sample_pool`, with a warning: it reports too
-    much. `strategy` of what is returned says which it is.
+    That is the published split, whatever the seed: So2Sat's own, whatever the strategy, or that of LCZC-GES2; or else
+    `sample_pool`, with a warning: it reports too much. `strategy` of what is returned says which it is.
     """
+    if "part" in pairs.index:
+        return Split(**{part: pairs.ids[pairs.index["part"] == part] for part in SHARES}, strategy="published")
     path = pairs.data_dir / layout.SPLIT_FOLDER / PUBLISHED.get(strategy, "")
     if (pairs.index["polygon"] != "").all() or strategy == "city":
         return make_split(pairs.index, strategy, seed)
@@ -138,7 +140,10 @@ def _deal(index: pd.DataFrame, groups: pd.Series, shares: dict[str, float], rng:
 
     scikit-learn's StratifiedGroupKFold deals into equal folds and would give other splits than those reported.
     """
-    home = index.groupby(groups)["label"].agg(lambda labels: labels.mode().iloc[0])
+    # of each group the most frequent label, the first of equals
+    counts = index.groupby([groups.rename("group"), "label"]).size()
+    counts = counts.sort_values(ascending=False, kind="stable").reset_index("label")
+    home = counts.loc[~counts.index.duplicated(), "label"]
     sizes = groups.value_counts()
     parts = {}
     for label in sorted(home.unique()):

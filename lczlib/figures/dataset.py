@@ -23,7 +23,8 @@ PROPERTIES = {"bsf": "building\nfraction", "isf": "impervious\nfraction", "psf":
 
 def statistics(pairs: Pairs) -> dict[str, np.ndarray]:
     """Mean and standard deviation of every band of each patch: "s2" (n, 20) and, with RGB, "ge" (n, 6) in 0..1."""
-    table = {"s2": np.concatenate([pairs.s2.mean((1, 2)), pairs.s2.std((1, 2))], 1)}
+    some = (pairs.s2[start : start + 1024] for start in range(0, len(pairs), 1024))
+    table = {"s2": np.concatenate([np.concatenate([x.mean((1, 2)), x.std((1, 2))], 1) for x in some])}
     if pairs.has_rgb:
         each = (patch.reshape(-1, 3) / np.float32(255) for patch in pairs.rgb)
         table["ge"] = np.array([np.concatenate([x.mean(0), x.std(0)]) for x in each])

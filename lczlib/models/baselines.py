@@ -166,9 +166,13 @@ def _graph_layer(kind: str, inputs: int, units: int) -> nn.Module:
 
 def band_statistics(s2: np.ndarray) -> np.ndarray:
     """Mean, standard deviation, 10th and 90th percentile of each band: (N, H, W, C) reflectance -> (N, 4 C) float32."""
-    flat = np.asarray(s2, dtype=np.float32).reshape(len(s2), -1, s2.shape[-1])
-    low, high = np.percentile(flat, [10, 90], axis=1)
-    return np.concatenate([flat.mean(1), flat.std(1), low, high], axis=1).astype(np.float32)
+    found = []
+    for start in range(0, len(s2), 1024):  # so2sat's patches are more than memory holds
+        some = np.asarray(s2[start : start + 1024], dtype=np.float32)
+        flat = some.reshape(len(some), -1, some.shape[-1])
+        low, high = np.percentile(flat, [10, 90], axis=1)
+        found.append(np.concatenate([flat.mean(1), flat.std(1), low, high], axis=1).astype(np.float32))
+    return np.concatenate(found)
 
 
 def random_forest(

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
 from lczlib.compute import pick_device
+from lczlib.data.so2sat import Patches
 from lczlib.errors import InputError
 from lczlib.graphs import FEATURES, GraphSet
 from lczlib.models.gcn import InstanceGCN
@@ -29,7 +30,7 @@ from lczlib.zones import K
 if TYPE_CHECKING:
     from lczlib.sam import MaskSettings
 
-Inputs = np.ndarray | GraphSet
+Inputs = np.ndarray | Patches | GraphSet
 DEMO = Path(__file__).parent / "demo"  # the shipped runs, `demo-s2` and `demo-ge`
 
 CLOSE = 0.02  # difference of the two best zones below which a patch in bf16 is computed again in fp32
@@ -179,23 +180,28 @@ def arguments(inputs: Inputs, device: torch.device | str) -> tuple[Tensor, ...]:
     return (tensor(inputs, np.float32).permute(0, 3, 1, 2).contiguous(),)
 
 
-def predict(model: nn.Module, inputs: Inputs, batch_size: int = 128, precision: str = "fp32") -> np.ndarray:
-    """Probabilities (N, K) float64 of patches (N, H, W, C) or of a GraphSet.
+def predict(
+    model: nn.Module, inputs: Inputs, batch_size: int = 128, precision: str = "fp32", rows: np.ndarray | None = None
+) -> np.ndarray:
+    """Probabilities (N, K) float64 of patches (N, H, W, C) or of a GraphSet, or of some of their rows.
 
     A ResNet3D11 computes with folded batch norms and without its unread positions (exact), in bf16 if asked.
     """
     device, low = next(model.parameters()).device, precision == "bf16"
     network = (model.folded() if isinstance(model, ResNet3D11) else model).eval()
-    p = np.empty((len(inputs), K), dtype=np.float64)
+    rows = np.arange(len(inputs)) if rows is None else rows
+    p = np.empty((len(rows), K), dtype=np.float64)
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=low):
-        for start in range(0, len(inputs), batch_size):
-            rows = slice(start, start + batch_size)
-            p[rows] = network(*arguments(inputs[rows], device)).double().softmax(1).cpu().numpy()
+        for start in range(0, len(rows), batch_size):
+            batch = slice(start, start + batch_size)
+            p[batch] = network(*arguments(inputs[rows[batch]], device)).double().softmax(1).cpu().numpy()
     return p
 
 
-def reestimate_batch_norm(model: nn.Module, inputs: Inputs, share: float = 1.0, batch_size: int = 64) -> nn.Module:
-    """A copy whose batch norms hold the statistics of the patches `inputs`; no label is used, no weight changes.
+def reestimate_batch_norm(
+    model: nn.Module, inputs: Inputs, share: float = 1.0, batch_size: int = 64, rows: np.ndarray | None = None
+) -> nn.Module:
+    """A copy whose batch norms hold the statistics of `inputs`, or of some rows; no label is used, no weight changes.
 
     On the training pairs this mends what a short training's running means lag behind (Wu and Johnson 2021, "precise
     batch norm"); on another city's pairs it adapts the network to them (AdaBN, Li et al. 2017).
@@ -204,7 +210,8 @@ def reestimate_batch_norm(model: nn.Module, inputs: Inputs, share: float = 1.0, 
         share: 1 takes their statistics only (means over batches of about `batch_size`), less mixes them with the old.
     """
     adapted = copy.deepcopy(model)
-    device, rows = next(adapted.parameters()).device, np.random.default_rng(0).permutation(len(inputs))
+    device, rows = next(adapted.parameters()).device, np.arange(len(inputs)) if rows is None else rows
+    rows = np.random.default_rng(0).permutation(rows)
     parts = np.array_split(rows, max(1, round(len(rows) / batch_size)))
     update_bn((arguments(inputs[part], device)[0] for part in parts), adapted)
     before = model.state_dict()

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import geopandas as gpd
+import h5py
 import numpy as np
 import torch
 
@@ -75,6 +76,10 @@ def make_sound_files(folder: Path) -> None:
     parts = {"train": np.arange(8), "validation": np.arange(8, 10), "test": np.arange(10, 12)}
     (folder / "split.npz").write_bytes(pickle.dumps(parts))
     shutil.copy(KERAS, folder / "weights.hdf5")
+    for name, options in (("training", {}), ("repacked", {"compression": "gzip"})):
+        with h5py.File(folder / f"{name}.h5", "w") as file:
+            file.create_dataset("sen2", data=np.random.default_rng(0).random((6, 32, 32, 10)), **options)
+            file.create_dataset("label", data=np.eye(17)[:6])
     shutil.copytree(DEMO / "demo-s2", folder / "run")
     sam = load_sam("nano").state_dict()
     torch.save({k: v for k, v in sam.items() if k not in ("pixel_mean", "pixel_std")}, folder / "sam.pth")
@@ -115,6 +120,7 @@ KINDS: dict[str, Callable[[Path], int]] = {
     **{f"areas{suffix}": _patches for suffix in VECTORS},
     "split.npz": lambda path: _called(splits.read_published_split, path),
     "weights.hdf5": lambda path: _called(load_keras, path, InstanceGCN()),
+    **{f"{name}.h5": lambda path: _command("check", path) for name in ("training", "repacked")},
     "run/model.safetensors": lambda path: _called(load_stream_whole, path.parent),
     "run/run.json": lambda path: _called(load_stream_whole, path.parent),
     "sam.pth": lambda path: _called(load_sam, "nano", path),
@@ -202,7 +208,12 @@ def contents(name: str, folder: Path) -> list[bytes]:
         '{"params": {}}',
         '{"params": {"model": "none", "stream": "s2", "features": 10, "recipe": {}}}',
     ]
+    sen2, label = np.full((3, 32, 32, 10), 0.1), np.eye(17)[:3]
+    hdf5 = [_h5(sen2=sen2, label=h5py.SoftLink("/label")), _h5(sen2=h5py.ExternalLink("/etc/passwd", "/"), label=label),
+            _h5(sen2=((10**9, 32, 32, 10), "f8"), label=((10**9, 17), "f8")), _h5(sen2=sen2, label=label[:2]), _h5(),
+            _h5(sen2=((3, 32, 32, 10), h5py.string_dtype()), label=label), _h5(sen2=1.0, label=label)]  # fmt: skip
     return {
+        ".h5": hdf5,
         ".npz": [pickle.dumps({"train": Touch(marker)}), pickle.dumps([1]), pickle.dumps({"train": np.arange(3)})]
         if name == "split.npz" else arrays,
         ".csv": [text.encode() for text in table],
@@ -211,6 +222,18 @@ def contents(name: str, folder: Path) -> list[bytes]:
         ".pth": [pickle.dumps(Touch(marker)), _saved({"a": Touch(marker)}), _saved([1]), _saved({"a": torch.zeros(2)})],
         ".zip": [outside.getvalue()],
     }.get(Path(name).suffix, [])  # fmt: skip
+
+
+def _h5(**datasets: object) -> bytes:
+    """A file of these arrays, or of (shape, dtype) that nobody has written to."""
+    file = io.BytesIO()
+    with h5py.File(file, "w") as content:
+        for name, values in datasets.items():
+            if isinstance(values, tuple):
+                content.create_dataset(name, *values, chunks=(1, *values[0][1:]))
+            else:
+                content[name] = values
+    return file.getvalue()
 
 
 def _saved(thing: object) -> bytes:
