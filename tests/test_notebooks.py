@@ -126,7 +126,7 @@ def test_every_notebook_runs_and_leaves_figures_that_say_all(project):
         path.stem.split("_")[0] for path in NOTEBOOKS
     } - of_published_data
     page = (figures.parent / "site" / "notebooks" / "09_published_artefacts.html").read_text()
-    assert "fetch lczc-ges2" in page.split("Skipped")[1]
+    assert "fetch lczc-ges2" in page.split("<strong>Skipped")[1]
     assert "SystemExit: " not in page
     for stem, entry in entries.items():
         assert (figures / f"{stem}.png").stat().st_size > 2000
