@@ -1,21 +1,26 @@
-"""Other people's programs read our maps: w2w 0.6.0 and LCZ4py 0.1.0, in an environment of their own.
+"""Other people's programs read our maps: w2w, LCZ4py, pylandstats and cityblocks, in environments of their own.
 
-LCZ_CLIENTS=/path/to/its/python pytest tests/city/test_clients.py   (pip install w2w==0.6.0 LCZ4py==0.1.0 there)
+LCZ_CLIENTS=/path/to/its/python pytest tests/city/test_clients.py
+(there: pip install w2w==0.6.0, LCZ4py==0.1.0, pylandstats==3.1.0 or cityblocks==0.0.2; or Debian's python3-qgis: what
+it lacks is skipped)
 """
 
 import json
 import os
 import subprocess
 
+import numpy as np
 import pytest
 import rasterio
+from geodata import read
 from rasterio.vrt import WarpedVRT
 
 from lczlib.city import write_copies
 from lczlib.city.output import measure_areas
+from lczlib.zones import ZONES
 
 CLIENTS = os.environ.get("LCZ_CLIENTS", "")
-pytestmark = pytest.mark.skipif(not CLIENTS, reason="no interpreter with w2w and LCZ4py (LCZ_CLIENTS)")
+pytestmark = pytest.mark.skipif(not CLIENTS, reason="no interpreter with the clients (LCZ_CLIENTS)")
 W2W = """
 import sys, types, numpy as np, rasterio, xarray as xr
 from rasterio.warp import transform_bounds
@@ -38,15 +43,53 @@ print(json.dumps(dict(zip(table["lcz"].to_list(), table["area_km2"].to_list())))
 """
 
 
-def run(script: str, *arguments: object) -> str:
-    done = subprocess.run([CLIENTS, "-c", script, *map(str, arguments)], capture_output=True, text=True, check=True)
+PYLANDSTATS = """
+import json, sys
+from pylandstats import Landscape
+table = Landscape(sys.argv[1]).compute_class_metrics_df(metrics=["total_area"])["total_area"]
+print(json.dumps({int(zone): float(area) for zone, area in table.items()}))
+"""
+CITYBLOCKS = """
+import json, sys, rasterio
+from cityblocks._core import extract_area, substitute_tiles
+from rasterio.shutil import copy
+from rasterio.vrt import WarpedVRT
+with rasterio.open(sys.argv[1]) as data, WarpedVRT(data, crs="EPSG:4326", src_nodata=61, nodata=0) as view:
+    copy(view, sys.argv[2], driver="GTiff")
+    west, south, east, north = view.bounds
+tiles = substitute_tiles(extract_area(sys.argv[2], f"{west},{south},{east},{north}"))
+print(json.dumps({int(zone): float(height) for zone, height in zip(tiles["LCZ"], tiles["height"])}))
+"""
+QGIS = """
+import json, os, sys
+from qgis.core import QgsApplication, QgsRasterLayer
+app = QgsApplication([], False)
+app.initQgis()
+layer = QgsRasterLayer(sys.argv[1], "zones")
+drawn = layer.renderer()
+print(json.dumps([drawn.band(), [(int(c.value), c.label, c.color.name()) for c in drawn.classes()]]))
+sys.stdout.flush()
+os._exit(0)  # QGIS may crash when Python ends
+"""
+
+
+def run(package: str, script: str, *arguments: object) -> str:
+    if subprocess.run([CLIENTS, "-c", f"import {package}"], capture_output=True, check=False).returncode:
+        pytest.skip(f"{package} is not there")
+    done = subprocess.run(
+        [CLIENTS, "-c", script, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"QT_QPA_PLATFORM": "offscreen"},
+    )
     return done.stdout.strip().splitlines()[-1]
 
 
 def test_w2w_takes_the_filtered_zones_of_every_file(blocky, tmp_path):
     path = blocky[2].path
     for file in (path, tmp_path / "lcz_filtered.tif", *write_copies(path, old_codes=True, epsg4326=True)):
-        run(W2W, file, tmp_path)
+        run("w2w", W2W, file, tmp_path)
         with rasterio.open(tmp_path / "clean.tif") as clean, rasterio.open(path) as ours:
             taken, grid = clean.read(1), {"transform": clean.transform, "width": clean.width, "height": clean.height}
             with WarpedVRT(ours, crs=clean.crs, **grid) as view:
@@ -58,6 +101,26 @@ def test_lcz4py_measures_the_areas_of_the_filtered_zones(blocky, tmp_path):
     path = blocky[2].path
     areas = measure_areas(path).set_index("label")["km2"]
     for file in (tmp_path / "lcz_filtered.tif", *write_copies(path, epsg4326=True)):
-        found = {int(zone): area for zone, area in json.loads(run(LCZ4PY, file)).items()}
+        found = {int(zone): area for zone, area in json.loads(run("LCZ4py", LCZ4PY, file)).items()}
         for zone, area in areas.items():
             assert found[zone] == pytest.approx(area, rel=0.01, abs=0.005)
+
+
+def test_pylandstats_measures_the_areas_of_the_filtered_zones(blocky, tmp_path):
+    areas = measure_areas(blocky[2].path).set_index("label")["km2"]
+    found = json.loads(run("pylandstats", PYLANDSTATS, tmp_path / "lcz_filtered.tif"))
+    assert {int(zone): hectares / 100 for zone, hectares in found.items()} == pytest.approx(areas[areas > 0].to_dict())
+
+
+def test_cityblocks_builds_on_the_built_zones(blocky, tmp_path):
+    (wrf,) = write_copies(blocky[2].path, wrf_codes=True)
+    built = set(np.unique(read(blocky[2].path, 2))) & set(range(1, 11))
+    heights = json.loads(run("cityblocks", CITYBLOCKS, wrf, tmp_path / "degrees.tif"))
+    assert {int(zone) - 50 for zone in heights} == built
+
+
+def test_qgis_draws_the_filtered_zones_with_names_and_colours(blocky, tmp_path):
+    for file, number in ((blocky[2].path, 2), (tmp_path / "lcz_filtered.tif", 1)):
+        band, classes = json.loads(run("qgis", QGIS, file))
+        assert band == number
+        assert classes == [[zone.label, f"LCZ {zone.code} {zone.name}", zone.color.lower()] for zone in ZONES]
