@@ -27,7 +27,8 @@ SAMPLE = 512  # pixels read along the longer side to tell what a band holds
 class ZoneRaster:
     """A raster of zones.
 
-    Attributes: `source`, and its `data` (open); `band`, 1-based, and its `name`; `filtered`: True, False, or None where nothing says so.
+    Attributes: `source`, and its `data` (open); `band`, 1-based, and its `name`;
+    `filtered`: True, False, or None where nothing says so.
 
     Args:
         path: of the raster.

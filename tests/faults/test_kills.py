@@ -84,7 +84,8 @@ def arrays_of(folder: Path, pattern: str) -> dict[str, str]:
 
 def figures_of(folder: Path) -> dict[str, object]:
     """Numbers of every figure of a build."""
-    return {path.stem: json.loads(path.read_text())["numbers"] for path in sorted(folder.glob("build/smoke/figures/*.json"))}
+    made = sorted(folder.glob("build/smoke/figures/*.json"))
+    return {path.stem: json.loads(path.read_text())["numbers"] for path in made}
 
 
 def zones_of(path: Path) -> tuple:
