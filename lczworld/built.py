@@ -80,7 +80,7 @@ class Quarter:
     def _built(self) -> float:
         """Share of the patch that is built so far."""
         inner = self.canvas.obj[MARGIN:-MARGIN, MARGIN:-MARGIN]
-        return float((self.canvas.covers()[inner] == C["building"]).mean())
+        return np.count_nonzero((self.canvas.covers() == C["building"]).take(inner)) / inner.size
 
     def _place(self, plan: list, target: float) -> bool:
         """Build in random order until the patch is built to the share `target`; True when it was reached."""
@@ -199,9 +199,8 @@ class Quarter:
                 at = along[self.rng.random(len(along)) < density]
                 c = v0 + edge * (v1 - v0) if long else u0 + edge * (u1 - u0)
                 across = np.full_like(at, c)
-                found.append(
-                    np.stack([at, across, at + 4.4, across + 1.9] if long else [across, at, across + 1.9, at + 4.4], 1)
-                )
+                sides = [at, across, at + 4.4, across + 1.9] if long else [across, at, across + 1.9, at + 4.4]
+                found.append(np.stack(sides, 1))
         quads = self.warp(corners(np.concatenate(found)))
         quads = quads[self.canvas.cover_at(quads.mean(1)) == C["paved"]]
         paints = self.canvas.add_cars(0)

@@ -112,9 +112,9 @@ def _facts(data_dir: Path, facts: dict) -> int:
     found = read_json(note)
     different = [f"{name} {found.get(name)}" for name, value in facts.items() if found.get(name) != value]
     if found.get("kind") != KIND or different:
-        what = (
-            f"a synthetic set with {', '.join(different)}" if found.get("kind") == KIND else f"{found.get('kind')} data"
-        )
+        what = f"{found.get('kind')} data"
+        if found.get("kind") == KIND:
+            what = f"a synthetic set with {', '.join(different)}"
         raise InputError(f"{data_dir}: holds {what}; choose another folder or remove this one")
     return int(found.get("pairs", 0)) if (data_dir / "index.csv").exists() and len(read_index(data_dir)) else 0
 

@@ -16,14 +16,7 @@ from .canvas import Rng, Warp
 from .cities import City
 from .layouts import pick
 
-_HOUSE = {
-    "depth": (8, 12),
-    "section": (5.5, 11),
-    "lot": (14, 26),
-    "footprint": (150, 400),
-    "hall": (40, 80),
-    "cell": (5, 9),
-}
+_HOUSE = dict(depth=(8, 12), section=(5.5, 11), lot=(14, 26), footprint=(150, 400), hall=(40, 80), cell=(5, 9))
 _BLOCK = _HOUSE | {"depth": (10, 15), "section": (16, 40), "lot": (18, 30), "footprint": (250, 800)}
 _HALL = _BLOCK | {"depth": (14, 26), "section": (25, 60), "footprint": (300, 900), "hall": (45, 130)}
 

@@ -170,10 +170,8 @@ def shacks(rect: Rect, cover: float, form: dict, rng: Rng) -> list[Rect]:
         depth = min(cell * rng.uniform(0.75, 1.3), rect[3] - v)
         limits = _row(rect[0], rect[2], cell * rng.uniform(0.9, 1.5), rng)
         gap, drop = (1 - scale) * depth, rng.uniform(-0.5, 0.5, len(limits))
-        found += [
-            (a + gap / 2, v + gap / 2 + s, b - gap / 2, v + depth - gap / 2 + s)
-            for a, b, s in zip(limits[:-1], limits[1:], drop * gap)
-        ]
+        v0, v1 = v + gap / 2, v + depth - gap / 2
+        found += [(a + gap / 2, v0 + s, b - gap / 2, v1 + s) for a, b, s in zip(limits[:-1], limits[1:], drop * gap)]
         v += depth
     return found
 

@@ -206,9 +206,8 @@ def hard(canvas: Canvas, form: dict, site: dict, rng: Rng) -> None:
         material = "grass" if green else (site["paving"] if rng.random() < 0.6 else pick(rng, site["pavings"]))
         v = site["green"] if green else np.clip(site["age"] + rng.normal(0, 0.25), 0, 1)
         joint = (site["warp"].angle, rng.uniform(6, 14), rng.uniform(0, 0.12))
-        identity = canvas.add(
-            Surface(material, v, rng.uniform(0.85, 1.15), "grass" if green else "paved", stripes=joint)
-        )
+        slab = Surface(material, v, rng.uniform(0.85, 1.15), "grass" if green else "paved", stripes=joint)
+        identity = canvas.add(slab)
         canvas.draw(site["warp"](outline(np.array(rect), 6)[0]), identity)
         if not green and rng.random() < 0.5 * site["cars"]:
             car_park(canvas, site["warp"], rect, identity, rng)
@@ -248,9 +247,8 @@ def _shore(canvas: Canvas, site: dict, rng: Rng) -> None:
     share = rng.uniform(0.01, 0.11)
     limit = np.quantile(inner, 1 - share)
     width = rng.uniform(0.03, 0.2)
-    canvas.obj[field > limit - 0.12] = canvas.add(
-        Surface("water", np.clip(site["turbid"] + 0.15, 0, 1), 1.1, "water", instance=SAME)
-    )
+    shallow = Surface("water", np.clip(site["turbid"] + 0.15, 0, 1), 1.1, "water", instance=SAME)
+    canvas.obj[field > limit - 0.12] = canvas.add(shallow)
     edge = pick(rng, (("sand", 3), ("soil", 3), ("gravel", 2), ("concrete", 1)))
     cover = {"sand": "sand", "concrete": "paved"}.get(edge, "soil")
     canvas.obj[field > limit] = canvas.add(Surface(edge, 0.5, 1.0, cover, 0.3))

@@ -16,7 +16,7 @@ import rasterio
 from lczlib import metrics
 from lczlib.city.patches import cut_patches
 from lczlib.city.rasters import Sentinel2
-from lczlib.data import BANDS, open_pairs
+from lczlib.data import open_pairs
 
 LAND_COVER = {1: 17, 2: 11, 4: 14, 9: 14, 6: 16}  # water G, trees A, crops and range D, bare F (labels 1..17)
 PLACES = ("433D_629L_3_1", "637U_59R_1_3")
@@ -71,13 +71,6 @@ def _natural(path: Path, place: str) -> tuple[np.ndarray, pd.DataFrame]:
             x.append(scene.read(row, col, 32, 32))
             rows.append(("natural", place, f"{place}/{label}/{row // 64}/{col // 64}", label))
     return np.array(x).reshape(-1, 32, 32, 10), pd.DataFrame(rows, columns=["part", "place", "group", "label"])
-
-
-def ndvi(x: np.ndarray) -> np.ndarray:
-    """Normalised difference vegetation index, -1..1, of the mean spectrum of each window (n, H, W, 10): (n,)."""
-    spectrum = x.mean((1, 2))
-    red, infrared = (spectrum[:, BANDS.index(name)] for name in ("B4", "B8"))
-    return (infrared - red) / (infrared + red)
 
 
 def accuracy(frame: pd.DataFrame, p: np.ndarray, draws: int = 500, seed: int = 0) -> dict:

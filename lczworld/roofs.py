@@ -64,13 +64,10 @@ def _equipment(canvas: Canvas, quads: np.ndarray, on: np.ndarray, roofs: dict, r
     bright = rng.uniform(0.5, 1.9, len(on))
     u, v = (size[k] * edge / _length(edge)[:, None] for k, edge in enumerate((side, depth)))
     a = origin + spots[0] * side + spots[1] * depth
+    material = np.where(bright > 0.8, M["concrete"], M["bitumen"])
     columns = {name: column[on] for name, column in roofs.items()}
+    columns |= {"material": material, "v": np.full(len(on), 0.4), "b": bright}
     columns["h0"] = columns["h0"] + rng.uniform(0.4, 3.0, len(on))
-    columns |= {
-        "material": np.where(bright > 0.8, M["concrete"], M["bitumen"]),
-        "v": np.full(len(on), 0.4),
-        "b": bright,
-    }
     canvas.draw_many(np.stack([a, a + u, a + u + v, a + v], 1), canvas.add_many("building", columns))
 
 

@@ -150,11 +150,8 @@ def _plant(canvas: Canvas, layers: dict, rng: Rng) -> None:
         np.maximum.at(top.ravel(), where, dome)
         first = dome == top.ravel()[where]
         owner.ravel()[where[first]] = index[first]
-    crown = (
-        (owner >= 0)
-        & (top > layers["height"] - 1.0)
-        & ~((layers["cover"] == C["building"]) & (top < layers["height"] + 2))
-    )
+    under_roof = (layers["cover"] == C["building"]) & (top < layers["height"] + 2)
+    crown = (owner >= 0) & (top > layers["height"] - 1.0) & ~under_roof
     _cover_with_crowns(crown, top, owner, trees, canvas, layers, rng)
 
 
@@ -202,23 +199,12 @@ def _join_stands(layers: dict) -> None:
 
 def render(layers: dict, site: dict, rng: Rng) -> Scene:
     """Both patches and the truth of a place from its layers."""
-    rho = surface(layers, site, rng)
-    height, cover, svf = _inner(layers)
-    return Scene(
-        rgb=camera(rho, site, rng),
-        s2=sentinel2(rho, site, rng),
-        height=height,
-        cover=cover,
-        instances=tidy(layers["instance"][_PATCH]),
-        fractions=fractions(height, cover, svf),
-    )
-
-
-def _inner(layers: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Height (m, float32), cover (uint8) and sky view (quarter size) of the patch without its margin."""
-    inner = slice(MARGIN // SVF_STEP, -MARGIN // SVF_STEP)
-    height, cover = layers["height"][_PATCH].astype(np.float32), np.ascontiguousarray(layers["cover"][_PATCH])
-    return np.ascontiguousarray(height), cover, layers["svf"][inner, inner]
+    rho, inner = surface(layers, site, rng), slice(MARGIN // SVF_STEP, -MARGIN // SVF_STEP)
+    height = np.ascontiguousarray(layers["height"][_PATCH], np.float32)
+    cover = np.ascontiguousarray(layers["cover"][_PATCH])
+    numbers = fractions(height, cover, layers["svf"][inner, inner])
+    rgb, s2 = camera(rho, site, rng), sentinel2(rho, site, rng)
+    return Scene(rgb, s2, height, cover, tidy(layers["instance"][_PATCH]), numbers)
 
 
 def tidy(instances: np.ndarray, smallest: int = 50) -> np.ndarray:
@@ -239,15 +225,8 @@ def fractions(height: np.ndarray, cover: np.ndarray, svf: np.ndarray) -> dict[st
     """
     share = np.bincount(cover.ravel(), minlength=len(C)) / cover.size
     built, paved = share[C["building"]], share[C["paved"]] + share[C["rock"]]
-    kind = (
-        "building"
-        if built >= 0.05
-        else "tree"
-        if share[C["tree"]] >= 0.1
-        else "bush"
-        if share[C["bush"]] >= 0.1
-        else None
-    )
+    least = {"building": 0.05, "tree": 0.1, "bush": 0.1}
+    kind = next((name for name in least if share[C[name]] >= least[name]), None)
     tall = height[cover == C[kind]] if kind else height
     ground = cover[::SVF_STEP, ::SVF_STEP] != C["building"]
     view = float(svf[ground].mean()) if ground.any() else 1.0

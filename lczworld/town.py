@@ -96,10 +96,8 @@ def _assemble(
 def _border_roads(layers: dict[str, np.ndarray], patch: np.ndarray, labels: list[int]) -> None:
     """A road along every border that touches a built patch."""
     built = np.array([label <= 10 for label in labels])[patch].astype(np.uint8)
-    numbers = patch.astype(np.float32)
-    edge = (cv2.dilate(numbers, np.ones((9, 9))) != cv2.erode(numbers, np.ones((9, 9)))) & (
-        cv2.dilate(built, np.ones((9, 9))) > 0
-    )
+    numbers, around = patch.astype(np.float32), np.ones((9, 9))
+    edge = (cv2.dilate(numbers, around) != cv2.erode(numbers, around)) & (cv2.dilate(built, around) > 0)
     new = {"material": M["asphalt"], "cover": C["paved"], "v": 0.4, "b": 1.0, "height": 0, "stripes": 0, "slope_x": 0,
            "slope_y": 0, "instance": 0}  # fmt: skip
     for name, value in new.items():

@@ -31,12 +31,6 @@ def test_accuracy_by_hand():
     assert out["natural"]["per_zone"][14] == {"n": 1, "oa": 1.0, "oa_w": 1.0}
 
 
-def test_ndvi_by_hand():
-    x = np.zeros((2, 4, 4, 10))
-    x[..., 2], x[0, ..., 6], x[1, ..., 6] = 0.1, 0.3, 0.1  # B4, B8
-    np.testing.assert_allclose(r.ndvi(x), [0.5, 0.0])
-
-
 @needs_samples
 def test_offset_is_seen_where_it_is():
     at = [r.offset_of(REAL / f"terramind/S2L2A/{place}.tif") for place in r.PLACES]
