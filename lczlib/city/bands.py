@@ -101,9 +101,9 @@ def band_order(
         assumed += " ".join(band or "(few values)" for band in found)
     missing = [band for band in BANDS if band not in found]
     if missing:
-        raise InputError(
-            f"{data.name}: bands missing ({', '.join(missing)}; the file has {data.count} bands); {advice}"
-        )
+        twice = ", ".join(band for band in BANDS if found.count(band) > 1)
+        has = f"the file has {data.count} bands" + (f", {twice} more than once" if twice else "")
+        raise InputError(f"{data.name}: bands missing ({', '.join(missing)}; {has}); {advice}")
     return [_only(data, names, found, band) for band in BANDS], assumed
 
 

@@ -49,6 +49,10 @@ class Comparison:
         s = self.scores
         head = f"{self.pixels} pixels compared (nearest neighbour; {self.bands[0]} here with {self.bands[1]} there)"
         head += "".join(f", {name} {s[name]:.3f}" for name in ("oa", "kappa", "oa_w"))
+        shifted = self.matrix.diagonal(1)  # the other map's zone plus one is the zone here
+        if (shifted > 0).sum() > 2 and shifted.sum() > 2 * self.matrix.trace() + 0.1 * self.pixels:
+            oa = shifted.sum() / self.pixels
+            head += f"\nwarning: the other map looks counted from 0: with 1 added to its zones oa is {oa:.3f}"
         rows = [
             f"LCZ {code}: {n} there, {m} here, F1 {s['f1'][label]:.3f}"
             for label, (code, n, m) in enumerate(

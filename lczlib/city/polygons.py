@@ -58,9 +58,8 @@ def read_polygons(path: str | Path, column: str | None = None, city: str = "") -
     frame, notes = _read(path, column)
     frame = _mended(frame, notes)
     if frame.empty:
-        raise InputError(
-            f"{path}: no usable polygon in it ({'; '.join(notes) or 'it is empty'}); draw areas, not points"
-        )
+        why = "; ".join(notes[:3]) + "; ..." * (len(notes) > 3)
+        raise InputError(f"{path}: no usable polygon in it ({why or 'it is empty'}); draw areas, not points")
     frame["city"] = frame["city"].replace("", None).fillna(city).astype(str) if "city" in frame else city
     frame = _separated(frame, notes)
     number = frame.groupby(["city", "label"]).cumcount() + 1
@@ -171,7 +170,8 @@ def _class_column(path: Path, layer: gpd.GeoDataFrame, column: str | None) -> st
 def _labelled(path: Path, layer: gpd.GeoDataFrame, values: list, notes: list[str]) -> gpd.GeoDataFrame:
     """Label (-1 where the class is no zone), text of the class, city and geometry of the rows that have a class."""
     if layer.crs is None:
-        raise InputError(f"{path}: no coordinate reference system; a shapefile needs its .prj beside it")
+        remedy = "a shapefile needs its .prj beside it" if path.suffix == ".shp" else "save it again with one"
+        raise InputError(f"{path}: no coordinate reference system; {remedy}")
     empty = np.array([_is_empty(value) for value in values], bool)
     zero = np.array([str(value).strip() in ("0", "0.0") for value in values], bool)
     notes += [f"polygon {place + 1} left out: it has no class" for place in np.flatnonzero(empty)]

@@ -157,6 +157,7 @@ def test_without_names_an_order_that_cannot_be_known_is_refused(tmp_path, names,
         ("coastal_blue blue green_i green yellow red rededge nir", "bands missing"),  # SuperDove
         ("0_B2 1_B2 B3 B4 B5 B6 B7 B8 B8A B11 B12", "'0_B2' and '1_B2' both mean B2"),
         ("B1 B2 B3 B4 B5 B6 B7 B8 B9 B10", "bands missing"),
+        ("B2 B3 B4 B4 B6 B7 B8 B8A B11 B12", "bands missing .B5; the file has 10 bands, B4 more than once"),
     ],
 )
 def test_names_that_do_not_give_the_ten_bands_are_refused(tmp_path, names, says):

@@ -38,6 +38,15 @@ def test_maps_agree_in_every_notation_and_type(blocky, tmp_path, recode, profile
     assert (agreement[1:] == 2).all()
 
 
+def test_a_map_counted_from_0_is_warned_of(tmp_path):
+    mine = layout(20, 20)
+    from_0 = other_map(tmp_path / "o.tif", np.where(mine == 3, 255, mine - 1), nodata=255)
+    found = str(compare_maps(other_map(tmp_path / "a.tif", mine), from_0))
+    assert "warning: the other map looks counted from 0: with 1 added to its zones oa is 1.000" in found
+    noisy = other_map(tmp_path / "n.tif", layout(20, 20, seed=1))
+    assert "warning" not in str(compare_maps(tmp_path / "a.tif", noisy))
+
+
 def test_rows_are_the_other_map_and_disagreement_is_drawn(tmp_path):
     mine, theirs = np.full((10, 10), 2, np.uint8), np.full((10, 10), 2, np.uint8)
     theirs[:5] = 5

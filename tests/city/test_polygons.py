@@ -8,6 +8,7 @@ from geodata import square, write_areas
 from shapely.geometry import GeometryCollection, LineString, MultiPolygon, Point, Polygon
 
 from lczlib.city.polygons import read_polygons, zone_of
+from lczlib.errors import InputError
 
 BOWTIE = Polygon([(13, 52), (13.01, 52.01), (13.01, 52), (13, 52.01)])
 
@@ -398,6 +399,16 @@ def test_each_fault_is_one_line_with_a_remedy(tmp_path, make, says):
     assert says in str(fault.value)
     assert str(fault.value).startswith(str(path))
     assert "\n" not in str(fault.value)
+
+
+def test_a_table_is_not_asked_for_a_prj_and_many_points_are_not_listed(tmp_path):
+    (tmp_path / "a.csv").write_text('lcz,WKT\n2,"POLYGON ((0 0, 1 0, 1 1, 0 0))"\n')
+    with pytest.raises(InputError, match="no coordinate reference system; save it again with one"):
+        read_polygons(tmp_path / "a.csv")
+    points = write_areas(tmp_path / "p.geojson", [(2, square(200 * n, 0, 100).centroid) for n in range(30)])
+    with pytest.raises(InputError, match="a Point has no area") as fault:
+        read_polygons(points)
+    assert len(str(fault.value)) < 400 + len(str(points))
 
 
 def test_a_missing_file_is_named(tmp_path):
