@@ -86,6 +86,8 @@ def open_or_make(data_dir: str | Path, pairs: int = 1088, seed: int = 0, workers
     any other data set is opened as it is.
     """
     data_dir = Path(data_dir)
+    if data_dir.suffix == ".h5":  # of So2Sat
+        return open_pairs(data_dir)
     note, empty = data_dir / "dataset.json", _empty(data_dir)
     found = read_json(note) if note.exists() else {}
     same = (found.get("seed"), found.get("cities"), found.get("shift")) == (seed, cities, shift)

@@ -253,11 +253,11 @@ def missing_inputs(pairs: Pairs) -> dict[str, str]:
 
 
 def _state_of_data(folder: Path) -> str:
-    from lczlib.data import layout
+    from lczlib.data import layout, so2sat
 
     folders = (layout.S2_FOLDER, layout.RGB_FOLDER, layout.TRUTH_FOLDER, layout.GRAPH_FOLDER, layout.SPLIT_FOLDER)
-    if folder.is_file():
-        return _key([str(folder), folder.stat().st_size, folder.stat().st_mtime_ns])
+    if files := so2sat.find_files(folder):
+        return _key([(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files])
     files = [_digest(folder / name) for name in ("index.csv", "dataset.json")]
     return _key(files + [layout.listing(folder / name) for name in folders])
 
