@@ -18,6 +18,7 @@ else
         fi
         echo "setting up .venv (once) ..."
         "$base" -m venv .venv
+        .venv/bin/pip install --quiet --disable-pip-version-check "$(grep -o '^torch==[^ ]*' requirements.txt)" # see there
         .venv/bin/pip install --quiet --disable-pip-version-check -r requirements.txt
         .venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
         echo "$lock" > .venv/lock
