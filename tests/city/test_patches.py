@@ -121,11 +121,18 @@ def expected():
     return ground(x, y)
 
 
-@pytest.mark.parametrize("pixel", [0.25, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize("pixel", [0.25, 0.5, 1.0, 2.0, 2.5])
 def test_rgb_of_any_pixel_size_lands_on_the_same_square(tmp_path, pixel):
     picture, valid = seen(RGB(write_ground(tmp_path / "rgb.tif", pixel, side=640)))
     assert valid.all()
     assert np.abs(picture - expected()).max() < 4
+
+
+def test_rgb_of_five_centimetres_lands_on_its_square(tmp_path):
+    image = RGB(write_ground(tmp_path / "rgb.tif", 0.05, left=LEFT + 290, top=TOP - 290, side=60))
+    picture, valid = image.read(UTM33, LEFT + 300, TOP - 300, side=40)
+    assert valid.all()
+    assert np.abs(picture.astype(float) - expected()[:40, :40]).max() < 4
 
 
 def test_rgb_is_averaged_never_subsampled(tmp_path):
