@@ -58,10 +58,7 @@ def _train(args: argparse.Namespace) -> None:
     from lczlib.training import train_stream
 
     prepare_cpu()
-    changes = {"epochs": args.epochs, "width": args.width}
-    recipe = Recipe.of(
-        args.recipe, args.stream, **{name: value for name, value in changes.items() if value is not None}
-    )
+    recipe = Recipe.of(args.recipe, args.stream).changed(args.set)
     pairs = open_pairs(args.data)
     split = split_pairs(pairs, args.split, args.seed)
     one_zone = pairs.index["label"].nunique() < 2
@@ -116,8 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     train = add("train", _train, "Train one stream on a data set (resumable); prints the folder of the run, for `map`.")
     train.add_argument("--stream", choices=("s2", "ge"), required=True, help="Sentinel-2 patches, or graphs of RGB")
     train.add_argument("--recipe", choices=("published", "demo"), default="published", help="demo: for a laptop")
-    train.add_argument("--epochs", type=int, help="at most, in place of the recipe's")
-    train.add_argument("--width", type=int, help="filters of the first block or units of a layer, likewise")
+    train.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE", help="departures: epochs=3 width=8")
     train.add_argument("--split", choices=("sample_pool", "polygon_pool", "city"), default="polygon_pool")
     train.add_argument("--sam", default="nano", choices=SAMS, help="whose instance masks make the graphs of stream ge")
     train.add_argument("--seed", type=int, default=0)

@@ -67,19 +67,19 @@ def test_bad_input_is_one_line_and_exit_1(tmp_path, monkeypatch, capsys, argumen
 @pytest.mark.parametrize("stream", ["s2", "ge"])
 def test_a_stream_is_trained_and_its_run_named(data_dir, tmp_path, stream, capsys):
     asked = ["train", str(data_dir), "--stream", stream, "--sam", "truth", "--split", "sample_pool", "--recipe", "demo"]
-    asked += ["--work", str(tmp_path), "--epochs", "1", "--width", "2"]
+    asked += ["--work", str(tmp_path), "--set", "epochs=1", "width=2", "learning_rate=1e-3"]
     assert main(asked) == 0
     run = Path(capsys.readouterr().out.split("run: ")[1].strip())
     assert run.name == f"{stream}_sample_pool_0"
     assert load_stream(run).trained_on == "synthetic pairs"
     assert (run / "model.safetensors").exists()
     recipe = json.loads((run / "run.json").read_text())["params"]["recipe"]
-    assert (recipe["width"], recipe["epochs"], recipe["batch_size"]) == (2, 1, 32)
+    assert (recipe["width"], recipe["epochs"], recipe["learning_rate"]) == (2, 1, 1e-3)
 
 
-@pytest.mark.parametrize("option", ["--epochs", "--width"])
-def test_an_impossible_recipe_is_one_line(data_dir, option, capsys):
-    assert main(["train", str(data_dir), "--stream", "s2", option, "0"]) == 1
+@pytest.mark.parametrize("change", ["epoch=3", "width", "width=wide", "augment=1", "epochs=0", "stream=ge"])
+def test_a_wrong_field_of_a_recipe_is_one_line(data_dir, change, capsys):
+    assert main(["train", str(data_dir), "--stream", "s2", "--set", change]) == 1
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 

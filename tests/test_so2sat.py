@@ -202,8 +202,8 @@ def test_the_digest_is_of_content_not_of_place(one_file, tmp_path):
 
 @pytest.mark.filterwarnings("ignore:.*sample_pool")
 def test_a_stream_is_trained_from_the_command_line(published, tmp_path, capsys):
-    command = ["train", str(published / "training.h5"), "--stream", "s2", "--recipe", "demo", "--epochs", "1"]
-    command += ["--width", "2", "--work", str(tmp_path / "work")]
+    command = ["train", str(published / "training.h5"), "--stream", "s2", "--recipe", "demo"]
+    command += ["--set", "epochs=1", "width=2", "--work", str(tmp_path / "work")]
     assert main(command) == 0
     run = Path(capsys.readouterr().out.split("run: ")[1].strip())
     with np.load(run / "predictions.npz") as stored:

@@ -101,7 +101,7 @@ JOBS: dict[str, tuple[Callable[[Path, str], list], Callable[[Path], object]]] = 
     ),
     "train": (
         lambda sound, _: [*LCZLIB, "train", "data", "--stream", "s2", "--split", "sample_pool", "--recipe", "demo",
-                          "--epochs", "6", "--width", "4", "--work", "work"],
+                          "--set", "epochs=6", "width=4", "--work", "work"],
         lambda folder: [hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.glob("work/**/model.safetensors")],
     ),
     "map": (

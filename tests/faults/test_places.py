@@ -58,7 +58,7 @@ JOBS = {
     "patches": ("patches", "--s2", "{sound}/scene.tif", "--polygons", "{sound}/areas.geojson", "--spacing", "40",
                 "--out", "{out}/cut"),
     "train": ("train", "{sound}/data", "--stream", "s2", "--split", "sample_pool", "--recipe", "demo",
-              "--epochs", "1", "--width", "8", "--work", "{out}/work"),
+              "--set", "epochs=1", "width=8", "--work", "{out}/work"),
 }  # fmt: skip
 
 
