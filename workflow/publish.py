@@ -33,8 +33,12 @@ def publish(build: Build, chosen: list[str]) -> Path:
         _copy(path, target / path.name)
     _forget_what_is_no_longer_made(target, {path.name for path in kept}, chosen)
     if build.profile == "demo":
-        for path in (build.folder / "predictions").glob("*.npz"):
-            _copy(path, target / "predictions" / path.name)
+        predictions = {path.name: path for path in (build.folder / "predictions").glob("*.npz")}
+        for name, path in predictions.items():
+            _copy(path, target / "predictions" / name)
+        for path in (target / "predictions").glob("*.npz"):
+            if path.name not in predictions and {"02", "03", "06"} <= set(chosen):  # those that make them
+                path.unlink()
         _ship_streams(build)
     return target
 
