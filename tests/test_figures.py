@@ -115,7 +115,7 @@ def test_the_papers_values_stand_beside_ours_where_they_are_known(streams):
     axes = ev.confusion_matrices(cms, "t", {"ge": shares, "fused": cms["fused"]}).axes
     titles = [ax.get_title(loc="left") for ax in axes]
     assert titles[3] == "fused minus Sentinel-2"
-    assert [title.split(":")[0] for title in titles[4:]] == ["Google Earth, the paper", "fused, the paper"]
+    assert [title.split(":")[0] for title in titles[4:]] == ["Google Earth, published", "fused, published"]
     some = Interval(0.1, 0.0, 0.2)
     row = {"seen": some, "unseen": some, "drop": some, "by_city": {"a": {"seen": 0.8, "unseen": 0.6}}}
     left = tr.drops({"s2": row}, "t", {"oa_inside": 0.75, "oa_outside": 0.5}).axes[0]
