@@ -81,10 +81,9 @@ def _fetch(args: argparse.Namespace) -> None:
     elif args.what == "real-samples":
         print(fetch.fetch_real_samples(args.to or Path("real-samples")))
     else:
-        from lczlib.sam.models import CHECKPOINTS, cache_dir
+        from lczlib.sam.models import fetch_checkpoint
 
-        known = CHECKPOINTS[args.what.removeprefix("sam-").replace("-", "_")]
-        print(fetch.fetch_file(known.url, (args.to or cache_dir()) / known.file, known.sha256))
+        print(fetch_checkpoint(args.what.removeprefix("sam-").replace("-", "_"), args.to))
 
 
 def _parser() -> argparse.ArgumentParser:

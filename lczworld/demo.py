@@ -14,11 +14,10 @@ import cv2
 import numpy as np
 import torch
 
-from lczlib.data.fetch import fetch_file
 from lczlib.errors import InputError
 from lczlib.figures.explorer import View, frame
 from lczlib.graphs import node_features
-from lczlib.sam.models import CHECKPOINTS, cache_dir
+from lczlib.sam.models import CHECKPOINTS, fetch_checkpoint
 from lczlib.zones import ZONES
 from lczworld.cities import CITIES
 from lczworld.scene import generate_scene
@@ -119,8 +118,7 @@ def own_picture(ge: RunStream) -> widgets.VBox:
         try:
             rgb = read_picture(bytes(file["content"]), file["name"])
             if sam.value in CHECKPOINTS:
-                known = CHECKPOINTS[sam.value]
-                fetch_file(known.url, cache_dir() / known.file, known.sha256)
+                fetch_checkpoint(sam.value)
             view = view_picture(file["name"], rgb, replace(ge, sam=sam.value))
             shown.value = frame([view], "your picture; the stream was trained on synthetic scenes alone", height=820)
         except InputError as fault:

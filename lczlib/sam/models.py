@@ -60,6 +60,14 @@ def cache_dir() -> Path:
     return Path(pooch.os_cache("lczlib"))
 
 
+def fetch_checkpoint(name: str, to: str | Path | None = None) -> Path:
+    """Download a published checkpoint into a folder, unless it is there already; None: where `load_sam` looks."""
+    from lczlib.data import fetch
+
+    known = CHECKPOINTS[name]
+    return fetch.fetch_file(known.url, Path(to or cache_dir()) / known.file, known.sha256)
+
+
 def load_sam(name: str, checkpoint: str | Path | None = None) -> Sam:
     """A Segment Anything model with its weights, in evaluation mode, on the CPU.
 

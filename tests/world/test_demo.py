@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from lczlib.data import fetch
 from lczlib.errors import InputError
 from lczlib.models import load_stream
 from lczlib.sam.models import CHECKPOINTS
@@ -56,7 +57,7 @@ def test_gradient_times_input_of_a_linear_network_is_weight_times_input():
 
 def test_ones_own_picture_goes_through_the_sam_that_is_chosen(monkeypatch):
     asked = []
-    monkeypatch.setattr(demo, "fetch_file", lambda url, *_: asked.append(url))
+    monkeypatch.setattr(fetch, "fetch_file", lambda url, *_: asked.append(url))
     monkeypatch.setattr(demo, "view_picture", lambda name, rgb, ge: (name, ge.sam))
     monkeypatch.setattr(demo, "frame", lambda views, *_, **__: str(views))
     controls = demo.own_picture(load_stream("demo-ge"))
@@ -73,7 +74,7 @@ def test_without_a_network_the_switch_says_so_in_one_line(monkeypatch):
     def unreachable(*_):
         raise InputError("https://somewhere: not downloaded; check the connection and call again")
 
-    monkeypatch.setattr(demo, "fetch_file", unreachable)
+    monkeypatch.setattr(fetch, "fetch_file", unreachable)
     controls = demo.own_picture(load_stream("demo-ge"))
     (upload, sam), shown = controls.children[0].children, controls.children[1]
     sam.value = "mobile"
