@@ -81,17 +81,16 @@ class Recipe:
         return replace(_PUBLISHED[stream], **(demo | changes))
 
     def changed(self, items: Sequence[str]) -> Recipe:
-        """With fields as written on a command line: `epochs=3 augment=false rate=3e-4`, but for the stream."""
+        """With fields as written on a command line: `epochs=3 augment=false learning_rate=3e-4`; not the stream."""
         read = {int: int, float: float, str: str, bool: {"true": True, "false": False}.__getitem__}
         kinds = {name: type(value) for name, value in asdict(self).items() if name != "stream"}
         try:
             given = dict(item.split("=", 1) for item in items)
-            return replace(self, **{name: read[kinds[name]](text) for name, text in given.items()})
-        except (KeyError, ValueError) as fault:
-            if isinstance(fault, InputError):
-                raise
+            new = {name: read[kinds[name]](text) for name, text in given.items()}
+        except (KeyError, ValueError):
             known = ", ".join(f"{name} ({kind.__name__})" for name, kind in kinds.items())
             raise InputError(f"--set {' '.join(items)}: give FIELD=VALUE, fields from {known}") from None
+        return replace(self, **new)
 
     def learning_rate_at(self, epoch: int) -> float:
         """Learning rate of an epoch, counted from 0."""
