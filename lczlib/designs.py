@@ -60,42 +60,47 @@ def test_until_narrow(
     seeds: tuple[int, int, int],
     work_dir: str | Path,
 ) -> tuple[dict[str, pd.DataFrame], dict[str, object]]:
-    """Train and test every design with seed after seed, until the comparisons are sure enough.
+    """Train and test the designs with seed after seed, until the comparisons are sure enough.
 
-    The rule is fixed before the run: seeds are added, each with a split of its own, until the 95 % interval of every
-    difference is narrower than 2 points, or the most are used.
+    The rule is fixed before the run: a design gets seeds, each with a split of its own, until the 95 % intervals of its
+    differences to the first of its questions are narrower than 2 points, or the most are used.
 
     Args:
         pairs: the data, split by polygons. seeds: the first, how many at least, how many at most.
         work_dir: trainings are kept there and found again.
 
     Returns:
-        {name: rows of all seeds' test pairs}, the same rows for every design; and what the rule gave.
+        {name: rows of all seeds' test pairs}, the same for every design of as many seeds; and what the rule gave.
 
     Source: assumed.
     """
     first, least, most = seeds
     workers = cpu_count() if pick_device().type == "cpu" else 1
+    references = {next(iter(question.values())) for question in questions.values()}
     rows: dict[str, list[pd.DataFrame]] = {name: [] for name in designs}
-    begin, count = first, least
+    wanted, begin, count = set(designs), first, least
     while True:
         splits = {seed: split_pairs(pairs, "polygon_pool", seed=seed) for seed in range(begin, first + count)}
-        cells = [(name, seed) for seed in splits for name in designs]
+        cells = [(name, seed) for seed in splits for name in designs if name in wanted]
         jobs = [{"design": designs[n], "split": splits[s], "seed": s} for n, s in cells]
         jobs = (job | {"pairs": pairs, "work_dir": work_dir} for job in jobs)
         for (name, _), frame in zip(cells, parallel(tested_once, jobs, workers)):
             rows[name].append(frame)
         tested = {name: pd.concat(frames, ignore_index=True) for name, frames in rows.items()}
-        answers = [row for question in questions.values() for row in compare(tested, question).values()]
-        widest = max(row["difference"].high - row["difference"].low for row in answers if "difference" in row)
+        widths = dict.fromkeys(designs, 0.0)
+        for question in questions.values():
+            for label, row in compare(tested, question).items():
+                low, high = row["difference"][1:] if "difference" in row else (0, 0)
+                widths[question[label]] = max(widths[question[label]], high - low)
         begin, count = first + count, min(count + 4, most)
-        if widest < 0.02 or begin - first >= most:
-            rule = f"seeds are added until every interval is narrower than 2 points, at most {most}"
-            return tested, {"rule": rule, "seeds": begin - first, "widest": widest}
+        wanted = {name for name, width in widths.items() if width >= 0.02} | references
+        if wanted == references or begin - first >= most:
+            rule = f"a design gets seeds until its intervals are narrower than 2 points, at most {most}"
+            return tested, {"rule": rule, "seeds": begin - first, "widest": max(widths.values())}
 
 
 def compare(tested: Mapping[str, pd.DataFrame], question: Mapping[str, str], draws: int = 1000) -> dict[str, dict]:
-    """Each design's accuracy, and its difference to the first, paired by seed and pair.
+    """Each design's accuracy, and its difference to the first, paired by seed and pair; by the seeds that it has.
 
     Returns:
         {label: {"oa", "oa_per_seed": {seed: OA}}} and but for the first what `compare_seeds` gives: "difference" with
@@ -107,7 +112,7 @@ def compare(tested: Mapping[str, pd.DataFrame], question: Mapping[str, str], dra
         right = (rows["predicted"] == rows["label"]).groupby(rows["seed"]).mean()
         answers[label] = {"oa": float(right.mean()), "oa_per_seed": right.to_dict()}
         if rows is not reference:
-            predicted = rows["predicted"], reference["predicted"]
+            predicted = rows["predicted"], reference["predicted"][reference["seed"].isin(rows["seed"])]
             answers[label] |= compare_seeds(rows["label"], *predicted, rows["polygon"], rows["seed"], draws=draws)
     return answers
 
