@@ -193,15 +193,13 @@ def physics_warnings(reflectance: np.ndarray) -> list[str]:
     advice = ["the band order looks wrong: " + found[0] + "; name the file's bands with --bands"] if found else []
     top = np.percentile(reflectance, 99)
     if np.percentile(reflectance, 1, axis=0).min() > 0.095:
-        advice.append(
-            "even the darkest pixels reflect 10 % in every band; if processing is 04.00 or later, use --offset -1000"
-        )
+        dark = "even the darkest pixels reflect 10 % in every band"
+        advice.append(f"{dark}; if processing is 04.00 or later, use --offset -1000")
     if (reflectance < -0.01).any(axis=1).mean() > 0.05:
         advice.append("many pixels are below zero: the offset looks applied twice; leave --offset at 0")
     elif top > 1.6 or np.median(reflectance) > 0.7:
-        advice.append(
-            "brighter than land (stretched to 16 bits, or all cloud?): values lie outside of 0..1; check --units"
-        )
+        bright = "brighter than land (stretched to 16 bits, or all cloud?)"
+        advice.append(f"{bright}: values lie outside of 0..1; check --units")
     elif top < 0.05 and band["B8"].mean() > 0.5 * band["B3"].mean():
         advice.append(f"99 % of the values lie below {top:.4f}: values lie outside of reflectance; check --units")
     elif top > 0.9 and (reflectance == reflectance.max()).mean() > 0.01:

@@ -47,8 +47,8 @@ def map_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", help="folder of a trained run, demo-s2 or demo-ge; once per stream", **runs)
     parser.add_argument("--alpha", type=float, help="weight of the Sentinel-2 stream where both are used (published)")
     parser.add_argument("--step", type=float, default=100.0, help="m between windows, and size of a map pixel (100)")
-    masks = "instance masks: nano, mobile, vit_b, vit_l, vit_h, or a folder DATA/masks/KEY"
-    parser.add_argument("--masks", help=f"{masks} (as the run was trained)")
+    masks = "instance masks: nano, mobile, vit_b, vit_l, vit_h (as the run was trained)"
+    parser.add_argument("--masks", help=masks)
     faster = "arithmetic of the Sentinel-2 stream; auto: bf16 where a short measurement says that it pays"
     parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help=faster)
     parser.add_argument("--dask", metavar="ADDRESS", help="spread the windows over an existing Dask scheduler")
@@ -69,23 +69,23 @@ def map_options(parser: argparse.ArgumentParser) -> None:
 def map(args: argparse.Namespace) -> None:
     """Run `python -m lczlib map`."""
     from lczlib.city.compare import compare_maps
-    from lczlib.city.map import READING, map_scene
+    from lczlib.city.map import map_scene
     from lczlib.city.output import write_copies
     from lczlib.city.page import write_page
     from lczlib.city.streams import open_streams
-    from lczlib.city.windows import open_job
+    from lczlib.city.windows import MapOptions, open_job
 
     copies = {name: getattr(args, name) for name in ("old_codes", "epsg4326", "wrf_codes", "kmz")}
     if args.s2 or args.rgb or not (args.compare or args.html or any(copies.values())):
-        reading, grid = ({name: getattr(args, name) for name in names} for names in (READING, ("alpha", "step")))
-        for remark in open_job({"s2": args.s2, "rgb": args.rgb} | reading, None, None, **grid)[1]:
+        options = {field.name: getattr(args, field.name) for field in fields(MapOptions)}
+        for remark in open_job(args.s2, args.rgb, None, None, MapOptions(**options))[1]:
             print(remark)
         streams = open_streams(args.runs, bool(args.s2), bool(args.rgb), args.masks, args.precision)
         used = [stream for stream in streams if stream]
         for stream in used:
             print(f"stream {stream.key}, trained on {stream.trained_on}")
         trained_on = ", ".join(sorted({stream.about.get("data", "") for stream in used} - {""}))
-        options = reading | grid | {"dask": args.dask, "cog": args.cog, "progress": True}
+        options |= {"dask": args.dask, "cog": args.cog, "progress": True}
         areas = map_scene(args.out, args.s2, args.rgb, *streams, trained_on, **options).areas
         print(areas[areas["pixels"] > 0].to_string(index=False))
     for path in write_copies(args.out, **copies, cog=args.cog):

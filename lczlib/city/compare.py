@@ -23,7 +23,7 @@ from lczlib.city.zone_raster import ZoneRaster
 from lczlib.errors import InputError
 from lczlib.metrics import confusion, scores
 from lczlib.runs import write_json
-from lczlib.zones import CODES, NAMES
+from lczlib.zones import CODES, ZONES
 
 AGREEMENT = ((1, "1", "differs", (178, 24, 43, 255)), (2, "2", "agrees", (77, 146, 33, 255)))
 LON, LAT = ("lon", "longitude", "lng", "long"), ("lat", "latitude")
@@ -53,13 +53,8 @@ class Comparison:
         if (shifted > 0).sum() > 2 and shifted.sum() > 2 * self.matrix.trace() + 0.1 * self.pixels:
             oa = shifted.sum() / self.pixels
             head += f"\nwarning: the other map looks counted from 0: with 1 added to its zones oa is {oa:.3f}"
-        rows = [
-            f"LCZ {code}: {n} there, {m} here, F1 {s['f1'][label]:.3f}"
-            for label, (code, n, m) in enumerate(
-                zip(CODES, self.matrix.sum(1), self.matrix.sum(0), strict=True), start=1
-            )
-            if n or m
-        ]
+        counts = zip(ZONES, self.matrix.sum(1), self.matrix.sum(0), strict=True)
+        rows = [f"LCZ {z.code}: {n} there, {m} here, F1 {s['f1'][z.label]:.3f}" for z, n, m in counts if n or m]
         return "\n".join([head, *rows, str(self.agreement)])
 
 
@@ -136,12 +131,11 @@ def zones_at(path: str | Path, stations: str | Path) -> pd.DataFrame:
     places = row[inside].astype(int), col[inside].astype(int)
     labels, found = np.zeros(len(table), int), table.copy()
     labels[inside] = zones.read()[places]
-    found["lcz"] = ["" if not label else CODES[label - 1] for label in labels]
-    found["lcz_name"] = ["" if not label else NAMES[label - 1] for label in labels]
-    named = [n for n, name in enumerate(zones.data.descriptions, 1) if "prob" in (name or "").lower()]
-    if named:
+    found["lcz"] = [ZONES[label - 1].code if label else "" for label in labels]
+    found["lcz_name"] = [ZONES[label - 1].name if label else "" for label in labels]
+    if zones.probability_band:
         found["probability"] = np.nan
-        found.loc[inside, "probability"] = zones.data.read(named[0])[places] / 100
+        found.loc[inside, "probability"] = zones.data.read(zones.probability_band)[places] / 100
         found.loc[labels == 0, "probability"] = np.nan
     return found
 

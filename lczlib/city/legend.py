@@ -11,7 +11,6 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 from rasterio.crs import CRS
-from rasterio.vrt import WarpedVRT
 
 from lczlib.city.zone_raster import ZoneRaster
 from lczlib.runs import atomic_path
@@ -100,7 +99,7 @@ def encode_png(image: np.ndarray) -> bytes:
 
 def write_kmz(zones: ZoneRaster) -> Path:
     """The map for Google Earth: the zones as an overlay in longitude and latitude, names and provenance in its text."""
-    with WarpedVRT(zones.data, nodata=zones.data.nodata, **zones.grid(CRS.from_epsg(4326), longest=1600)) as view:
+    with zones.view(**zones.grid(CRS.from_epsg(4326), longest=1600)) as view:
         labels, (west, south, east, north) = zones.read(view=view), view.bounds
     legend = "".join(f'<li><b style="color:{z.color}">&#9632;</b> LCZ {z.code} {z.name}</li>' for z in ZONES)
     facts = "".join(f"<li>{escape(f'{name}: {value}')}</li>" for name, value in zones.data.tags().items())

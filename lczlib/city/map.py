@@ -17,12 +17,10 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from lczlib.city.output import write_map
-from lczlib.city.windows import MapJob, Predict, classify_chunk, open_job
+from lczlib.city.windows import MapJob, MapOptions, Predict, classify_chunk, open_job
 from lczlib.compute import parallel, prepare_cpu
 from lczlib.errors import InputError
 from lczlib.runs import atomic_path, content_key, file_lock, new_memmap
-
-READING = ("bands", "offset", "units", "rgb_bands")  # options that say how to read the images
 
 
 class ChunkStore:
@@ -91,8 +89,8 @@ def map_scene(
         predict_s2, predict_ge: trained streams: patches (n, 32, 32, 10) or images (n, 320, 320, 3) -> (n, 17)
             probabilities, as `streams.open_streams` gives them.
         trained_on: kind of the data the streams were trained on; "synthetic" is written on every output.
-        options: of the images (bands, offset, units, rgb_bands), of the map (alpha, step), and of this call: dask
-            (address of a scheduler whose workers see the images under the same paths), progress, cog.
+        options: fields of `MapOptions`; dask (address of a scheduler whose workers see the images under the same
+            paths), progress, cog.
 
     Raises:
         FileNotFoundError, InputError: in one line.
@@ -102,9 +100,8 @@ def map_scene(
     out = Path(out)
     if out.suffix.lower() not in (".tif", ".tiff"):
         raise InputError(f"{out}: the map is a GeoTIFF; name it .tif")
-    images = {"s2": s2, "rgb": rgb} | {name: options.pop(name, None) for name in READING}
     dask, progress, cog = (options.pop(name, None) for name in ("dask", "progress", "cog"))
-    job, remarks = open_job(images, predict_s2, predict_ge, **options)
+    job, remarks = open_job(s2, rgb, predict_s2, predict_ge, MapOptions(**options))
     streams = [getattr(stream, "key", repr(stream)) for stream in (job.predict_s2, job.predict_ge) if stream]
     files = ", ".join(file for file, *_ in job.files)
     tags = {"streams": ", ".join(streams), "trained_on": trained_on, "images": files}

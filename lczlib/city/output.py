@@ -76,7 +76,7 @@ def write_map(out: Path, job: MapJob, found: np.ndarray, tags: dict[str, object]
 
     write_raster(out, fill, grid | {"count": 3, "photometric": "minisblack"}, tags, cog)
     write_legend(out, bands=(1, 2), shown=2)
-    write_copy(out, "filtered", cog=cog)
+    write_copy(out, "filtered", cog)
     areas = measure_areas(out)
     with atomic_path(out.with_name(f"{out.stem}_classes.csv")) as temporary:
         areas.assign(**note).to_csv(temporary, index=False)
@@ -119,13 +119,13 @@ def _filtered(labels: np.ndarray, step: float) -> Iterator[tuple[slice, np.ndarr
 RECODE = {"101-107": to_old_codes, "wrf": to_wrf_codes}  # notation of a copy -> its numbers
 
 
-def write_copy(source: Path, name: str, crs: CRS | None = None, cog: bool = False) -> Path:
+def write_copy(source: Path, name: str, cog: bool = False) -> Path:
     """One band of zones with colour table and legend: `source` with "_name" added to its stem.
 
     Args:
         source: a map of ours (its filtered zones are copied) or any LCZ raster.
-        name: "101-107" and "wrf" recode the zones. crs: brought there by nearest neighbour, on a grid as fine as it
-            takes to keep each zone's area within 0.3 %.
+        name: "filtered"; "101-107" and "wrf" recode the zones; "epsg4326" brings them there by nearest neighbour, on
+            a grid as fine as it takes to keep each zone's area within 0.3 %.
     """
     target, recode = source.with_name(f"{source.stem}_{name}.tif"), RECODE.get(name, np.asarray)
     zones = ZoneRaster(source)
@@ -139,21 +139,20 @@ def write_copy(source: Path, name: str, crs: CRS | None = None, cog: bool = Fals
 
     tags = zones.data.tags() | {"band": zones.name, "codes": {"wrf": "WRF"}.get(name, "1-17")}
     tags.pop("AREA_OR_POINT", None)
-    with WarpedVRT(zones.data, nodata=zones.data.nodata, **_fine_grid(zones, crs)) as view:
+    place = _fine_grid(zones, CRS.from_epsg(4326)) if name == "epsg4326" else {"crs": zones.data.crs}
+    with zones.view(**place) as view:
         grid = {name: getattr(view, name) for name in ("width", "height", "crs", "transform")}
         write_raster(target, fill, grid | {"count": 1, "photometric": "palette"}, tags, cog)
     write_legend(target, bands=(1,), shown=1, recode=recode)
     return target
 
 
-def _fine_grid(zones: ZoneRaster, crs: CRS | None) -> dict[str, object]:
+def _fine_grid(zones: ZoneRaster, crs: CRS) -> dict[str, object]:
     """Grid of a copy in another CRS: pixels divided by 1, 2, 4, 8 or 16 until every zone keeps its area to 0.3 %."""
-    if crs is None:
-        return {"crs": zones.data.crs}
     here = zone_areas(zones)
     for finer in (1, 2, 4, 8, 16):
         grid = zones.grid(crs, finer)
-        with WarpedVRT(zones.data, nodata=zones.data.nodata, **grid) as view:
+        with zones.view(**grid) as view:
             if (np.abs(zone_areas(zones, view) - here) <= 0.003 * here).all():
                 break
     return grid
@@ -195,16 +194,9 @@ def write_copies(
         map: of `map_scene`, or any LCZ raster. old_codes: `_101-107.tif`. epsg4326: `_epsg4326.tif`.
         wrf_codes: `_wrf.tif` in WRF's land-use numbers. kmz: `.kmz` for Google Earth. cog: cloud-optimised GeoTIFFs.
     """
-    source, made = Path(map), []
-    if old_codes:
-        made.append(write_copy(source, "101-107", cog=cog))
-    if epsg4326:
-        made.append(write_copy(source, "epsg4326", CRS.from_epsg(4326), cog))
-    if wrf_codes:
-        made.append(write_copy(source, "wrf", cog=cog))
-    if kmz:
-        made.append(write_kmz(ZoneRaster(source)))
-    return made
+    wanted = {"101-107": old_codes, "epsg4326": epsg4326, "wrf": wrf_codes}
+    made = [write_copy(Path(map), name, cog) for name, asked in wanted.items() if asked]
+    return made + ([write_kmz(ZoneRaster(map))] if kmz else [])
 
 
 def measure_areas(path: str | Path) -> pd.DataFrame:

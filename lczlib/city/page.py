@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 from rasterio.crs import CRS
-from rasterio.vrt import WarpedVRT
 
 from lczlib.city.legend import encode_png
 from lczlib.city.output import zone_areas
@@ -59,12 +58,11 @@ def _layers(zones: ZoneRaster) -> dict[str, object]:
     bands = {"filtered zones" if zones.filtered else "zones": zones.band}
     if zones.filtered and len(zones.zone_bands) > 1:
         bands["zones before filtering"] = next(n for n in zones.zone_bands if n != zones.band)
-    named = [n for n, name in enumerate(zones.data.descriptions, 1) if "prob" in (name or "").lower()]
-    if named:
-        bands["probability"] = named[0]
+    if zones.probability_band:
+        bands["probability"] = zones.probability_band
     grid = zones.grid(CRS.from_epsg(3857), longest=1600)
     channels = np.zeros((grid["height"], grid["width"], 3), np.uint8)
-    with WarpedVRT(zones.data, nodata=zones.data.nodata, **grid) as view:
+    with zones.view(**grid) as view:
         for channel, (name, band) in enumerate(bands.items()):
             zones.use(band)
             channels[..., channel] = view.read(band) if name == "probability" else zones.read(view=view)

@@ -94,13 +94,9 @@ class CutReport:
 
 
 def cut_patches(
-    s2: str | Path,
-    polygons: str | Path,
-    out: str | Path,
-    rgb: str | Path | None = None,
-    progress: bool = False,
-    **options: object,
-) -> CutReport:
+    s2: str | Path, polygons: str | Path, out: str | Path, rgb: str | Path | None = None,
+    progress: bool = False, **options: object,
+) -> CutReport:  # fmt: skip
     """Cut pairs of 320 m x 320 m patches from a Sentinel-2 scene, and an RGB image, inside labelled polygons.
 
     Squares lie on the Sentinel-2 grid, `spacing` m apart, centre in the polygon; the RGB patch is brought onto the
@@ -119,8 +115,8 @@ def cut_patches(
     """
     how = CutOptions(**options)
     if how.spacing <= 0 or not 0 < how.coverage <= 1:
-        out_of_range = f"--spacing {how.spacing:g}, --coverage {how.coverage:g}: out of range"
-        raise InputError(f"{out_of_range}; use metres above 0 and a share of 0 to 1")
+        given = f"--spacing {how.spacing:g}, --coverage {how.coverage:g}"
+        raise InputError(f"{given}: out of range; use metres above 0 and a share of 0 to 1")
     report = CutReport()
     scene, image = how.open(s2, rgb)
     areas, notes = read_polygons(polygons, how.class_column, Path(s2).stem if how.city is None else how.city)
@@ -239,9 +235,8 @@ def _compare_views(views: list[np.ndarray], image: RGB | None, report: CutReport
         return
     related = np.corrcoef(np.concatenate(views, axis=1))
     if related[0, 2] < 0.1:
-        report.warnings.append(
-            f"{image.path}: does not look like the same ground as the Sentinel-2 scene; check its CRS"
-        )
+        other = "does not look like the same ground as the Sentinel-2 scene"
+        report.warnings.append(f"{image.path}: {other}; check its CRS")
     elif related[1, 3] < -0.2:
         report.warnings.append(f"{image.path}: red and blue look swapped (bands {image.indexes}); give --rgb-bands")
 
@@ -250,9 +245,8 @@ def _warn_of_few(index: pd.DataFrame, report: CutReport) -> None:
     """Tell before training what these pairs cannot teach."""
     polygons = index.groupby("label")["polygon"].nunique()
     if len(polygons) == 1:
-        report.warnings.append(
-            f"all pairs are LCZ {CODES[polygons.index[0] - 1]}: to train, zones to tell it from are needed"
-        )
+        code = CODES[polygons.index[0] - 1]
+        report.warnings.append(f"all pairs are LCZ {code}: to train, zones to tell it from are needed")
     few = ", ".join(f"LCZ {CODES[label - 1]} ({n})" for label, n in polygons.items() if n < LEAST_POLYGONS)
     if few:
         report.notes.append(f"pairs of fewer than {LEAST_POLYGONS} polygons of {few}: too few to train and test on")

@@ -52,29 +52,26 @@ def plot_map(
     return figure
 
 
-def save_map(path: Path, km2: np.ndarray, note: str = "") -> Path:
+def save_map(path: Path, km2: np.ndarray, note: str = "") -> None:
     """`plot_map` of a map, in a PNG beside it."""
     with plt.rc_context(), atomic_path(path.with_suffix(".png")) as temporary:
         use_style()
         figure = plot_map(path, km2=km2, note=note)
         figure.savefig(temporary)
         plt.close(figure)
-    return path.with_suffix(".png")
 
 
-def draw_zones(axes: Axes, labels: np.ndarray, pixel: float, title: str = "", scale: bool = True) -> None:
+def draw_zones(axes: Axes, labels: np.ndarray, pixel: float, title: str = "") -> None:
     """Labels (H, W) 1..17 as a picture, no data hatched; `pixel` in m."""
     height, width = labels.shape
-    axes.add_patch(
-        Rectangle((-0.5, -0.5), width, height, fill=False, hatch="////", edgecolor="#cccccc", linewidth=0, zorder=0)
-    )
+    void = {"fill": False, "hatch": "////", "edgecolor": "#cccccc", "linewidth": 0, "zorder": 0}
+    axes.add_patch(Rectangle((-0.5, -0.5), width, height, **void))
     shown = np.ma.masked_equal(labels, 0).astype(int) - 1
     axes.imshow(shown, cmap=ZONE_COLORS, vmin=-0.5, vmax=K - 0.5, interpolation="nearest")
     _print_codes(axes, labels)
     _frame(axes, title)
-    if scale:
-        scale_bar(axes, pixel, y=-0.035)
-        axes.text(1, -0.035, "N \N{UPWARDS ARROW}", va="center", ha="right", fontsize=7, transform=axes.transAxes)
+    scale_bar(axes, pixel, y=-0.035)
+    axes.text(1, -0.035, "N \N{UPWARDS ARROW}", va="center", ha="right", fontsize=7, transform=axes.transAxes)
 
 
 def _print_codes(axes: Axes, labels: np.ndarray, least: float = 0.015) -> None:
@@ -86,12 +83,6 @@ def _print_codes(axes: Axes, labels: np.ndarray, least: float = 0.015) -> None:
             depth = ndimage.distance_transform_edt(patches == sizes.argmax() + 1)
             row, col = np.unravel_index(depth.argmax(), depth.shape)
             axes.text(col - 1, row - 1, zone.code, color=zone_ink(zone.label), fontsize=7, ha="center", va="center")
-
-
-def draw_scene(axes: Axes, s2: np.ndarray, title: str = "") -> None:
-    """Sentinel-2 (H, W, 10) reflectance as `natural_color`."""
-    axes.imshow(natural_color(s2))
-    _frame(axes, title)
 
 
 def _frame(axes: Axes, title: str) -> None:
@@ -144,7 +135,9 @@ def plot_against_truth(
     figure = plt.figure(figsize=(TWO_COLUMNS, 1.05 + 3.6 * 4 / columns), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=(1, 0.17))
     panels = iter(above.subplots(2, columns, squeeze=False).ravel())
-    draw_scene(next(panels), s2, "Sentinel-2, B4-B3-B2")
+    first = next(panels)
+    first.imshow(natural_color(s2))
+    _frame(first, "Sentinel-2, B4-B3-B2")
     for title, (labels, pixel) in maps.items():
         draw_zones(next(panels), labels, pixel, title)
     for title, (truth, mapped) in differ.items():
@@ -163,10 +156,8 @@ def _zone_legend(figure: Figure, maps: list[np.ndarray]) -> None:
     style = {"edgecolor": "#444444", "linewidth": 0.4}
     present = [zone for zone in ZONES if any((labels == zone.label).any() for labels in maps)]
     handles = [Rectangle((0, 0), 1, 1, facecolor=zone.color, **style) for zone in present]
-    names = [
-        f"{zone.code} {zone.name}" + ("" if (maps[0] == zone.label).any() else " (mapped, not there)")
-        for zone in present
-    ]
+    absent = [" (mapped, not there)" * (not (maps[0] == zone.label).any()) for zone in present]
+    names = [f"{zone.code} {zone.name}{note}" for zone, note in zip(present, absent, strict=True)]
     handles += [Rectangle((0, 0), 1, 1, facecolor=color, **style) for color in (AGREE, DIFFER)]
     figure.legend(handles, [*names, "agrees", "differs"], loc="center", ncols=4, fontsize=7, handlelength=1,
                   columnspacing=1, frameon=False)  # fmt: skip

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import pyogrio
 import shapely
-from pyproj import Geod
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from shapely.errors import GEOSException
@@ -45,8 +44,8 @@ def read_polygons(path: str | Path, column: str | None = None, city: str = "") -
         city: name for all polygons; a column "city" in the file wins.
 
     Returns:
-        Frame with label (1..17), city, polygon (such as "Berlin/LCZ-A/03"), area_km2, geometry, in the file's CRS; and
-        notes: where the zones come from, what was mended or left out; what is doubtful begins with "warning: ".
+        Frame with label (1..17), city, polygon (such as "Berlin/LCZ-A/03"), geometry, in the file's CRS; and notes:
+        where the zones come from, what was mended or left out; what is doubtful begins with "warning: ".
 
     Raises:
         FileNotFoundError: no such file.
@@ -66,12 +65,10 @@ def read_polygons(path: str | Path, column: str | None = None, city: str = "") -
     rows = zip(frame["city"], frame["label"], number, strict=True)
     frame["polygon"] = [f"{city}/LCZ-{CODES[label - 1]}/{n:02d}".lstrip("/") for city, label, n in rows]
     try:
-        lon_lat = frame.to_crs("EPSG:4326").geometry
+        frame.to_crs("EPSG:4326")
     except (RuntimeError, ValueError):  # pyproj's errors are RuntimeErrors
         raise InputError(f"{path}: its CRS cannot be transformed ({frame.crs.name}); assign the true one") from None
-    earth = Geod(ellps="WGS84")
-    frame["area_km2"] = [abs(earth.geometry_area_perimeter(shape)[0]) / 1e6 for shape in lon_lat]
-    return frame[["label", "city", "polygon", "area_km2", "geometry"]], notes
+    return frame[["label", "city", "polygon", "geometry"]], notes
 
 
 def zone_of(value: object) -> int | None:
@@ -153,9 +150,7 @@ def _class_column(path: Path, layer: gpd.GeoDataFrame, column: str | None) -> st
     names = {name: re.sub("[^a-z0-9]", "", name.lower()) for name in layer.columns.drop(layer.geometry.name)}
     if column:
         return next((name for name in names if name.lower() == column.lower()), None)
-    zones = {
-        name: [None if _is_empty(value) else zone_of(value) or str(value) for value in layer[name]] for name in names
-    }
+    zones = {name: [None if _is_empty(v) else zone_of(v) or str(v) for v in layer[name]] for name in names}
     filled = [name for name in names if any(zones[name])]
     named = [name for name in filled if LCZ_COLUMN.search(names[name]) and not NO_CLASS.search(names[name])]
     named = [name for name in named if names[name] == "lcz"] or named
@@ -188,9 +183,8 @@ def _mended(frame: gpd.GeoDataFrame, notes: list[str]) -> gpd.GeoDataFrame:
     shapes = frame.geometry
     empty = shapes.isna() | shapes.is_empty | ~np.isfinite(shapes.bounds).all(axis=1)
     notes += [f"{names[place]} left out: it is empty or its corners are no numbers" for place in np.flatnonzero(empty)]
-    notes += [
-        f"{names[place]} mended: its outline crosses itself" for place in np.flatnonzero(~empty & ~shapes.is_valid)
-    ]
+    crossing = np.flatnonzero(~empty & ~shapes.is_valid)
+    notes += [f"{names[place]} mended: its outline crosses itself" for place in crossing]
     whole = frame[~empty].set_geometry(shapes[~empty].make_valid()).assign(place=np.flatnonzero(~empty))
     parts = whole.explode(ignore_index=True).explode(ignore_index=True)  # a collection may hold multi-polygons
     parts = parts[(parts.geom_type == "Polygon") & (shapely.area(parts.geometry.to_numpy()) > 0)]

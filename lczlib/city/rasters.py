@@ -7,7 +7,6 @@ before anything is resampled. What is assumed about a file is a line in `notes`,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 
 import cv2
@@ -46,12 +45,9 @@ class Sentinel2:
 
     def __init__(
         self,
-        path: str | Path,
-        bands: Sequence[str] | None = None,
-        offset: float = 0.0,
-        units: str = "auto",
+        path: str | Path, bands: Sequence[str] | None = None, offset: float = 0.0, units: str = "auto",
         check: bool = True,
-    ):
+    ):  # fmt: skip
         self.path, self.source, self.offset = Path(path), Source(path), float(offset)
         self.notes: list[str] = []
         self.warnings: list[str] = []
@@ -59,11 +55,16 @@ class Sentinel2:
         if not 2 <= pixel <= 61:
             raise InputError(f"{path}: pixels of {pixel:.4g} m; Sentinel-2 bands at 10 m (or 20 m) are expected")
         self.crs, self.transform, self.height, self.width = self.source.ten_metre_grid()
+        self.native = self.transform == self.source.transform
         self.factor, self.addend, self.units = 1.0, 0.0, ""
         self.indexes, assumed = band_order(self.data, bands, lambda: self.source.sample(self._raw, 48, 6))
         sample = self.source.sample(self._values, 48, 6) if check else None
         self.units = self._settle(units, sample) if check else units
-        self._scale()
+        if self.units == "dn":  # reflectance = (value + addend) * factor
+            self.factor, self.addend = np.float32(1e-4), np.float32(self.offset)
+        elif self.units == "tags":
+            scale, add = self._tags()
+            self.factor, self.addend = (v.astype(np.float32)[:, None, None] for v in (scale, add / scale))
         if check:
             self._report((sample + np.ravel(self.addend)) * np.ravel(self.factor), assumed)
 
@@ -80,11 +81,6 @@ class Sentinel2:
             names[index - 1] = band
         return str(self.path.resolve()), tuple(names), self.offset, self.units, False
 
-    @cached_property
-    def native(self) -> bool:
-        """Whether the grid is the file's own."""
-        return self.transform == self.source.transform
-
     def _settle(self, units: str, sample: np.ndarray) -> str:
         """What the file holds; raises InputError where that is neither reflectance nor DN."""
         top, (scale, add) = np.percentile(sample, 99), self._tags()
@@ -100,26 +96,17 @@ class Sentinel2:
             raise InputError(f"{self.path}: values up to {top:.4g} are 8 bits or per cent; {asked}")
         if units == "auto" and top > 30000:
             raise InputError(f"{self.path}: values up to {top:.5g} are stretched to 16 bits; {asked}")
-        settled = units if units != "auto" else "dn" if top > 10 else "reflectance"
-        if settled == "dn":
+        if units == "dn" or (units == "auto" and top > 10):
             self.notes.append(f"read as digital numbers: reflectance = (DN {self.offset:+g}) / 10000")
-        else:
-            self.notes.append("read as reflectance")
-            ignored = ["holds reflectance, so that --offset is not applied; check --units"]
-            self.warnings += ignored if self.offset else []
-        return settled
+            return "dn"
+        self.notes.append("read as reflectance")
+        if self.offset:
+            self.warnings.append("holds reflectance, so that --offset is not applied; check --units")
+        return "reflectance"
 
     def _tags(self) -> tuple[np.ndarray, np.ndarray]:
         """Scale and offset (10,) by the file's tags: 1 and 0 where it has none."""
         return tuple(np.array([bands[i - 1] for i in self.indexes]) for bands in (self.data.scales, self.data.offsets))
-
-    def _scale(self) -> None:
-        """Set reflectance = (value + addend) * factor."""
-        if self.units == "dn":
-            self.factor, self.addend = np.float32(1e-4), np.float32(self.offset)
-        elif self.units == "tags":
-            scale, add = self._tags()
-            self.factor, self.addend = (v.astype(np.float32)[:, None, None] for v in (scale, add / scale))
 
     def _report(self, reflectance: np.ndarray, assumed: str) -> None:
         if assumed:
@@ -129,8 +116,7 @@ class Sentinel2:
             (self.warnings if doubtful else self.notes).append(f"{assumed}; --bands tells another")
         if not self.native:
             self.notes.append(f"pixels of {self.source.pixel:.5g} m brought to 10 m in {self.crs.to_string()[:20]}")
-        if self.source.alpha < 0:
-            self.notes.append("the band tagged as alpha holds an image and is no mask")
+        self.notes += self.source.notes
         self.warnings += physics_warnings(reflectance)
 
     def _raw(self, window: Window) -> np.ndarray:
@@ -178,9 +164,7 @@ class RGB:
         colors = data.colormap(1) if palette else {}
         self.palette = np.array([colors.get(i, (0, 0, 0))[:3] for i in range(256)], np.uint8) if palette else None
         self.indexes, assumed = ([1], "") if palette else rgb_order(data, bands)
-        self.notes, self.warnings = [assumed] if assumed else [], []
-        if self.source.alpha < 0:
-            self.notes.append("the band tagged as alpha holds an image and is no mask")
+        self.notes, self.warnings = ([assumed] if assumed else []) + self.source.notes, []
         self.stretch = tuple(stretch or self._stretch())
         if self.stretch != (0.0, 255.0):
             self.notes.append("values from {:.4g} to {:.4g} stretched to 8 bits".format(*self.stretch))

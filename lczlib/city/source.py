@@ -198,6 +198,11 @@ class Source:
         found = np.concatenate(blocks)
         return band if np.isin(found, (found.min(), found.max())).mean() > 0.5 else -band
 
+    @property
+    def notes(self) -> list[str]:
+        """What is assumed about the file, whatever it holds."""
+        return ["the band tagged as alpha holds an image and is no mask"] * (self.alpha < 0)
+
     @cached_property
     def masked(self) -> bool:
         """Whether a mask or an alpha band of the file tells where there is no data."""

@@ -12,7 +12,6 @@ import numpy as np
 from lczlib.data.layout import BANDS
 from lczlib.errors import InputError
 from lczlib.models import RunStream, load_stream
-from lczlib.runs import read_json
 
 PAYS = 1.2  # times faster from which bf16 is chosen
 
@@ -24,8 +23,7 @@ def open_streams(
 
     Args:
         runs: folders of runs, "demo-s2", "demo-ge".
-        masks: a model for instance masks with the paper's settings, or a folder `DATA/masks/KEY`: its model and
-            settings; None: those that the run was trained on.
+        masks: a model for instance masks, with the paper's settings; None: those that the run was trained on.
         precision: of the Sentinel-2 stream: "fp32", "bf16", or "auto": whichever is faster here.
 
     Returns:
@@ -48,18 +46,10 @@ def open_streams(
     if one:
         one = replace(one, precision=pick_precision(one) if precision == "auto" else precision)
     if other and masks:
-        other = replace(other, **_read_masks(masks))
+        from lczlib.sam import MaskSettings
+
+        other = replace(other, sam=masks, settings=MaskSettings.named("paper", sam=masks))
     return one, other
-
-
-def _read_masks(masks: str) -> dict[str, object]:
-    """`sam` and `settings` of a mask folder, or the name itself with the paper's settings."""
-    from lczlib.sam import MaskSettings
-
-    if not (Path(masks) / "settings.json").exists():
-        return {"sam": masks, "settings": MaskSettings.named("paper", sam=masks)}
-    kept = read_json(Path(masks) / "settings.json")
-    return {"sam": kept["sam"], "settings": MaskSettings(**kept["settings"])}
 
 
 def pick_precision(stream: RunStream, patches: int = 32) -> str:

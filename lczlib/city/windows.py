@@ -74,36 +74,38 @@ class MapJob:
         return starts, np.abs(starts[:, None] + np.arange(PATCH) + 0.5 - centers[:, None]) <= cell / 2
 
 
+@dataclass(frozen=True)
+class MapOptions(SceneOptions):
+    """How to read the images and how to map.
+
+    Attributes: `alpha`: weight of the Sentinel-2 stream where both are used, None: the published value; `step`: m
+    between windows.
+    """
+
+    alpha: float | None = None
+    step: float = 100.0
+
+
 def open_job(
-    images: dict[str, object], predict_s2: Predict | None, predict_ge: Predict | None,
-    alpha: float | None = None, step: float = 100.0,
+    s2: str | Path | None, rgb: str | Path | None, predict_s2: Predict | None, predict_ge: Predict | None,
+    how: MapOptions,
 ) -> tuple[MapJob, list[str]]:  # fmt: skip
-    """Open and check the sources.
-
-    Args:
-        images: `s2`, `rgb` (paths) and how to read them: `bands`, `offset`, `units`, `rgb_bands`.
-        alpha: weight of the Sentinel-2 stream where both are used; None: the published value.
-
-    Returns:
-        The job, and notes and warnings about the input, one line each.
+    """Open and check the sources; the job, and notes and warnings about the input, one line each.
 
     Raises:
         InputError, FileNotFoundError: in one line.
     """
-    s2, rgb = images.get("s2"), images.get("rgb")
+    step, alpha = how.step, PUBLISHED_ALPHA if how.alpha is None else how.alpha
     if not (s2 or rgb):
         raise InputError("nothing to map: no image given; give --s2, --rgb or both")
     if step % S2_PIXEL or step <= 0:
         raise InputError(f"--step {step:g}: not a multiple of 10 m; choose 100")
-    scene, image = SceneOptions(**{name: value for name, value in images.items() if name not in ("s2", "rgb")}).open(
-        s2, rgb
-    )
+    scene, image = how.open(s2, rgb)
     crs, corner, *size = (scene or image).source.ten_metre_grid()
     if min(size) < PATCH:
         raise InputError(f"{s2 or rgb}: smaller than one window of 320 m; give a larger scene")
     if step > 2 * S2_PIXEL * min(size):
         raise InputError(f"--step {step:g}: larger than the scene; choose 100")
-    alpha = PUBLISHED_ALPHA if alpha is None else alpha
     if not 0 <= alpha <= 1:
         raise InputError(f"--alpha {alpha:g}: not between 0 and 1; the published value is {PUBLISHED_ALPHA}")
     paths = [Path(path).resolve() for path in (s2, rgb) if path]
@@ -114,8 +116,9 @@ def open_job(
         predict_s2=predict_s2 if scene else None, predict_ge=predict_ge if image else None,
         alpha=alpha, step=step, crs=crs.to_wkt(), corner=(corner.c, corner.f), size=tuple(size),
     )  # fmt: skip
-    remarks = [f"note: {one.path}: {note}" for one in (scene, image) if one for note in one.notes]
-    return job, remarks + [f"warning: {one.path}: {text}" for one in (scene, image) if one for text in one.warnings]
+    opened = [one for one in (scene, image) if one]
+    remarks = [f"note: {one.path}: {note}" for one in opened for note in one.notes]
+    return job, remarks + [f"warning: {one.path}: {text}" for one in opened for text in one.warnings]
 
 
 @lru_cache(maxsize=4)

@@ -51,6 +51,11 @@ class ZoneRaster:
     def _name(self, band: int) -> str:
         return (self.data.descriptions[band - 1] or "").lower()
 
+    @property
+    def probability_band(self) -> int | None:
+        """The band of probabilities in per cent, by its name."""
+        return next((n for n in range(1, self.data.count + 1) if "prob" in self._name(n)), None)
+
     def use(self, band: int) -> None:
         """Read another band from now on."""
         name = self._name(band)
@@ -94,6 +99,10 @@ class ZoneRaster:
         finer = longest / max(width, height) if longest else finer
         place = Affine(place.a / finer, place.b, place.c, place.d, place.e / finer, place.f)
         return {"crs": crs, "transform": place, "width": round(width * finer), "height": round(height * finer)}
+
+    def view(self, **place: object) -> WarpedVRT:
+        """The raster in another place by nearest neighbour: arguments of a WarpedVRT, such as `grid` gives them."""
+        return WarpedVRT(self.data, nodata=self.data.nodata, **place)
 
     def read(self, window: Window | None = None, view: WarpedVRT | None = None) -> np.ndarray:
         """Labels 1..17 (uint8, 0 = no data) of a window, from the file or a warped view of it."""

@@ -114,10 +114,13 @@ def test_the_rgb_stream_finds_its_instances_as_its_pairs_were_made(tmp_path):
     graphs = GraphSet(index["id"].to_numpy(), x, np.full(34, 50, np.int64))
     recipe, split = Recipe.of("demo", "ge", epochs=1, width=4), make_split(index, "sample_pool", seed=0)
     trained = train_stream("ge", "gcn", graphs, index, split, recipe, 0, tmp_path).run
-    masks = tmp_path / "masks" / "0123"
-    write_json(masks / "settings.json", {"sam": "nano", "settings": {"points_per_side": 4, "crop_n_layers": 0}})
-    _, stream = open_streams([trained.path], False, True, str(masks))
-    assert stream.settings == MaskSettings(points_per_side=4, crop_n_layers=0)
+    assert open_streams([trained.path], False, True, "vit_b")[1].masks == (
+        "vit_b",
+        MaskSettings.named("paper", "vit_b"),
+    )
+    trained.publish("ge_sample_pool_0", data="synthetic", sam="nano", masks="smoke")
+    _, stream = open_streams([trained.path], False, True)
+    assert stream.masks == ("nano", MaskSettings.named("smoke", "nano"))
     p = stream(np.random.default_rng(1).integers(0, 255, (2, 320, 320, 3), dtype=np.uint8))
     assert p.shape == (2, 17)
     np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-6)

@@ -12,6 +12,7 @@ from rasterio.enums import ColorInterp
 from rasterio.warp import transform
 
 from lczlib.city.rasters import RGB, Sentinel2
+from lczlib.errors import InputError
 
 IMAGE = reflectance(64, 64)
 
@@ -390,3 +391,22 @@ def test_several_images_in_one_file_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(rasterio, "open", lambda _: data)
     with pytest.raises(ValueError, match="holds 2 images, not one; export the bands as one GeoTIFF"):
         Sentinel2(path)
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "tag"),
+    [(0.2, "float32", None), (0.04, "float32", None), (0.2, "float32", 0), (1500, "uint16", None), (900, "int16", 0)],
+)
+def test_a_scene_of_one_value_is_an_image_where_the_value_is_a_reflectance(tmp_path, value, dtype, tag):
+    scene = Sentinel2(write_tif(tmp_path / "one.tif", np.full((10, 40, 40), value, dtype), nodata=tag))
+    np.testing.assert_allclose(scene.read(4, 4, 32, 32), value if value < 1 else value / 1e4, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype"),
+    [(0, "uint16"), (-9999, "float32"), (-32768, "int16"), (65535, "uint16"), (np.finfo("f4").min, "float32"),
+     (np.nan, "float32")],
+)  # fmt: skip
+def test_a_scene_of_one_value_is_no_data_where_files_are_filled_with_it(tmp_path, value, dtype):
+    with pytest.raises(InputError, match="wholly no-data"):
+        Sentinel2(write_tif(tmp_path / "one.tif", np.full((10, 40, 40), value, dtype)))

@@ -5,13 +5,13 @@ import pytest
 from geodata import Bright, Coded, coded_scene, gray_rgb, layout, read, write_s2
 
 from lczlib.city import map_scene
-from lczlib.city.windows import CHUNK, open_job
+from lczlib.city.windows import CHUNK, MapOptions, open_job
 
 
 @pytest.mark.parametrize(("size", "step", "pixels"), [(250, 100, 25), (348, 100, 35), (344, 100, 34), (100, 160, 6)])
 def test_every_pixel_has_a_whole_window_that_contains_it(tmp_path, size, step, pixels):
     s2 = write_s2(tmp_path / "s2.tif", np.full((size, 40, 10), 0.2, np.float32))
-    job, _ = open_job({"s2": s2}, Coded(), None, step=step)
+    job, _ = open_job(s2, None, Coded(), None, MapOptions(step=step))
     assert job.shape[0] == pixels
     starts, own = job.windows(0, slice(0, pixels))
     assert starts.min() >= 0
@@ -24,7 +24,8 @@ def test_every_pixel_has_a_whole_window_that_contains_it(tmp_path, size, step, p
 
 
 def test_chunks_cover_the_map_once(tmp_path):
-    job, _ = open_job({"s2": write_s2(tmp_path / "s2.tif", coded_scene(layout(40, 23)))}, Coded(), None)
+    s2 = write_s2(tmp_path / "s2.tif", coded_scene(layout(40, 23)))
+    job, _ = open_job(s2, None, Coded(), None, MapOptions())
     seen = np.zeros(job.shape, int)
     for rows, cols in job.chunks():
         seen[rows, cols] += 1
