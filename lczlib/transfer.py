@@ -13,7 +13,7 @@ from torch import nn
 
 from lczlib import fusion, metrics
 from lczlib.data import Pairs, split_pairs
-from lczlib.data.splits import Split, crossed_splits, make_split
+from lczlib.data.splits import Split, crossed_splits, make_split, split_of_cities
 from lczlib.graphs import COLOUR, GraphSet
 from lczlib.models.inference import Inputs
 from lczlib.predictions import Predictions, join
@@ -123,6 +123,28 @@ class Study:
             seen = {k: Predictions.load(self.path("seen", stream, k)).look_up(t.frame["id"]) for k, t in tests.items()}
             (random[stream], seeds), apart[stream] = fusion.pool(tests), fusion.pool(seen)[0]
         return random, apart, seeds
+
+    def more_cities(self, counts: Sequence[int]) -> dict[int, Predictions]:
+        """Sentinel-2 trainings on 1, 3, ... cities, tested on another one: each seed takes the next city.
+
+        All train on about as many pairs (`split_of_cities`), for as many steps as if on all other cities.
+
+        Returns:
+            {number of cities: predictions of the cities left out, those of all seeds below each other}.
+        """
+        cities, short, found = sorted(self.index["city"].unique()), self.recipes["s2"], {}
+        pace = len(cities) - 1
+        longer = {name: pace * getattr(short, name) for name in ("epochs", "halve_every", "patience")}
+        for n in counts:
+            jobs = []
+            for seed in self.seeds:
+                new, *others = np.roll(cities, -seed)
+                known = np.random.default_rng(seed).permutation(others)[:n]
+                split = split_of_cities(self.index, new, known, seed)
+                jobs.append(self.job("s2", seed, split) | {"recipe": replace(short, **longer)})
+            tests = [result.predictions.select(split="test") for result in train_many(jobs, self.workers)]
+            found[n] = fusion.pool(dict(zip(self.seeds, tests, strict=True)))[0]
+        return found
 
 
 def train_seeds(

@@ -10,7 +10,7 @@ import torch
 
 from lczlib import remedies as r
 from lczlib import transfer as t
-from lczlib.data.splits import make_split
+from lczlib.data.splits import make_split, split_of_cities
 from lczlib.graphs import GraphSet
 from lczlib.models import InstanceGCN
 from lczlib.models.inference import predict, reestimate_batch_norm
@@ -268,6 +268,30 @@ def test_a_few_labels_never_share_a_polygon_with_the_tested(study):
     assert not np.allclose(none.p, some.p)
     lone = city.assign(polygon=city["label"].astype(str))  # one polygon of each zone: nothing to lend, nothing to test
     assert len(r.few_labels(model, x, lone, 2)) == 0
+
+
+def test_more_cities_are_as_many_pairs_of_another_city_each_seed(study):
+    _, index = world(cities=4, per_zone=12)
+    sizes = {}
+    for cities in (["city-1"], ["city-1", "city-2", "city-3"]):
+        split = split_of_cities(index, "city-0", cities, 5)
+        city = index.set_index("id")["city"]
+        assert set(city[split.test]) == {"city-0"}
+        assert len(split.test) == 48
+        assert set(city[np.concatenate([split.train, split.validation])]) == set(cities)
+        sizes[len(cities)] = len(split.train)
+    assert 0.75 < sizes[3] / sizes[1] < 1.34
+    tested = study.more_cities([1, 2])
+    assert {n: set(p.frame["city"]) for n, p in tested.items()} == {n: {"city-0", "city-1"} for n in (1, 2)}
+    assert all(len(p) == 48 for p in tested.values()), "seed 0 leaves out city-0, seed 1 city-1"
+
+
+def test_gains_are_of_every_remedy(study):
+    found = r.gains(study, 2, 1, [1, 2], draws=20)
+    assert list(found) == ["batch-norm", "moments", "CORAL", "2 labels a zone", "2 cities for 1"]
+    unseen, adapted = study.crossed()[0]["s2"]["unseen"], r.adapt_cities(study, "s2")["CORAL"]
+    right = [(p.predicted == p.labels).mean() for p in (adapted, unseen)]
+    assert found["CORAL"].value == pytest.approx(right[0] - right[1])
 
 
 def test_a_remedy_is_chosen_without_the_citys_labels():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -126,6 +127,14 @@ def _tested_on(index: pd.DataFrame, tested: pd.Series, rng: np.random.Generator)
     rest = index[~tested]
     parts = _deal(rest, polygon_groups(rest), {"train": 7 / 8, "validation": 1 / 8}, rng)
     return Split(**parts, test=index.loc[tested, "id"].to_numpy(), strategy="city")
+
+
+def split_of_cities(index: pd.DataFrame, test_city: str, cities: Sequence[str], seed: int = 0) -> Split:
+    """Test on one city, train on others: about as many pairs as one of them has, however many they are."""
+    rest, n = index[index["city"].isin(cities)], len(cities)
+    shares = {"train": 7 / 8 / n, "validation": 1 / 8 / n, "left over": 1 - 1 / n}
+    parts = _deal(rest, polygon_groups(rest), shares, np.random.default_rng(seed))
+    return Split(parts["train"], parts["validation"], index.loc[index["city"] == test_city, "id"].to_numpy(), "city")
 
 
 def polygon_groups(index: pd.DataFrame) -> pd.Series:
