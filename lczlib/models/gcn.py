@@ -2,7 +2,7 @@
 
 One layer is `relu(A_n X W1 + X W2 + b)` with `A_n = D^-1/2 A D^-1/2`. Two forms agree to 2e-7:
 
-- `forward(batch)`: any graph, its edges listed, by torch_geometric's `GraphConv`, entries of A_n as edge weights;
+- `forward(batch)`: any graph, its edges listed, by torch_geometric's message passing, entries of A_n as edge weights;
 - `forward_padded(x, nodes)`: the paper's graph without listing its edges. Where it is complete every node has degree
   n - 1 and `(A_n X)_i = (sum_j x_j - x_i) / (n - 1)`, so a layer is one product with weights of each graph's own,
   `X (W2 - W1 / (n - 1)) + (sum_j x_j) W1 / (n - 1) + b`: O(N) instead of O(N^2). Nodes of one and the same centre are
@@ -38,12 +38,10 @@ class InstanceGCN(nn.Module):
     """
 
     def __init__(self, features: int = 5, hidden: int = 32, zones: int = 17):
-        from torch_geometric.nn import GraphConv  # takes seconds to import, which patches need not wait for
-
         super().__init__()
         self.features, self.hidden, self.zones = features, hidden, zones
         widths = [features, hidden, hidden, hidden]
-        self.layers = nn.ModuleList(GraphConv(widths[k], widths[k + 1], aggr="add") for k in range(3))
+        self.layers = nn.ModuleList(_layer(widths[k], widths[k + 1]) for k in range(3))
         self.head = nn.Linear(hidden, zones)
         for linear in (m for m in self.modules() if hasattr(m, "weight")):
             nn.init.xavier_uniform_(linear.weight)
@@ -59,13 +57,14 @@ class InstanceGCN(nn.Module):
         """
         if nodes is not None:
             return self.forward_padded(batch, nodes)
-        from torch_geometric.nn import global_mean_pool
+        from torch_geometric.nn import SimpleConv, global_mean_pool  # 3 s of a core, which padded graphs do not need
         from torch_geometric.utils import degree
 
         x, (source, target) = batch.x, batch.edge_index
         r = degree(target, len(x), x.dtype).clamp(min=1).rsqrt()
         for layer in self.layers:
-            x = layer(x, batch.edge_index, r[source] * r[target]).relu()
+            received = SimpleConv(aggr="sum")(x, batch.edge_index, r[source] * r[target])
+            x = (layer.lin_rel(received) + layer.lin_root(x)).relu()
         graphs = batch.batch if batch.batch is not None else x.new_zeros(len(x), dtype=torch.long)
         return self.head(global_mean_pool(x, graphs, getattr(batch, "num_graphs", 1)))
 
@@ -96,6 +95,14 @@ class InstanceGCN(nn.Module):
         for layer in self.layers:
             x = (layer.lin_rel(a @ x) + layer.lin_root(x)).relu()
         return (valid.to(x.dtype).unsqueeze(1) @ x).squeeze(1) / nodes.clamp(min=1)[:, None]
+
+
+def _layer(inputs: int, outputs: int) -> nn.ModuleDict:
+    """Weights of a GCSConv, named as torch_geometric's `GraphConv` names them: `lin_rel` W1 and b, `lin_root` W2."""
+    layer = nn.ModuleDict({"lin_rel": nn.Linear(inputs, outputs), "lin_root": nn.Linear(inputs, outputs, bias=False)})
+    for linear in layer.values():
+        linear.reset_parameters()  # drawn a second time, as `GraphConv` does: a seed goes on giving the same weights
+    return layer
 
 
 def normalised(a: Tensor) -> Tensor:
