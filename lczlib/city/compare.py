@@ -94,7 +94,7 @@ def compare_maps(
     place = {"src_crs": two.source.crs, "src_transform": two.source.transform}  # across 180 degrees without a jump
     with WarpedVRT(two.data, **place, **grid, resampling=Resampling.nearest, nodata=nodata) as warped:
         write_raster(target, fill, grid | {"count": 1, "photometric": "palette"}, one.data.tags() | tags)
-    write_legend(target, bands=(1,), shown=1, entries=AGREEMENT)
+    write_legend(target, bands={1: "agreement"}, shown=1, entries=AGREEMENT)
     rows, cols = np.indices((17, 17)).reshape(2, -1) + 1
     measured = scores(rows.repeat(matrix.ravel()), cols.repeat(matrix.ravel()))
     result = Comparison(measured, matrix, int(matrix.sum()), (one.name, two.name), target)

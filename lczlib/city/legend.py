@@ -21,12 +21,12 @@ Entry = tuple[int, str, str, tuple[int, ...]]  # value, code, name, RGBA
 
 
 def write_legend(
-    path: Path, bands: Sequence[int], shown: int, recode: Callable = np.asarray, entries: Sequence[Entry] = ()
+    path: Path, bands: dict[int, str], shown: int, recode: Callable = np.asarray, entries: Sequence[Entry] = ()
 ) -> None:
     """Beside the raster: `.aux.xml` (GDAL: names, attribute table, colours), `.qml` (QGIS) and `.clr` (ArcGIS, GRASS).
 
     Args:
-        path: of the GeoTIFF. bands: that hold zones. shown: the band that QGIS draws.
+        path: of the GeoTIFF. bands: those that hold zones, with their names. shown: the band that QGIS draws.
         recode: labels -> the raster's numbers. entries: other classes than the zones.
     """
     entries = entries or [
@@ -39,26 +39,33 @@ def write_legend(
             at.write_text(text, encoding="utf-8")
 
 
-def _aux_xml(bands: Sequence[int], entries: Sequence[Entry]) -> str:
-    """GDAL's sidecar: category names, colour table and raster attribute table of each band."""
+def _aux_xml(bands: dict[int, str], entries: Sequence[Entry]) -> str:
+    """GDAL's sidecar: colour table and raster attribute table of each band; category names unless zones are 1..17.
+
+    R's terra shows category names, else the table's second column, instead of the numbers: LCZ4r and lczexplore then
+    find zones by number only if that column holds the numbers, under the band's name.
+    """
     root, by_value = Element("PAMDataset"), {entry[0]: entry for entry in entries}
-    for number in bands:
+    for number, title in bands.items():
         band = SubElement(root, "PAMRasterBand", band=str(number))
         SubElement(band, "ColorInterp").text = "Palette"
-        names, colors = SubElement(band, "CategoryNames"), SubElement(band, "ColorTable")
+        names, colors = Element("CategoryNames"), SubElement(band, "ColorTable")
         for value in range(entries[-1][0] + 1):
             _, _, name, color = by_value.get(value, (value, "", "", (255, 255, 255, 0)))
             SubElement(names, "Category").text = name
             SubElement(colors, "Entry", {f"c{i}": str(c) for i, c in enumerate(color, 1)})
+        if [*by_value] != [zone.label for zone in ZONES]:
+            band.append(names)
         table = SubElement(band, "GDALRasterAttributeTable", tableType="thematic")
-        fields = (("Value", 0, 5), ("Code", 2, 0), ("Name", 2, 2), ("Red", 0, 6), ("Green", 0, 7), ("Blue", 0, 8))
+        fields = (("Value", 0, 5), (title, 0, 0), ("Code", 2, 0), ("Name", 2, 2), ("Red", 0, 6), ("Green", 0, 7),
+                  ("Blue", 0, 8))  # fmt: skip
         for index, (name, kind, usage) in enumerate(fields):
             field = SubElement(table, "FieldDefn", index=str(index))
             for tag, text in (("Name", name), ("Type", kind), ("Usage", usage)):
                 SubElement(field, tag).text = str(text)
         for index, (value, code, name, color) in enumerate(entries):
             row = SubElement(table, "Row", index=str(index))
-            for text in (value, code, name, *color[:3]):
+            for text in (value, value, code, name, *color[:3]):
                 SubElement(row, "F").text = str(text)
     indent(root)
     return tostring(root, encoding="unicode") + "\n"

@@ -75,7 +75,7 @@ def write_map(out: Path, job: MapJob, found: np.ndarray, tags: dict[str, object]
             file.write(np.stack([found[0, band], filtered, found[1, band]]), window=window)
 
     write_raster(out, fill, grid | {"count": 3, "photometric": "minisblack"}, tags, cog)
-    write_legend(out, bands=(1, 2), shown=2)
+    write_legend(out, bands={1: BAND_NAMES[0], 2: BAND_NAMES[1]}, shown=2)
     write_copy(out, "filtered", cog)
     areas = measure_areas(out)
     with atomic_path(out.with_name(f"{out.stem}_classes.csv")) as temporary:
@@ -143,7 +143,7 @@ def write_copy(source: Path, name: str, cog: bool = False) -> Path:
     with zones.view(**place) as view:
         grid = {name: getattr(view, name) for name in ("width", "height", "crs", "transform")}
         write_raster(target, fill, grid | {"count": 1, "photometric": "palette"}, tags, cog)
-    write_legend(target, bands=(1,), shown=1, recode=recode)
+    write_legend(target, bands={1: "LCZ"}, shown=1, recode=recode)
     return target
 
 

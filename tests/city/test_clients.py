@@ -1,8 +1,8 @@
-"""Other people's programs read our maps: w2w, LCZ4py, pylandstats and cityblocks, in environments of their own.
+"""Other people's programs read our maps: w2w, LCZ4py, pylandstats, cityblocks, QGIS, and what R's terra hands on.
 
 LCZ_CLIENTS=/path/to/its/python pytest tests/city/test_clients.py
-(there: pip install w2w==0.6.0, LCZ4py==0.1.0, pylandstats==3.1.0 or cityblocks==0.0.2; or Debian's python3-qgis: what
-it lacks is skipped)
+(there: pip install w2w==0.6.0, LCZ4py==0.1.0, pylandstats==3.1.0 or cityblocks==0.0.2; or Debian's python3-qgis, or
+/usr/bin/Rscript with r-cran-terra, r-cran-sf, r-cran-dplyr: what it lacks is skipped)
 """
 
 import json
@@ -71,6 +71,22 @@ print(json.dumps([drawn.band(), [(int(c.value), c.label, c.color.name()) for c i
 sys.stdout.flush()
 os._exit(0)  # QGIS may crash when Python ends
 """
+TERRA = """
+suppressMessages({library(terra); library(sf); library(dplyr)})
+path <- commandArgs(TRUE)[1]; maps <- rast(path)
+zones <- maps[[min(2, nlyr(maps))]]  # LCZ4r's lcz_cal_area: the second layer, joined by number
+counts <- setNames(as.data.frame(freq(zones, bylayer = FALSE, usenames = TRUE)), c("lcz", "count"))
+areas <- setNames(na.omit(data.frame(values(zones), values(cellSize(zones, unit = "km")))), c("lcz", "km2"))
+areas <- aggregate(km2 ~ lcz, areas, sum)
+found <- inner_join(mutate(counts, lcz = as.factor(lcz)), mutate(areas, lcz = as.factor(lcz)), by = "lcz")
+first <- maps[[1]]  # its lcz_get_parameters: the first layer as polygons, joined by number
+names(first) <- "lcz"
+joined <- inner_join(st_as_sf(as.polygons(first)), data.frame(lcz = as.numeric(1:17)), by = "lcz")
+cells <- as.data.frame(as.polygons(rast(path, lyrs = names(maps)[1]), dissolve = FALSE))[[1]]  # lczexplore's import
+kept <- sum(!is.na(factor(cells, levels = as.character(1:17))))
+listed <- paste0('"', found$lcz, '": ', found$km2, collapse = ", ")
+cat("[{", listed, "}, ", nrow(joined), ", ", kept / length(cells), "]\n", sep = "")
+"""
 
 
 def run(package: str, script: str, *arguments: object) -> str:
@@ -124,3 +140,17 @@ def test_qgis_draws_the_filtered_zones_with_names_and_colours(blocky, tmp_path):
         band, classes = json.loads(run("qgis", QGIS, file))
         assert band == number
         assert classes == [[zone.label, f"LCZ {zone.code} {zone.name}", zone.color.lower()] for zone in ZONES]
+
+
+def test_packages_of_r_find_every_zone_by_its_number(blocky, tmp_path):
+    """Their steps, by terra: LCZ4r and lczexplore are in no registry of packages."""
+    if subprocess.run([CLIENTS, "-e", "library(terra); library(sf); library(dplyr)"], check=False).returncode:
+        pytest.skip("no Rscript with terra, sf and dplyr")
+    areas = measure_areas(blocky[2].path).set_index("label")["km2"]
+    expected = {str(zone): pytest.approx(area, rel=0.01) for zone, area in areas[areas > 0].items()}
+    for file in (blocky[2].path, tmp_path / "lcz_filtered.tif", *write_copies(blocky[2].path, epsg4326=True)):
+        done = subprocess.run([CLIENTS, "-e", TERRA, file], capture_output=True, text=True, check=True)
+        found, polygons, kept = json.loads(done.stdout.strip().splitlines()[-1])
+        assert found == expected
+        assert polygons == len(np.setdiff1d(read(file), [0]))
+        assert kept == 1
