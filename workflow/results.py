@@ -18,7 +18,8 @@ from workflow.build import number
 
 ROOT = Path(__file__).resolve().parents[1]
 NOT_KNOWN, NOT_MADE = "not known here", "not in this run"
-VERDICTS = {"above": "supported", "below": "contradicted", "around": "undecided"}
+VERDICTS = {"above": "supported", "below": "contradicted", "around": "undecided", "within": "no difference"}
+NARROW = 0.02  # an interval that holds 0 and reaches no further is "within": equal for every use (assumed)
 
 
 @dataclass(frozen=True)
@@ -98,12 +99,15 @@ def cell(text: str) -> str:
 
 
 def verdict(intervals: list[list[float]], words: dict[str, str]) -> str:
-    """What the intervals say together: `above` when all lie above 0, `below` when any lies below, else `around`."""
+    """What the intervals say together: `above` when all lie above 0, `below` when any lies below; else `within` when all
+    end within 2 points of 0, and `around`."""
     if any(not all(math.isfinite(part) for part in interval) for interval in intervals):
         return words["around"]
     if all(low > 0 for _, low, _ in intervals):
         return words["above"]
-    return words["below" if any(high < 0 for _, _, high in intervals) else "around"]
+    if any(high < 0 for _, _, high in intervals):
+        return words["below"]
+    return words["within" if all(-NARROW < low and high < NARROW for _, low, high in intervals) else "around"]
 
 
 def ledger(figures: dict[str, dict], published: dict) -> list[Row]:

@@ -73,8 +73,10 @@ def test_another_number_makes_another_verdict(gain, found):
 
 def test_the_verdict_needs_every_interval():
     above, below, around = [0.1, 0.05, 0.2], [-0.1, -0.2, -0.05], [0.1, -0.1, 0.2]
-    words = {"above": "a", "below": "b", "around": "c"}
+    words = {"above": "a", "below": "b", "around": "c", "within": "d"}
     assert [verdict(rows, words) for rows in ([above, above], [above, around], [above, below])] == ["a", "c", "b"]
+    equal = [0.001, -0.015, 0.019]
+    assert [verdict(rows, words) for rows in ([equal], [equal, above], [[0.01, 0.002, 0.019]])] == ["d", "c", "a"]
 
 
 def test_differences_turn_round_and_levels_shift():
