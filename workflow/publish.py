@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from lczlib.predictions import Predictions
 from lczlib.runs import atomic_path, read_json
 from workflow.build import PICTURES, SHIPPED, Build
 from workflow.numbers import CheckError
@@ -24,10 +25,14 @@ def published_folder(build: Build) -> Path:
 def publish(build: Build, chosen: list[str]) -> Path:
     """Copy the figures of these notebooks over the committed ones, and the predictions; returns the folder.
 
-    Pictures of real imagery are left out unless their JSON names an `attribution` among its parameters.
+    Pictures of real imagery are left out unless their JSON names an `attribution` among its parameters. Of the evidence
+    only answers are kept, what needed training; as PNG, with the predictions of validation and test pairs.
     """
     target = published_folder(build)
     made = [path for path in build.figures.iterdir() if path.suffix in PICTURES and path.stem.split("_")[0] in chosen]
+    if build.profile == "evidence":
+        entries = {path: read_json(path.with_suffix(".json")) for path in made if path.suffix != ".pdf"}
+        made = [path for path, entry in entries.items() if entry["follows_from"] != "data" and not is_real(entry)]
     kept = [path for path in made if path.suffix == ".json" or may_be_shown(read_json(path.with_suffix(".json")))]
     for path in kept:
         _copy(path, target / path.name)
@@ -40,6 +45,11 @@ def publish(build: Build, chosen: list[str]) -> Path:
             if path.name not in predictions and {"02", "03", "06"} <= set(chosen):  # those that make them
                 path.unlink()
         _ship_streams(build)
+    elif "04" in chosen:
+        for path in (build.folder / "predictions").glob("*_polygon_pool_*.npz"):
+            whole = Predictions.load(path)
+            asked = (whole.frame["split"] != "train").to_numpy()
+            Predictions(whole.frame[asked], whole.p[asked]).save(target / "predictions" / path.name)
     return target
 
 

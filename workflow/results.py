@@ -36,10 +36,10 @@ class Row:
     basis: str  # profile and seeds of the figures that the numbers come from
 
 
-def read_figures(folder: Path, profile: str = "demo") -> dict[str, dict]:
+def read_figures(folder: Path, profile: str = "demo", evidence: bool = True) -> dict[str, dict]:
     """The JSON of every figure by its stem, that of `evidence/` where it has one; each says which `profile` made it."""
     found = {}
-    for made_by, place in ((profile, folder), ("evidence", folder / "evidence")):
+    for made_by, place in ((profile, folder), ("evidence", folder / "evidence"))[: 1 + evidence]:
         entries = [read_json(path) for path in sorted(place.glob("*.json"))]
         found |= {entry["figure"]: entry | {"profile": made_by} for entry in entries if "figure" in entry}
     return found
@@ -99,15 +99,16 @@ def cell(text: str) -> str:
 
 
 def verdict(intervals: list[list[float]], words: dict[str, str]) -> str:
-    """What the intervals say together: `above` when all lie above 0, `below` when any lies below; else `within` when all
-    end within 2 points of 0, and `around`."""
+    """What the intervals say together: `above` when all lie above 0, `below` when any lies below, `within` when all end
+    within 2 points of 0, else `around`.
+    """
     if any(not all(math.isfinite(part) for part in interval) for interval in intervals):
         return words["around"]
     if all(low > 0 for _, low, _ in intervals):
         return words["above"]
     if any(high < 0 for _, _, high in intervals):
         return words["below"]
-    return words["within" if all(-NARROW < low and high < NARROW for _, low, high in intervals) else "around"]
+    return words["within" if all(low > -NARROW and high < NARROW for _, low, high in intervals) else "around"]
 
 
 def ledger(figures: dict[str, dict], published: dict) -> list[Row]:
@@ -178,7 +179,8 @@ def write_results(root: Path = ROOT) -> list[Path]:
     figures, published = read_figures(folder), read_json(folder / "published.json")
     notebooks = {number(path.stem): path.stem for path in sorted((root / "notebooks").glob("*.ipynb"))}
     shown = {"rows": ledger(figures, published), "figures": figures, "published": published, "notebooks": notebooks}
-    shown |= {"has_picture": lambda stem: (folder / f"{stem}.png").exists(), "known": published_values(published)}
+    shown |= {"has": lambda name: (folder / name).exists(), "known": published_values(published)}
+    shown |= {"shipped": read_figures(folder, evidence=False)}
     targets = {"RESULTS.md.j2": root / "RESULTS.md", "figures.md.j2": folder / "README.md"}
     targets["demo_streams.md.j2"] = root / "docs" / "demo_streams.md"
     for template, target in targets.items():

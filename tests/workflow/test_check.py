@@ -4,9 +4,12 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from project import ROOT, draw, make_project, notebook
 
+from lczlib.predictions import Predictions
 from workflow.build import Build
 from workflow.check import check, committed_figures, exact_disagreements, statistical_disagreements
 from workflow.execute import execute
@@ -115,6 +118,28 @@ def test_published_are_figures_and_predictions_but_no_picture_of_real_imagery(pu
     assert names == {f"{s}.{end}" for s in stems for end in ("png", "pdf", "json")} | {
         "04_berlin.json", "published.json", "s2.npz"
     }  # fmt: skip
+
+
+def test_of_the_evidence_answers_are_published_as_png_with_what_they_follow_from(tmp_path):
+    project = make_project(tmp_path)
+    (project / "notebooks" / "params" / "evidence.yaml").write_text("common: {n_seeds: 2}")
+    build = Build.of("evidence", root=project)
+    build.figures.mkdir(parents=True)
+    for stem, kind in (("04_alpha", "predictions"), ("04_example", "data"), ("02_training", "training")):
+        for suffix in ("png", "pdf"):
+            (build.figures / f"{stem}.{suffix}").write_bytes(b"picture")
+        entry = {"figure": stem, "follows_from": kind, "data": "synthetic", "numbers": {}}
+        (build.figures / f"{stem}.json").write_text(json.dumps(entry))
+    frame = pd.DataFrame(
+        {"id": range(3), "split": ["train", "validation", "test"], "city": "a", "polygon": "b", "label": 1}
+    )
+    Predictions(frame, np.eye(17)[:3]).save(build.folder / "predictions" / "s2_polygon_pool_0.npz")
+    target = publish(build, ["04"])
+    names = {str(path.relative_to(target)) for path in target.rglob("*") if path.is_file()}
+    assert names == {"04_alpha.png", "04_alpha.json", "predictions/s2_polygon_pool_0.npz"}
+    kept = Predictions.load(target / "predictions" / "s2_polygon_pool_0.npz")
+    assert kept.frame["split"].tolist() == ["validation", "test"]
+    np.testing.assert_array_equal(kept.p, np.eye(17)[1:3])
 
 
 def test_each_kind_of_number_is_checked_in_its_own_way(project):
