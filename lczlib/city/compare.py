@@ -13,12 +13,11 @@ import rasterio
 from rasterio.enums import Resampling
 from rasterio.features import rasterize
 from rasterio.vrt import WarpedVRT
-from rasterio.warp import transform
 from scipy.ndimage import uniform_filter
 
 from lczlib.city.legend import write_legend
 from lczlib.city.output import row_windows, write_raster
-from lczlib.city.source import apply_affine
+from lczlib.city.source import apply_affine, transformer
 from lczlib.city.zone_raster import ZoneRaster
 from lczlib.errors import InputError
 from lczlib.metrics import confusion, scores
@@ -77,6 +76,7 @@ def compare_maps(
     if own_band is None and two.filtered is False and one.filtered:
         one.use(next((n for n in one.zone_bands if n != one.band), one.band))
     grid = {name: getattr(one.data, name) for name in ("crs", "transform", "width", "height")}
+    ground = grid | {"crs": one.source.crs, "transform": one.source.transform}  # across 180 degrees without a jump
     target, matrix = Path(here).with_name(f"{Path(here).stem}_agreement.tif"), np.zeros((17, 17), np.int64)
 
     def fill(file: rasterio.io.DatasetWriter) -> None:
@@ -91,8 +91,8 @@ def compare_maps(
 
     tags = {"here": f"{here}, {one.name}", "other": f"{other}, {two.name}"}
     nodata = two.data.nodata if two.data.nodata is not None else 0
-    place = {"src_crs": two.source.crs, "src_transform": two.source.transform}  # across 180 degrees without a jump
-    with WarpedVRT(two.data, **place, **grid, resampling=Resampling.nearest, nodata=nodata) as warped:
+    place = {"src_crs": two.source.crs, "src_transform": two.source.transform}
+    with WarpedVRT(two.data, **place, **ground, resampling=Resampling.nearest, nodata=nodata) as warped:
         write_raster(target, fill, grid | {"count": 1, "photometric": "palette"}, one.data.tags() | tags)
     write_legend(target, bands={1: "agreement"}, shown=1, entries=AGREEMENT)
     rows, cols = np.indices((17, 17)).reshape(2, -1) + 1
@@ -123,8 +123,11 @@ def zones_at(path: str | Path, stations: str | Path) -> pd.DataFrame:
     except (ValueError, csv.Error):
         raise InputError(f"{stations}: no table that can be read; give a CSV with columns lon, lat or x, y") from None
     zones = ZoneRaster(path)
-    x, y = _coordinates(table, stations, zones.data.crs)
-    col, row = (np.floor(i) for i in apply_affine(~zones.data.transform, x, y))
+    points, crs = _coordinates(table, stations)
+    here = transformer(crs or zones.data.crs, zones.source.crs)  # which has no jump at 180 degrees
+    x, y = np.array(here.transform(*points.tolist()))
+    with np.errstate(invalid="ignore"):  # infinity: a point that has no place in this CRS
+        col, row = (np.floor(i) for i in apply_affine(~zones.source.transform, x, y))
     inside = (row >= 0) & (col >= 0) & (row < zones.data.height) & (col < zones.data.width)
     if not inside.any():
         raise InputError(f"{stations}: no station lies on {path}; check the columns, or give the map of this place")
@@ -140,8 +143,8 @@ def zones_at(path: str | Path, stations: str | Path) -> pd.DataFrame:
     return found
 
 
-def _coordinates(table: pd.DataFrame, stations: str | Path, crs) -> tuple[np.ndarray, np.ndarray]:
-    """x and y (n,) in `crs` of the points of a table."""
+def _coordinates(table: pd.DataFrame, stations: str | Path) -> tuple[np.ndarray, str]:
+    """(2, n) of the points of a table: longitude and latitude, and their CRS, or x and y, and "" (the map's)."""
     columns = {str(name).strip().lower(): name for name in table.columns}
     lon, lat = (next((columns[name] for name in names if name in columns), None) for names in (LON, LAT))
     names = [lon, lat] if lon and lat else [columns.get("x"), columns.get("y")]
@@ -155,8 +158,8 @@ def _coordinates(table: pd.DataFrame, stations: str | Path, crs) -> tuple[np.nda
     if names == [lon, lat]:
         if (np.abs(points) > (360, 90)).any():
             raise InputError(f"{stations}: {lon}, {lat} are no degrees; name columns in the map's CRS x and y")
-        return tuple(np.array(v) for v in transform("EPSG:4326", crs, points[:, 0].tolist(), points[:, 1].tolist()))
-    return points[:, 0], points[:, 1]
+        return points.T, "EPSG:4326"
+    return points.T, ""
 
 
 def majority(labels: np.ndarray, cell: int) -> tuple[np.ndarray, np.ndarray]:
@@ -189,8 +192,8 @@ def score_polygons(path: str | Path, polygons: gpd.GeoDataFrame, band: int | Non
         n (pixels), oa, oa_w, kappa, and `found`: for each zone of the polygons, the share of each zone mapped there.
     """
     zones = ZoneRaster(path, band)
-    shapes = zip(polygons.to_crs(zones.data.crs).geometry, polygons["label"], strict=True)
-    truth = rasterize(shapes, zones.data.shape, transform=zones.data.transform, dtype="uint8")
+    shapes = zip(polygons.to_crs(zones.source.crs).geometry, polygons["label"], strict=True)
+    truth = rasterize(shapes, zones.data.shape, transform=zones.source.transform, dtype="uint8")
     mapped = np.where(truth > 0, zones.read(), 0)
     both = mapped > 0
     if not both.any():

@@ -6,6 +6,7 @@ import pytest
 import rasterio
 from geodata import LEFT, TOP, UTM33, layout, read, square, write_areas, write_tif
 from rasterio.warp import transform
+from shapely.geometry import box
 
 from lczlib.city import write_copies
 from lczlib.city.compare import compare_maps, majority, score_polygons, window_purity, zones_at
@@ -79,6 +80,32 @@ def test_a_map_across_180_degrees_is_compared_whole(tmp_path, west):
     west_of_180 = int(result.matrix[5, 5])
     assert 0.4 < west_of_180 / result.pixels < 0.65
     assert west_of_180 + int(result.matrix[10, 5]) == result.pixels
+
+
+@pytest.mark.parametrize(("crs", "west"), [("EPSG:4326", 179.5), ("EPSG:4326", -180.5),
+                                           ("EPSG:32701", None)])  # fmt: skip
+def test_points_polygons_and_maps_meet_on_a_map_across_180_degrees(tmp_path, crs, west):
+    """Zones 6 west of 180 degrees and 11 east of it: points on both sides, whatever their longitudes are counted from."""
+    zones = np.full((1, 200, 1000), 6, np.uint8)
+    zones[..., 500:] = 11
+    if west is None:
+        x, y = transform("EPSG:4326", crs, [179.5], [-17.0])
+        zones[..., 500:] = 6
+        zones[..., 532:] = 11  # pixels of 100 m
+        path = write_tif(tmp_path / "m.tif", zones, crs=crs, left=x[0], top=y[0], pixel=100)
+    else:
+        path = write_tif(tmp_path / "m.tif", zones, crs=crs, left=west, top=-17, pixel=0.001)
+    (tmp_path / "s.csv").write_text("lon,lat\n179.7,-17.1\n180.3,-17.1\n-179.7,-17.1\n-180.3,-17.1\n178,-17.1\n")
+    assert zones_at(path, tmp_path / "s.csv")["lcz"].tolist() == ["6", "A", "A", "6", ""]
+    boxes = [(6, box(179.6, -17.15, 179.8, -17.05)), (11, box(-179.8, -17.15, -179.6, -17.05))]
+    areas = read_polygons(write_areas(tmp_path / "a.geojson", boxes, crs="EPSG:4326"))[0]
+    assert score_polygons(path, areas)["oa"] == 1
+    x, y = transform("EPSG:4326", "EPSG:32701", [179.6], [-17.05])
+    other = write_tif(tmp_path / "o.tif", np.full((1, 100, 800), 6, np.uint8), crs="EPSG:32701", left=x[0], top=y[0],
+                      pixel=100)  # fmt: skip
+    found = compare_maps(path, other)
+    assert found.matrix[5, 5] > 0.35 * found.pixels < 3 * found.matrix[5, 10]
+    assert found.pixels * (1 if west is None else 1.15) == pytest.approx(80_000, rel=0.1)
 
 
 def test_majority_and_purity_tell_pure_places_from_transitions():
