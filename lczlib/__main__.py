@@ -124,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
 
     cli.patches_options(add("patches", cli.patches, "Cut pairs from GeoTIFFs and labelled polygons.", data=False))
     cli.map_options(add("map", cli.map, "Map the Local Climate Zones of a scene, or compare two maps.", data=False))
+    cli.assess_options(add("assess", cli.assess, "Accuracy of runs beside a random forest: a factsheet (HTML, PDF)."))
     cli.at_options(add("at", cli.at, "Zone, name and probability of a map at points.", data=False))
     return parser
 

@@ -6,6 +6,7 @@ polygons   labelled areas of KML, GeoJSON, shapefile, GeoPackage
 patches    pairs cut from both
 windows    one window of 320 m for each pixel of a map, and the zones that the streams find there
 map        a map in chunks, resumed; output: GeoTIFFs and copies; legend: names and colours beside them; plot
+assess     runs beside a random forest on held-out training areas; factsheet: as a page and a PDF
 compare    with another map, with polygons, at points; zone_raster: any LCZ raster as labels
 cli        the options of the commands
 """

@@ -1,4 +1,4 @@
-"""Options of the city commands `patches`, `map` and `at`; what they run is imported when they run."""
+"""Options of the city commands `patches`, `map`, `assess` and `at`; what they run is imported when they run."""
 
 from __future__ import annotations
 
@@ -94,6 +94,34 @@ def map(args: argparse.Namespace) -> None:
         print(write_page(args.out, args.areas))
     if args.compare:
         print(compare_maps(args.out, args.compare, band=args.compare_band))
+
+
+def assess_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `python -m lczlib assess`."""
+    runs = {"dest": "runs", "action": "append", "default": [], "metavar": "RUN"}
+    parser.add_argument("--run", help="folder of a trained run, once per stream; none: the forest alone", **runs)
+    parser.add_argument("--map", metavar="LCZ.tif", help="a map to show with the area of its zones; its KMZ beside")
+    parser.add_argument("--out", metavar="FOLDER", help="of the factsheet (build/assess/NAME)")
+    parser.add_argument("--seed", type=int, default=0, help="of resamples and forests")
+    parser.add_argument("--workers", type=int, default=2, help="processes (2)")
+
+
+def assess(args: argparse.Namespace) -> None:
+    """Run `python -m lczlib assess`."""
+    from pathlib import Path
+
+    from lczlib.city.assess import assess
+    from lczlib.city.factsheet import message, write_factsheet
+    from lczlib.city.zone_raster import ZoneRaster
+
+    if args.map:
+        ZoneRaster(args.map)  # a fault is told before the work
+    numbers = assess(args.data, args.runs, args.seed, workers=args.workers, progress=True)
+    for line in (*numbers["notes"], *message(numbers)):
+        print(line)
+    folder = args.out or Path("build/assess") / args.data.resolve().name
+    for path in write_factsheet(folder, numbers, args.map):
+        print(path)
 
 
 def at_options(parser: argparse.ArgumentParser) -> None:

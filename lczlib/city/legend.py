@@ -104,8 +104,8 @@ def encode_png(image: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def write_kmz(zones: ZoneRaster) -> Path:
-    """The map for Google Earth: the zones as an overlay in longitude and latitude, names and provenance in its text."""
+def write_kmz(zones: ZoneRaster, folder: Path | None = None) -> Path:
+    """The map for Google Earth, beside it or in a folder: zones in longitude and latitude, names and provenance."""
     with zones.view(**zones.grid(CRS.from_epsg(4326), longest=1600)) as view:
         labels, (west, south, east, north) = zones.read(view=view), view.bounds
     legend = "".join(f'<li><b style="color:{z.color}">&#9632;</b> LCZ {z.code} {z.name}</li>' for z in ZONES)
@@ -116,7 +116,7 @@ def write_kmz(zones: ZoneRaster) -> Path:
 <GroundOverlay><name>{zones.name}</name><Icon><href>zones.png</href></Icon><LatLonBox><north>{north}</north>
 <south>{south}</south><east>{east}</east><west>{west}</west></LatLonBox></GroundOverlay></Document></kml>
 """
-    path = zones.path.with_suffix(".kmz")
+    path = (folder or zones.path.parent) / f"{zones.path.stem}.kmz"
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("doc.kml", text)
         archive.writestr("zones.png", encode_png(np.array(list(COLORMAP.values()), np.uint8)[labels]))

@@ -17,8 +17,8 @@ from lczlib.runs import atomic_path, commit, to_jsonable, write_json
 
 ONE_COLUMN = 3.5  # inches, one IEEE column
 TWO_COLUMNS = 7.16  # inches, both columns
-STREAM_COLORS = {"s2": "#0072B2", "ge": "#DE8A0A", "fused": "#2B2B2B"}
-STREAM_NAMES = {"s2": "Sentinel-2", "ge": "Google Earth", "fused": "fused"}
+STREAM_COLORS = {"s2": "#0072B2", "ge": "#DE8A0A", "fused": "#2B2B2B", "forest": "#9467BD"}
+STREAM_NAMES = {"s2": "Sentinel-2", "ge": "Google Earth", "fused": "fused", "forest": "random forest"}
 FOLLOWS_FROM = ("data", "predictions", "training")
 LARGEST_PNG = 250_000  # bytes of a PNG at 300 dpi; larger ones (photographs) are halved
 _STRIP = 0.13  # inches kept free at the bottom for the origin stamp
@@ -114,7 +114,7 @@ def _machine() -> dict[str, object]:
     }
 
 
-def write_picture(fig: Figure, stem: str, folder: Path, data: str) -> Path:
+def write_picture(fig: Figure, stem: str, folder: Path, data: str, pdf: bool = True) -> Path:
     """Write `stem`.png (300 dpi; 150 where large) and `stem`.pdf into `folder`, without dates; close the figure.
 
     All colours come from palettes of 256, of the whole PNG and of each photograph in the PDF: a third of the bytes.
@@ -139,8 +139,9 @@ def write_picture(fig: Figure, stem: str, folder: Path, data: str) -> Path:
     for photograph in fig.findobj(lambda artist: isinstance(artist, AxesImage) and artist.get_array().ndim == 3):
         rgb = photograph.to_rgba(photograph.get_array(), bytes=True)[..., :3]
         photograph.set_data(np.asarray(_few_colors(Image.fromarray(rgb)).convert("RGB")))
-    with atomic_path(folder / f"{stem}.pdf") as path:
-        fig.savefig(path, format="pdf", dpi=110, metadata=_NO_DATES)
+    if pdf:
+        with atomic_path(folder / f"{stem}.pdf") as path:
+            fig.savefig(path, format="pdf", dpi=110, metadata=_NO_DATES)
     plt.close(fig)
     return folder / f"{stem}.png"
 

@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
@@ -16,7 +17,7 @@ from lczlib.figures.base import ONE_COLUMN, STREAM_COLORS, STREAM_NAMES, TWO_COL
 from lczlib.figures.primitives import GREY, INK, headline, intervals, percent, side_by_side, zone_axis
 from lczlib.fusion import PUBLISHED_ALPHA
 from lczlib.metrics import Interval
-from lczlib.zones import K
+from lczlib.zones import CODES, K
 
 
 def alpha_curve(
@@ -107,6 +108,58 @@ def confusion_matrices(matrices: Mapping[str, np.ndarray], title: str, published
     signed = np.where(change != 0, np.char.mod("%+d", change), "")
     _matrix(axes[1, 1], change, signed, cmap="PuOr", vmin=-span, vmax=span)
     axes[1, 1].set_title("fused minus Sentinel-2")
+    return headline(fig, title)
+
+
+def average_matrices(matrices: Mapping[str, np.ndarray], names: Mapping[str, str], title: str) -> Figure:
+    """Matrices (17, 17) of any number of methods: per cent of each row, whose number of pairs stands at the right."""
+    lines = -(-len(matrices) // 2)
+    fig, axes = plt.subplots(lines, 2, figsize=(TWO_COLUMNS, 3.7 * lines), squeeze=False)
+    for ax in axes.flat[len(matrices) :]:
+        ax.remove()
+    for ax, (name, cm) in zip(axes.flat, matrices.items()):
+        n, cm = np.sum(cm, 1), np.asarray(cm)
+        share = 100 * cm / np.maximum(n, 1e-9)[:, None]
+        _matrix(ax, share, np.where(share >= 0.5, np.char.mod("%.0f", share), ""), cmap="Blues", vmin=0, vmax=100)
+        ax.set_title(names[name], color=STREAM_COLORS[name])
+        right = ax.secondary_yaxis("right", transform=None)
+        right.set_yticks(np.arange(K) + 0.5, [f"{v:.1f}" if v else "" for v in n])
+        right.tick_params(length=0)
+    return headline(fig, title)
+
+
+def resample_boxes(
+    methods: Mapping[str, Mapping], measures: Sequence[str], names: Mapping[str, str], title: str
+) -> Figure:
+    """Above: measures of each method, a box over the resamples; below: F1 of each zone.
+
+    Args:
+        methods: {method: {measure: {"resamples": values}, "f1": {code: values}}}. names: of the methods.
+    """
+    fig, (top, low) = plt.subplots(2, 1, figsize=(TWO_COLUMNS, 5.4))
+    rim = [patheffects.withStroke(linewidth=2.4, foreground=INK)]  # a box may be so flat that nothing else is drawn
+    style = {
+        "medianprops": {"color": "white", "linewidth": 1.1, "path_effects": rim},
+        "flierprops": {"markersize": 1.5},
+    }
+    style |= {"widths": 0.72 / len(methods), "patch_artist": True, "manage_ticks": False}
+    for k, (name, found) in enumerate(methods.items()):
+        shift, color = 0.8 * ((k + 0.5) / len(methods) - 0.5), {"facecolor": STREAM_COLORS[name], "linewidth": 0.6}
+        zones = {CODES.index(code): np.asarray(values, float) for code, values in found["f1"].items()}
+        rows = [np.asarray(found[m]["resamples"], float) for m in measures]
+        for ax, place, values in ((top, range(len(rows)), rows), (low, zones, zones.values())):
+            known = [one[np.isfinite(one)] for one in values]
+            ax.boxplot(known, positions=np.array(list(place)) + shift, boxprops=color, **style)
+        top.bar(np.nan, np.nan, label=names[name], color=STREAM_COLORS[name])
+    zone_axis(low)
+    top.set(xticks=range(len(measures)), xticklabels=measures, ylim=(None, 1.03), xlim=(-0.5, len(measures) - 0.5))
+    low.set(ylabel="F1 of each zone", ylim=(-0.03, 1.03), xlim=(-0.5, K - 0.5))
+    percent(top)
+    for ax in (top, low):
+        ax.grid(axis="y")
+        for line in np.arange(0.5, ax.get_xlim()[1]):
+            ax.axvline(line, color="#dddddd", lw=0.5)
+    top.legend(ncols=4, loc="lower right", bbox_to_anchor=(1, 1))
     return headline(fig, title)
 
 
