@@ -108,7 +108,7 @@ def write_factsheet(folder: str | Path, numbers: dict, map: str | Path | None = 
         found.filters |= {"span": span, "verdict": verdict}
         page = found.get_template("factsheet.html").render(
             **numbers, message=message(numbers), measures=measures, pictures=pictures, names=NAMES, short=SHORT,
-            zone_names=dict(zip(zones.CODES, zones.NAMES)), version=__version__, 
+            zone_names=dict(zip(zones.CODES, zones.NAMES)), version=__version__,
             f1={name: dict(zip(zones.CODES, f1(cm))) for name, cm in matrices.items()},
             map={"file": Path(map).name, "band": raster.name, **raster.data.tags()} if raster else None,
         )  # fmt: skip
