@@ -125,4 +125,4 @@ def test_the_papers_values_stand_beside_ours_where_they_are_known(streams):
 
 def test_each_stream_keeps_its_colour():
     assert len(set(STREAM_COLORS.values())) == len(STREAM_COLORS)
-    assert set(STREAM_COLORS) == {"s2", "ge", "fused"}
+    assert set(STREAM_COLORS) == {"s2", "ge", "fused", "forest"}
