@@ -60,7 +60,7 @@ def count_areas(pairs: Pairs) -> pd.Series:
     areas = pairs.index.groupby("label")[["city", "polygon"]].apply(lambda rows: len(rows.drop_duplicates()))
     if (areas > 1).sum() < 2:
         counts = ", ".join(f"LCZ {CODES[label - 1]} {n}" for label, n in areas.items())
-        raise InputError(f"{pairs.data_dir}: too few training areas ({counts}); draw three or more of several zones")
+        raise InputError(f"{pairs.data_dir}: too few training areas ({counts}); draw three or more of each zone")
     return areas
 
 
