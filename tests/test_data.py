@@ -325,6 +325,62 @@ def test_check_reads_splits_and_graphs_and_executes_nothing(data_dir, tmp_path):
     assert not marker.exists()
 
 
+class _Evaluated:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return eval, (f"open({str(self.path)!r}, 'w')",)
+
+
+SOUND = {"train": [0, 1], "validation": [2], "test": [3, 4]}
+SPLIT_FAULTS = {
+    "an id of no pair": (SOUND | {"test": [3, 4, 5]}, "pair 5 and 0 more are in no row"),
+    "negative ids": (SOUND | {"train": [-1, 0]}, "pair -1 and 0 more are in no row"),
+    "ids of another set": ({part: np.array(ids) + 10**7 for part, ids in SOUND.items()}, "and 4 more are in no row"),
+    "an id in two parts": (SOUND | {"test": [0, 4]}, "pair 0 is in two parts"),
+    "an id twice in a part": (SOUND | {"train": [1, 1]}, "pair 1 is in two parts of the split, or twice in one"),
+    "ids as text": (SOUND | {"train": ["0", "1"]}, "not lists of pair numbers"),
+    "ids as floats": (SOUND | {"train": [0.0, 1.0]}, "not lists of pair numbers"),
+    "masks": (SOUND | {"train": np.array([True, False])}, "not lists of pair numbers"),
+    "a part is missing": ({"train": [0], "test": [1]}, "validation"),
+    "no dictionary": ([[0, 1], [2], [3]], "not a split"),
+    "hostile": (SOUND | {"note": _Touch}, "asks for"),
+    "hostile, evaluated": (SOUND | {"note": [{"deep": (_Evaluated,)}]}, "asks for"),
+    "hostile, in an array": (SOUND | {"test": (np.array, _Touch)}, "asks for"),
+    "nothing": (b"", "not a split"),
+    "a web page": (b"<!DOCTYPE html><html>404: Not Found</html>", "not a split"),
+    "a pointer to a large file": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "not a split"),
+}
+
+
+def _armed(value: object, marker: Path) -> object:
+    """The classes in a structure made into hostile values."""
+    if isinstance(value, dict):
+        return {key: _armed(one, marker) for key, one in value.items()}
+    if isinstance(value, tuple):
+        return np.array([_armed(one, marker) for one in value if one is not np.array], dtype=object)
+    if isinstance(value, list):
+        return [_armed(one, marker) for one in value]
+    return value(marker) if isinstance(value, type) else value
+
+
+@pytest.mark.parametrize("name", SPLIT_FAULTS)
+@pytest.mark.parametrize("suffix", ["npz", "pickle"])
+def test_check_names_every_faulty_split_file_and_executes_none(data_dir, tmp_path, name, suffix):
+    content, says = SPLIT_FAULTS[name]
+    marker, folder = tmp_path / "executed", data_dir / "patches_split"
+    folder.mkdir()
+    (folder / "partition_random.npz").write_bytes(pickle.dumps(SOUND))
+    content = content if isinstance(content, bytes) else pickle.dumps(_armed(content, marker))
+    (folder / f"partition_mine.{suffix}").write_bytes(content)
+    (fault,) = check(data_dir)
+    assert fault.path.name == f"partition_mine.{suffix}"
+    assert says in fault.fault
+    assert fault.remedy
+    assert not marker.exists()
+
+
 @pytest.mark.parametrize("mark", [-9999.0, -32768.0, float(np.finfo(np.float32).min), 0.0, -0.0999, 6.5535])
 def test_check_finds_no_data_inside_pairs(data_dir, mark):
     image, label = read_s2(s2_path(data_dir, 1))

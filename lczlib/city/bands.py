@@ -18,13 +18,13 @@ NANOMETRES = {443: "B1", 492: "B2", 560: "B3", 665: "B4", 704: "B5", 740: "B6", 
 WORDS = {  # searched in this order in a name without spaces and signs
     "coastal|aerosol": "B1", "vapou?r|nir0?9": "B9", "cirrus": "B10",
     r"swir(11|16|1(?!\d))|sw1": "B11", "swir(12|2|3)|sw2": "B12",
-    "(edge|re)4": "B8A", "(edge|re)3": "B7", "(edge|re)2": "B6", "(edge|re)1": "B5",
+    "(edge|re)(4|08[56])": "B8A", "(edge|re)(3|078)": "B7", "(edge|re)(2|07[45])": "B6", "(edge|re)(1|07[01])": "B5",
     "nir08|nir8a|nir2|nira$|narrow": "B8A", "nir|bnr": "B8", "blu": "B2",
     "green|grn": "B3", "(?<!infra)red(?!edge)": "B4",
 }  # fmt: skip
 DERIVED = re.compile(  # no band but something made of one, or about it
-    r"(?<![a-z])(zenith|azimuth|angles?|masks?|flags?|qa\d*|quality\w*|std\w*|var\w*|counts?|clouds?|prob\w*|nd[vwbm]i|evi"
-    r"|ratio|diff\w*)(?![a-z])"
+    r"(?<![a-z])(zenith|azimuth|angles?|masks?|flags?|qa\d*|quality\w*|std\w*|var\w*|counts?|clouds?|prob\w*|nd[vwbmr][ie]"
+    r"|evi|ratio|diff\w*|satur\w*|uncert\w*|errors?|ind(ex|ices)|\w+ness|greenhouses?|roofs?)(?![a-z])"
 )
 FEW_VALUES = 101  # a band with no more, where the others have ten times as many, is a mask, classes or per cents
 
@@ -37,9 +37,10 @@ def band_of(name: str) -> str:
     codes = {"B" + code.upper() for code in re.findall(r"(?<![a-z0-9])b(?:and[ _.-]*)?0*(\d+a?)(?![a-z0-9])", text)}
     if codes := codes & set(NANOMETRES.values()):
         return codes.pop() if len(codes) == 1 else ""
-    if found := re.search(r"(\d{3,4})(?:\.\d+)?\s*nm", text):
-        nearest = min(NANOMETRES, key=lambda center: abs(center - int(found[1])))
-        return NANOMETRES[nearest] if abs(nearest - int(found[1])) <= 20 else ""
+    if found := re.search(r"(\d+(?:\.\d+)?)\s*(nm|nanom|[uµμ]m|microm)", text):
+        length = float(found[1]) * (1 if found[2][0] == "n" else 1000)
+        nearest = min(NANOMETRES, key=lambda center: abs(center - length))
+        return NANOMETRES[nearest] if abs(nearest - length) <= 20 else ""
     words = _squeezed(text)
     return next((band for pattern, band in WORDS.items() if re.search(pattern, words)), "")
 
@@ -52,6 +53,10 @@ def _squeezed(name: str) -> str:
 def bands_of(names: Sequence[str]) -> list[str]:
     """`band_of` each name, with what only the others tell: FORCE's NIR beside BROADNIR, SWIR 2 and 3 of Australia."""
     found, words = [band_of(name) for name in names], [_squeezed(name) for name in names]
+    if not any(found):  # wavelengths without a unit, such as rhos_492, where they make up the ten bands
+        numbers = [re.findall(r"(?<!\d)\d{3,4}(?!\d)", name) for name in names]
+        lengths = [band_of(f"{number[0]} nm") if len(number) == 1 else "" for number in numbers]
+        found = lengths if set(BANDS) <= set(lengths) else found
     if any(re.search("broadnir|bnr|nirbroad|nirwide|widenir", word) for word in words):
         found = ["B8A" if word == "nir" else band for word, band in zip(words, found, strict=True)]
     if any("swir3" in word for word in words):
@@ -191,6 +196,9 @@ def physics_warnings(reflectance: np.ndarray) -> list[str]:
     if blue > red + 0.04:
         found.append("B2 goes with the red edge B5 more than B4 does")
     advice = ["the band order looks wrong: " + found[0] + "; name the file's bands with --bands"] if found else []
+    same = [name for name, values in band.items() if len(values) > 1 and not np.ptp(values)]
+    if 0 < len(same) < len(BANDS):
+        advice.append(f"{', '.join(same)}: one value everywhere; export the scene again")
     top = np.percentile(reflectance, 99)
     if np.percentile(reflectance, 1, axis=0).min() > 0.095:
         dark = "even the darkest pixels reflect 10 % in every band"

@@ -54,6 +54,8 @@ def read_polygons(path: str | Path, column: str | None = None, city: str = "") -
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file; give polygons as .kml, .kmz, .geojson, .shp or .gpkg")
+    if path.is_dir() and path.suffix != ".gdb":
+        raise InputError(f"{path}: a folder; give one file of polygons in it")
     frame, notes = _read(path, column)
     frame = _mended(frame, notes)
     if frame.empty:
@@ -108,7 +110,7 @@ def _read(path: Path, column: str | None) -> tuple[gpd.GeoDataFrame, list[str]]:
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, GEOSException, ValueError) as fault:
         raise InputError(f"{path}: not readable as polygons ({str(fault)[:80]}); export it again") from None
     layers = [(name, layer) for name, layer in layers if isinstance(layer, gpd.GeoDataFrame)]
-    if not layers:
+    if not any(len(layer) for _, layer in layers):
         raise InputError(f"{path}: no geometry in it; give a file of polygons")
     by_folder = path.suffix.lower() in (".kml", ".kmz") and not column and any(zone_of(name) for name, _ in layers)
     parts, notes = [], ["zones are the names of folders"] * by_folder

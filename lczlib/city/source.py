@@ -61,7 +61,10 @@ def open_raster(path: str | Path) -> rasterio.DatasetReader:
     if data.transform == Affine.identity():
         raise InputError(f"{path}: has a CRS but no position (geotransform); export it again with its georeference")
     with one_line(path, f"its CRS cannot be transformed ({str(data.crs)[:40]}...)", "assign the true one"):
-        transformer(data.crs, "EPSG:4326").transform(*apply_affine(data.transform, 0, 0), errcheck=True)
+        x, y = apply_affine(data.transform, data.width / 2, data.height / 2)
+        lon_lat = transformer(data.crs, "EPSG:4326").transform(x, y, errcheck=True)
+    if not (np.isfinite(lon_lat).all() and abs(lon_lat[1]) <= 90):
+        raise InputError(f"{path}: lies nowhere on Earth (x {x:.6g}, y {y:.6g} in its CRS); assign the true CRS")
     return data
 
 

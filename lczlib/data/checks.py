@@ -145,7 +145,8 @@ def _check_graphs_and_splits(faults: _Faults, data_dir: Path, index: pd.DataFram
                 faults.note(path, f"x is {x.shape} and a is {a.shape}", "expected (n, 5) and (n, n)")
             if not (index["id"] == sample_id).any():
                 faults.note(path, "graph of a pair that is not in the index", "remove it or add the pair")
-    for path in sorted((data_dir / layout.SPLIT_FOLDER).glob("*.npz")):
+    splits = sorted((data_dir / layout.SPLIT_FOLDER).glob("*.*"))
+    for path in (path for path in splits if path.suffix in (".npz", ".npy", ".pkl", ".pickle")):
         with faults.reading(path):
             split = read_published_split(path)
             unknown = np.setdiff1d(np.concatenate([split.train, split.validation, split.test]), index["id"])

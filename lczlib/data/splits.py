@@ -37,7 +37,8 @@ class Split:
         ids = np.concatenate([self.train, self.validation, self.test])
         values, counts = np.unique(ids, return_counts=True)
         if (counts > 1).any():
-            raise InputError(f"pair {values[counts > 1][0]} is in two parts of the split; the parts must be disjoint")
+            fault = f"pair {values[counts > 1][0]} is in two parts of the split, or twice in one"
+            raise InputError(f"{fault}; the parts must be disjoint")
 
     def of(self, ids: np.ndarray) -> np.ndarray:
         """Name of the part each id is in, "" for none."""

@@ -39,6 +39,17 @@ WORDINGS = {
     "20200601T101031_B7 20200601T101031_B8 20200601T101031_B8A 20200601T101031_B11 20200601T101031_B12",
     "files": "T33UUU_B02_10m.jp2 T33UUU_B03_10m.jp2 T33UUU_B04_10m.jp2 T33UUU_B05_20m.jp2 T33UUU_B06_20m.jp2 "
     "T33UUU_B07_20m.jp2 T33UUU_B08_10m.jp2 T33UUU_B8A_20m.jp2 T33UUU_B11_20m.jp2 T33UUU_B12_20m.jp2",
+    "micrometres": "0.490 um|0.56 µm|0.665 μm|0.705 um|0.740 um|0.783 um|0.842 um|0.865 um|1.61 um|2.19 micrometers",
+    "acolite": "rhos_492 rhos_560 rhos_665 rhos_704 rhos_740 rhos_783 rhos_833 rhos_865 rhos_1614 rhos_2202",
+    "bare wavelengths": "490 560 665 705 740 783 842 865 1610 2190",
+    "stac, wavelengths": "blue green red rededge071 rededge075 rededge078 nir nir08 swir16 swir22",
+    "stac, prefixed": "eo:blue|eo:green|eo:red|eo:rededge071|eo:rededge075|eo:rededge078|eo:nir|eo:nir08|eo:swir16|eo:swir22",
+    "theia": "FRE_B2 FRE_B3 FRE_B4 FRE_B5 FRE_B6 FRE_B7 FRE_B8 FRE_B8A FRE_B11 FRE_B12",
+    "collection": " ".join(f"S2L2A_B{n}" for n in ("02", "03", "04", "05", "06", "07", "08", "08A", "11", "12")),
+    "season": "B2_summer B3_summer B4_summer B5_summer B6_summer B7_summer B8_summer B8A_summer B11_summer B12_summer",
+    "torchgeo": "B2 - Blue|B3 - Green|B4 - Red|B5 - Vegetation red edge|B6 - Vegetation red edge|B7 - Vegetation red edge|"
+    "B8 - NIR|B8A - Vegetation red edge|B11 - SWIR|B12 - SWIR",
+    "hls": "Blue|Green|Red|Red-Edge 1|Red-Edge 2|Red-Edge 3|NIR Broad|NIR Narrow|SWIR 1|SWIR 2",
     "long": "Blue|Green|Red|Vegetation Red Edge 1|Vegetation Red Edge 2|Vegetation Red Edge 3|Near Infrared|"
     "Narrow Near Infrared|Short Wave Infrared 1|Short Wave Infrared 2",
 }
@@ -73,6 +84,15 @@ def test_a_band_is_known_by_its_name_in_any_wording(name):
         "TCI_R",
         "elevation",
         "tree cover",
+        "saturation_B4",
+        "ndre1",
+        "B2 uncertainty",
+        "B4_error",
+        "redness",
+        "red roofs",
+        "green index",
+        "1.2 um",
+        "year 2020",
     ],
 )
 def test_what_is_no_band_of_sentinel_2_is_not_taken_for_one(name):

@@ -85,7 +85,7 @@ def test_a_map_across_180_degrees_is_compared_whole(tmp_path, west):
 @pytest.mark.parametrize(("crs", "west"), [("EPSG:4326", 179.5), ("EPSG:4326", -180.5),
                                            ("EPSG:32701", None)])  # fmt: skip
 def test_points_polygons_and_maps_meet_on_a_map_across_180_degrees(tmp_path, crs, west):
-    """Zones 6 west of 180 degrees and 11 east of it: points on both sides, whatever their longitudes are counted from."""
+    """Zones 6 west of 180 degrees, 11 east of it; points on both sides, whatever their longitudes are counted from."""
     zones = np.full((1, 200, 1000), 6, np.uint8)
     zones[..., 500:] = 11
     if west is None:

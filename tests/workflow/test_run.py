@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -123,6 +124,33 @@ def test_a_notebook_that_has_nothing_to_do_ends_early_without_a_fault(tmp_path):
     assert "no clone here" in page
     assert "An exception has occurred" not in page
     assert "UserWarning" not in page
+
+
+HUBS = {  # where another kernel lies, and what the environment says; relative to a folder that is also HOME
+    "of the user": (".local/share/jupyter", {}),
+    "on a path of several": ("b", {"JUPYTER_PATH": "{home}/a::{home}/b", "JUPYTER_PREFER_ENV_PATH": "1"}),
+    "on a path that is relative": ("share", {"JUPYTER_PATH": "share"}),
+    "under a name that the notebook has": ("hub", {"JUPYTER_PATH": "{home}/hub"}),
+}
+
+
+@pytest.mark.parametrize("where", HUBS)
+def test_notebooks_run_with_the_interpreter_that_runs_the_workflow(tmp_path, where):
+    place, environment = HUBS[where]
+    project = make_project(tmp_path)
+    path = notebook(project, "00_first", "import pathlib, sys; pathlib.Path('../python').write_text(sys.executable)")
+    name = "conda-env-gis-py" if "name" in where else "python3"
+    path.write_text(path.read_text().replace('"name": "python3"', f'"name": "{name}"'))
+    kernel = project / place / "kernels" / name / "kernel.json"
+    kernel.parent.mkdir(parents=True)
+    other = {"argv": [shutil.which("false"), "{connection_file}"], "display_name": "another", "language": "python"}
+    kernel.write_text(json.dumps(other))
+    environment = {key: value.format(home=project) for key, value in environment.items()}
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("JUPYTER")}
+    environment = kept | {"HOME": str(project), "PYTHONPATH": str(project)} | environment
+    command = [sys.executable, "-m", "workflow.execute", path, project / "executed" / "00.json", "{}"]
+    subprocess.run(list(map(str, command)), cwd=project, env=environment, check=True)
+    assert (project / "python").read_text() == sys.executable
 
 
 def test_a_killed_kernel_is_one_line(tmp_path):
