@@ -1,4 +1,4 @@
-"""Shuffled batches of So2Sat's file beside torchgeo's reader: `python benchmarks/reading.py --torchgeo-python PYTHON`.
+"""Shuffled batches of So2Sat's file against torchgeo's: `LCZ_TORCHGEO_PYTHON=PYTHON python -m benchmarks.reading`.
 
 One generated file of the published layout, in the page cache; both make float32 (64, 10, 32, 32) and labels, in one
 process each, taking turns. PYTHON is of an environment with torchgeo 0.8.1 (0.10 wants a newer Python than 3.11).
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -71,23 +70,23 @@ def serve(folder: Path, batches: int) -> None:
 
 
 def main() -> None:
+    """Measure, print and write."""
+    from benchmarks.common import TURNS, row, save
+
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("out", type=Path, nargs="?", default=Path(__file__).with_suffix(".json"))
-    parser.add_argument("--torchgeo-python", required=True)
     parser.add_argument("--count", type=int, default=4096, help="patches of the file")
     parser.add_argument("--batches", type=int, default=20, help="of each turn")
-    parser.add_argument("--turns", type=int, default=5)
     options = parser.parse_args()
-
-    from lczlib.runs import write_json
-
+    if not (python := os.environ.get("LCZ_TORCHGEO_PYTHON")):
+        print("reading: LCZ_TORCHGEO_PYTHON names no python with torchgeo 0.8.1; the old figures stay")
+        return
     with tempfile.TemporaryDirectory() as folder:
         write_file(Path(folder) / "training.h5", options.count)
-        command = [options.torchgeo_python, __file__, "--serve", folder, str(options.batches)]
+        command = [python, __file__, "--serve", folder, str(options.batches)]
         clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         theirs = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=clean)
-        turns = []
-        for seed in range(options.turns + 1):
+        turns: dict[str, list[float]] = {"ours": [], "torchgeo 0.8.1": []}
+        for seed in range(TURNS + 1):
             seconds, shape, zones, total = lczlib_batches(Path(folder), options.batches, seed)
             theirs.stdin.write(f"{seed}\n")
             theirs.stdin.flush()
@@ -95,16 +94,12 @@ def main() -> None:
             assert tuple(shape) == (BATCH, 10, 32, 32)
             assert zones == int(answer[2])
             assert abs(total - float(answer[3])) < 1e-3 * total, "not the same patches"
-            turns.append((seconds, float(answer[1])))
+            if seed:  # the first turn warms up
+                turns["ours"].append(seconds / options.batches)
+                turns["torchgeo 0.8.1"].append(float(answer[1]) / options.batches)
         theirs.stdin.close()
         theirs.wait()
-    ours, theirs = np.array(turns[1:]).T / options.batches  # the first turn warms up
-    ratios = theirs / ours
-    found = {"lczlib": statistics.median(ours), "torchgeo 0.8.1": statistics.median(theirs)}
-    result = {"patches": options.count, "batch": BATCH, "turns": options.turns, "seconds_per_batch": found,
-              "times_faster": {"median": np.median(ratios), "lowest": ratios.min(), "each_turn": ratios}}  # fmt: skip
-    write_json(options.out, result)
-    print(result)
+    save(__file__, [row("So2Sat, a shuffled batch of 64", turns, "ours", "torchgeo 0.8.1", goal=20)])
 
 
 if __name__ == "__main__":

@@ -1,41 +1,42 @@
-"""What instance masks cost, as ratios taken inside one run: `python benchmarks/sam.py OUT.json [--quick] [--device D]`.
+"""Instance masks against SamAutomaticMaskGenerator: `python -m benchmarks.sam [--models nano mobile]`.
 
-Variants take turns on the same images, medians are compared: absolute times depend on the machine and on what else it
-does, ratios much less. Reference: segment_anything's SamAutomaticMaskGenerator with the same weights and settings, the
-allocator mended on both sides; and once more in a process where it is not, as its users meet it. MobileSAM and vit_b
-have random weights (their time does not depend on them), thresholds of 0 for the same reason, and five images. On a
-GPU (`--device cuda`) only the masks are timed, ours of all images together.
+The same weights and settings on both sides, variants in turns on the same images, the allocator mended on both sides.
+MobileSAM and vit_b have random weights (their time does not depend on them) and thresholds of 0 for the same reason.
+Rows of models that are not named stay as they are in sam.json. On a GPU: `--device cuda`, ours on all images at once;
+nothing is written.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from lczlib.compute import bf16_pays, prepare_cpu
+import cv2
 
-prepare_cpu()
+from benchmarks.common import BEFORE, ROOT, bf16_pays, checkout, np, row, run_in, save, take_turns, torch
+from lczlib.graphs import node_features
+from lczlib.runs import read_json
+from lczlib.sam import MaskSettings, generate_masks, load_sam
+from lczlib.sam.models import build_sam
+from lczworld import generate_scene
 
-import cv2  # noqa: E402
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-
-from lczlib.graphs import node_features  # noqa: E402
-from lczlib.runs import write_json  # noqa: E402
-from lczlib.sam import MaskSettings, generate_masks, load_sam  # noqa: E402
-from lczlib.sam.models import build_sam  # noqa: E402
-from lczworld import generate_scene  # noqa: E402
-
-PAPER = MaskSettings()
+PAPER, GENERATOR = MaskSettings(), "SamAutomaticMaskGenerator"
+GOALS = {("nano", "fp32"): 5, ("mobile", "fp32"): 2.5, ("vit_b", "fp32"): 1.6, ("vit_b", "bf16"): 3}
+DEMO = """
+import sys, time, numpy as np
+from lczlib.sam import MaskSettings, generate_masks, load_sam
+sam, images = load_sam("nano"), np.load(sys.argv[1])
+settings = MaskSettings(points_per_side=8, crop_n_layers=0, pred_iou_thresh=0.7)
+generate_masks(sam, list(images[:1]), settings)
+start = time.process_time()
+generate_masks(sam, list(images), settings)
+print((time.process_time() - start) / len(images))
+"""
+Images = list[np.ndarray]
 
 
 def generator(sam: torch.nn.Module, settings: MaskSettings) -> Callable[[np.ndarray], object]:
@@ -53,50 +54,31 @@ def generator(sam: torch.nn.Module, settings: MaskSettings) -> Callable[[np.ndar
     return run
 
 
-Images = list[np.ndarray]
+def about(model: str) -> dict[str, object]:
+    """What whole_set.py asks of a row."""
+    return {"model": model, "threads": torch.get_num_threads()}
 
 
-def ways(sam: torch.nn.Module, settings: MaskSettings, half: bool) -> dict[str, Callable[[Images], object]]:
-    """The generator and ours, the latter also in bf16 where `half`, as functions of images."""
-    run, low = generator(sam, settings), replace(settings, bf16=True)
-    made: dict[str, Callable[[Images], object]] = {
-        "generator": lambda images: [run(image) for image in images],
-        "ours": lambda images: generate_masks(sam, images, settings),
-    }
-    return made | ({"ours_bf16": lambda images: generate_masks(sam, images, low)} if half else {})
+def masks_of(name: str, images: Images, device: str = "cpu") -> list[dict]:
+    """Rows of a model: ours in fp32 and, where the processor has it, in bf16."""
+    sam, settings = (load_sam(name), PAPER) if name == "nano" else random(name)
+    run = generator(sam.to(device), settings)
+    groups = [images] * 6 if device == "cuda" else [[image] for image in [images[0], *images]]
+    kinds = {"fp32": settings} | ({"bf16": replace(settings, bf16=True)} if bf16_pays(device) else {})
+    ours = {kind: partial(generate_masks, sam, settings=how) for kind, how in kinds.items()}
+    seconds = take_turns(ours | {GENERATOR: lambda group: [run(image) for image in group]}, groups=groups)
+    what = f"instance masks of an image, {name}, the paper's settings"
+    return [about(name) | row(what, seconds, kind, GENERATOR, GOALS.get((name, kind))) for kind in ours]
 
 
-def turns(variants: dict[str, Callable[[Images], object]], groups: list[Images]) -> dict[str, float]:
-    """Median seconds an image of each variant, taking turns with groups of images, after a first turn not counted."""
-    seconds: dict[str, list[float]] = {name: [] for name in variants}
-    for number, group in enumerate([groups[0], *groups]):
-        for name, work in variants.items():
-            start = time.perf_counter()
-            work(group)
-            if number:
-                seconds[name].append((time.perf_counter() - start) / len(group))
-    return {name: statistics.median(values) for name, values in seconds.items()}
-
-
-def compared(seconds: dict[str, float]) -> dict[str, float]:
-    """Those seconds, and how many times faster than the generator the others are."""
-    ratios = {f"times_faster_{name}": seconds["generator"] / seconds[name] for name in seconds if name != "generator"}
-    return {**{f"seconds_{name}": value for name, value in seconds.items()}, **ratios}
-
-
-def masks_of(sam: torch.nn.Module, settings: MaskSettings, images: Images) -> dict[str, float]:
-    """The generator against ours in fp32 and, where the processor does not merely emulate it, in bf16."""
-    one_by_one = [[image] for image in images]
-    return compared(turns(ways(sam, settings, bf16_pays()), one_by_one))
-
-
-def on_device(device: str, images: Images) -> dict[str, object]:
-    """The generator, image by image, against ours on all images at once: seconds an image."""
-    result: dict[str, object] = {"device": torch.cuda.get_device_name() if device == "cuda" else device}
-    for name, (sam, settings) in {"nano": (load_sam("nano"), PAPER), "vit_b": random("vit_b")}.items():
-        seconds = turns(ways(sam.to(device), settings, bf16_pays(device)), [images] * 3)
-        result[name] = {"images": len(images), **compared(seconds)}
-    return result
+def demo_masks(images: Images) -> list[dict]:
+    """Row of nano with the demo's settings, in a process of its own, against the nano of an earlier commit."""
+    with tempfile.TemporaryDirectory() as folder, checkout() as before:
+        path = Path(folder, "images.npy")
+        np.save(path, np.stack(images))
+        folders = {"now": ROOT, BEFORE: before}
+        seconds = take_turns({name: lambda f=f: float(run_in(f, "-c", DEMO, path)[1]) for name, f in folders.items()})
+    return [about("nano") | row("an image, nano, the demo's settings", seconds, "now", BEFORE, 3)]
 
 
 def random(name: str) -> tuple[torch.nn.Module, MaskSettings]:
@@ -104,24 +86,6 @@ def random(name: str) -> tuple[torch.nn.Module, MaskSettings]:
     torch.manual_seed(0)
     open_ = replace(PAPER, pred_iou_thresh=0.0, stability_score_thresh=0.0)
     return build_sam(name).requires_grad_(False), open_
-
-
-def untouched(images: Images) -> float:
-    """Median seconds an image of the generator (nano) in a process with the allocator as it comes."""
-    code = (
-        "import sys, time, statistics, numpy as np; from lczlib.sam import MaskSettings, load_sam; "
-        "from segment_anything import SamAutomaticMaskGenerator as G; "
-        "g = G(load_sam('nano'), **MaskSettings().generator_arguments()); s = []\n"
-        "for image in np.load(sys.argv[1]):\n"
-        "    t = time.perf_counter(); g.generate(image); s.append(time.perf_counter() - t)\n"
-        "print(statistics.median(s))"
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "images.npy"
-        np.save(path, np.stack(images))
-        environment = os.environ | {"LCZLIB_MALLOPT": "0", "OMP_NUM_THREADS": str(torch.get_num_threads())}
-        out = subprocess.run([sys.executable, "-c", code, path], env=environment, capture_output=True, check=True)
-    return float(out.stdout)
 
 
 def published_features(read: Callable[[], np.ndarray], masks: np.ndarray, boxes: np.ndarray) -> np.ndarray:
@@ -137,14 +101,14 @@ def published_features(read: Callable[[], np.ndarray], masks: np.ndarray, boxes:
     return x
 
 
-def features(images: Images, found: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
-    """Node features in memory and with files: an npz of an image and one of its masks and boxes each, against a store
-    of masks and the images in one array, as a data set keeps them. Seconds an image of passes over all images.
+def features(images: Images) -> list[dict]:
+    """Row of node features with files: a store of masks and the images in one array, as a data set keeps them, against
+    the published script: an npz of each image and one of its masks and boxes.
     """
     from lczlib.data.layout import write_npz
     from lczlib.sam.store import MaskStore, pack
 
-    numbers = range(len(images))
+    found, numbers = generate_masks(load_sam("nano"), images), range(len(images))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         store = MaskStore(folder, {i: f"image {i}" for i in numbers})
@@ -154,58 +118,42 @@ def features(images: Images, found: list[tuple[np.ndarray, np.ndarray]]) -> dict
             np.savez(folder / f"masks_{i}.npz", masks=found[i][0], boxes=found[i][1])
             write_npz(store.file(store.digests[i]), **pack(*found[i]))
 
-        def published_files() -> None:
+        def published() -> list[np.ndarray]:
+            made = []
             for i in numbers:
                 with np.load(folder / f"image_{i}.npz") as image, np.load(folder / f"masks_{i}.npz") as stored:
-                    published_features(partial(image.__getitem__, "image"), stored["masks"], stored["boxes"])
+                    made.append(
+                        published_features(partial(image.__getitem__, "image"), stored["masks"], stored["boxes"])
+                    )
+            return made
 
-        def ours_files() -> None:
-            for image, one in zip(np.load(folder / "images.npy", mmap_mode="r"), store):
-                node_features(image, *one, masks_within_boxes=True)
+        def ours() -> list[np.ndarray]:
+            kept = zip(np.load(folder / "images.npy", mmap_mode="r"), store)
+            return [node_features(image, *one, masks_within_boxes=True) for image, one in kept]
 
-        variants = {
-            "published": lambda: [published_features(partial(np.asarray, i), *one) for i, one in zip(images, found)],
-            "ours": lambda: [node_features(image, *one, masks_within_boxes=True) for image, one in zip(images, found)],
-            "published_files": published_files,
-            "ours_files": ours_files,
-        }
-        seconds = turns({name: lambda _, work=work: work() for name, work in variants.items()}, [images] * 5)
-    apart = [abs(a - b).max() for a, b in zip(variants["published"](), variants["ours"]())]
-    return {
-        "masks": sum(len(masks) for masks, _ in found) / len(found),
-        "largest_difference": max(apart),
-        **{f"seconds_{name}": value for name, value in seconds.items()},
-        "times_faster_in_memory": seconds["published"] / seconds["ours"],
-        "times_faster_with_files": seconds["published_files"] / seconds["ours_files"],
-    }
+        assert max(abs(a - b).max() for a, b in zip(published(), ours())) < 1e-6
+        seconds = take_turns({"ours": ours, "the published loop": published})
+    seconds = {name: [s / len(images) for s in spent] for name, spent in seconds.items()}
+    what = "node features of an image, with its files"
+    return [about("nano") | row(what, seconds, "ours", "the published loop")]
 
 
 def main() -> None:
-    """Run everything and write one JSON."""
+    """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--quick", action="store_true", help="few images, no MobileSAM, no vit_b")
-    parser.add_argument("--device", default="cpu", help="cuda: masks on a GPU, nothing else")
+    parser.add_argument("--models", nargs="*", default=["nano", "mobile", "vit_b"])
+    parser.add_argument("--images", type=int, default=5)
+    parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
-    count = 3 if options.quick else 17
-    images = [generate_scene(1 + i % 17, city=6, seed=700_000 + i).rgb for i in range(count)]
+    images = [generate_scene(1 + 3 * i % 17, city=6, seed=700_000 + i).rgb for i in range(options.images)]
     if options.device != "cpu":
-        result = on_device(options.device, images[:4])
-        print(result)
-        write_json(options.out, {"data": "synthetic", "numbers": result})
+        print(torch.cuda.get_device_name(), *[r for name in ("nano", "vit_b") for r in masks_of(name, images, "cuda")])
         return
-    nano, result = load_sam("nano"), {"threads": torch.get_num_threads(), "images": count, "bf16": bf16_pays()}
-    result["cpu_capability"] = torch.backends.cpu.get_cpu_capability()
-    result["nano"] = masks_of(nano, PAPER, images)
-    result["nano"]["seconds_generator_allocator_untouched"] = untouched(images)
-    ours = min(value for name, value in result["nano"].items() if name.startswith("seconds_ours"))
-    result["nano"]["times_faster_than_untouched"] = result["nano"]["seconds_generator_allocator_untouched"] / ours
-    result["node_features"] = features(images, generate_masks(nano, images))
-    if not options.quick:
-        for name in ("mobile", "vit_b"):
-            result[name] = masks_of(*random(name), images[:5])
-    print(result)
-    write_json(options.out, {"data": "synthetic", "numbers": result})
+    path = Path(__file__).with_suffix(".json")
+    rows = [r for r in read_json(path)["rows"] if r["model"] not in options.models] if path.exists() else []
+    for name in options.models:
+        rows = (rows + features(images) + demo_masks(images) if name == "nano" else rows) + masks_of(name, images)
+        save(__file__, rows, images=options.images)
 
 
 if __name__ == "__main__":

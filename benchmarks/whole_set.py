@@ -20,15 +20,22 @@ def _read(path: str) -> dict:
     return json.loads((ROOT / path).read_text(encoding="utf-8"))
 
 
+def of_image(what: str, model: str) -> float:
+    """Seconds of an image on all cores: of the first such row of sam.json, ours; features are taken by one thread."""
+    rows = _read("benchmarks/sam.json")["rows"]
+    row = next(row for row in rows if what in row["what"] and row["model"] == model)
+    return row["seconds"][row["ours"]] * row["threads"] / CORES
+
+
 def hours() -> dict[str, tuple[float, float | None]]:
     """{what: hours on two cores, hours of a GPU or None where its arithmetic is nothing}."""
-    sam, streams = _read("benchmarks/sam.json")["numbers"], _read("benchmarks/streams.json")
-    masks = _read("figures/07_costs.json")["numbers"]["masks"]
+    streams, masks = _read("benchmarks/streams.json"), _read("figures/07_costs.json")["numbers"]["masks"]
     s2 = _read("figures/published.json")["networks"]["resnet3d11_gmac"]["value"] * 1e9
-    batch, graphs = streams["options"]["batch"], streams["options"]["graphs"]
-    training, inference = (streams["s2"][name]["fp32"]["seconds"] for name in ("training", "inference"))
-    epoch = streams["ge"]["epoch"]["closed form"]["seconds"] / graphs * TRAINED
-    vit_b, ratio = sam["vit_b"]["seconds_ours"], masks["vit_h"]["multiply_adds"] / masks["vit_b"]["multiply_adds"]
+    training, inference = (
+        streams["s2"][name] / streams["options"]["batch"] / CORES for name in ("training", "inference")
+    )
+    epoch = streams["graph_epoch"] / streams["options"]["graphs"] * TRAINED
+    vit_b, ratio = of_image("masks", "vit_b"), masks["vit_h"]["multiply_adds"] / masks["vit_b"]["multiply_adds"]
 
     def on_gpu(multiply_adds: float) -> float:
         return 2 * multiply_adds / GPU / 3600
@@ -36,14 +43,14 @@ def hours() -> dict[str, tuple[float, float | None]]:
     return {
         "masks, SAM `vit_h`": (PAIRS * vit_b * ratio / 3600, on_gpu(PAIRS * masks["vit_h"]["multiply_adds"])),
         "masks, SAM `vit_b`": (PAIRS * vit_b / 3600, on_gpu(PAIRS * masks["vit_b"]["multiply_adds"])),
-        "masks, SAM `nano`": (PAIRS * sam["nano"]["seconds_ours"] / 3600, None),
-        "graphs": (PAIRS * sam["node_features"]["seconds_ours_files"] / CORES / 3600, None),
+        "masks, SAM `nano`": (PAIRS * of_image("masks", "nano") / 3600, None),
+        "graphs": (PAIRS * of_image("node features", "nano") / 3600, None),
         f"Sentinel-2 training, {EPOCHS} epochs (the published log)": (
-            EPOCHS * TRAINED * training / batch / CORES / 3600,
+            EPOCHS * TRAINED * training / 3600,
             on_gpu(3 * EPOCHS * TRAINED * s2),
         ),
         "graph training, 100 epochs": (100 * epoch / 3600, None),
-        "Sentinel-2 probabilities of all pairs": (PAIRS * inference / batch / CORES / 3600, on_gpu(PAIRS * s2)),
+        "Sentinel-2 probabilities of all pairs": (PAIRS * inference / 3600, on_gpu(PAIRS * s2)),
     }
 
 

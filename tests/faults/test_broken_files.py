@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-COUNT = int(os.environ.get("LCZ_FAULTS", "48"))
+COUNT = int(os.environ.get("LCZ_FAULTS", "36"))
 LONGEST, LARGEST = 60.0, 1000.0  # seconds (a hang, on whatever machine), megabytes
 
 
