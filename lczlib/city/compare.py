@@ -36,6 +36,7 @@ class Comparison:
         scores: names of `lczlib.metrics.scores`. matrix: (17, 17), rows = the other map. pixels: compared.
         bands: names of the bands compared, here and there.
         agreement: path of the raster: 1 differs, 2 agrees, 0 no data in either.
+        warnings: what is doubtful about either map.
     """
 
     scores: dict
@@ -43,6 +44,7 @@ class Comparison:
     pixels: int
     bands: tuple[str, str]
     agreement: Path
+    warnings: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         s = self.scores
@@ -54,7 +56,7 @@ class Comparison:
             head += f"\nwarning: the other map looks counted from 0: with 1 added to its zones oa is {oa:.3f}"
         counts = zip(ZONES, self.matrix.sum(1), self.matrix.sum(0), strict=True)
         rows = [f"LCZ {z.code}: {n} there, {m} here, F1 {s['f1'][z.label]:.3f}" for z, n, m in counts if n or m]
-        return "\n".join([head, *rows, str(self.agreement)])
+        return "\n".join([head, *(f"warning: {text}" for text in self.warnings), *rows, str(self.agreement)])
 
 
 def compare_maps(
@@ -97,7 +99,11 @@ def compare_maps(
     write_legend(target, bands={1: "agreement"}, shown=1, entries=AGREEMENT)
     rows, cols = np.indices((17, 17)).reshape(2, -1) + 1
     measured = scores(rows.repeat(matrix.ravel()), cols.repeat(matrix.ravel()))
-    result = Comparison(measured, matrix, int(matrix.sum()), (one.name, two.name), target)
+    warnings = tuple(
+        f"{zones.path}: no data is {zones.data.nodata:g}, which is a zone too, left out here; gdal_edit.py -unsetnodata"
+        for zones in (one, two) if zones.data.nodata in (*range(1, 18), *range(101, 108))
+    )  # fmt: skip
+    result = Comparison(measured, matrix, int(matrix.sum()), (one.name, two.name), target, warnings)
     facts = tags | {"resampling": "nearest", "pixels": result.pixels}
     write_json(target.with_suffix(".json"), facts | {"scores": result.scores, "confusion": matrix})
     return result

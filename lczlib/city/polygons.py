@@ -55,7 +55,7 @@ def read_polygons(path: str | Path, column: str | None = None, city: str = "") -
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file; give polygons as .kml, .kmz, .geojson, .shp or .gpkg")
     if path.is_dir() and path.suffix != ".gdb":
-        raise InputError(f"{path}: a folder; give one file of polygons in it")
+        raise InputError(f"{path}: not readable as polygons (a folder); give one of the files in it")
     frame, notes = _read(path, column)
     frame = _mended(frame, notes)
     if frame.empty:

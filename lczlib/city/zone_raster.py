@@ -43,6 +43,7 @@ class ZoneRaster:
         self.data = self.source.data
         if band is not None and not 1 <= band <= self.data.count:
             raise InputError(f"{path}: has {self.data.count} band(s), no number {band}; give another --compare-band")
+        self.zone_bands: list[int] = []
         self.zone_bands = [n for n in range(1, self.data.count + 1) if self._holds_zones(n)] if band is None else []
         ranked = sorted(self.zone_bands, key=lambda n: ("filter" not in self._name(n), "lcz" not in self._name(n)))
         named = [n for n in ranked if self._name(n)]
@@ -61,7 +62,8 @@ class ZoneRaster:
         name = self._name(band)
         self.band, self.name = band, self.data.descriptions[band - 1] or f"band {band}"
         raw = self.data.count > 1 and (name.startswith("lcz") or not name)
-        self.filtered = True if "filter" in name or (raw and not name and band == 2) else False if raw else None
+        second = band == (self.zone_bands[1:2] or [2])[0]
+        self.filtered = True if "filter" in name or (raw and not name and second) else False if raw else None
         sample = self._sample(band)
         in_wrf = ((sample > 50) & (sample < 62)).sum() > WRF_SHARE * (sample > 0).sum()
         self.to_labels = from_wrf_codes if in_wrf or self.data.tags().get("codes") == "WRF" else to_labels

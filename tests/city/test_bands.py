@@ -43,12 +43,13 @@ WORDINGS = {
     "acolite": "rhos_492 rhos_560 rhos_665 rhos_704 rhos_740 rhos_783 rhos_833 rhos_865 rhos_1614 rhos_2202",
     "bare wavelengths": "490 560 665 705 740 783 842 865 1610 2190",
     "stac, wavelengths": "blue green red rededge071 rededge075 rededge078 nir nir08 swir16 swir22",
-    "stac, prefixed": "eo:blue|eo:green|eo:red|eo:rededge071|eo:rededge075|eo:rededge078|eo:nir|eo:nir08|eo:swir16|eo:swir22",
+    "stac, prefixed": "eo:blue eo:green eo:red eo:rededge071 eo:rededge075 eo:rededge078 eo:nir eo:nir08 eo:swir16 "
+    "eo:swir22",
     "theia": "FRE_B2 FRE_B3 FRE_B4 FRE_B5 FRE_B6 FRE_B7 FRE_B8 FRE_B8A FRE_B11 FRE_B12",
     "collection": " ".join(f"S2L2A_B{n}" for n in ("02", "03", "04", "05", "06", "07", "08", "08A", "11", "12")),
     "season": "B2_summer B3_summer B4_summer B5_summer B6_summer B7_summer B8_summer B8A_summer B11_summer B12_summer",
-    "torchgeo": "B2 - Blue|B3 - Green|B4 - Red|B5 - Vegetation red edge|B6 - Vegetation red edge|B7 - Vegetation red edge|"
-    "B8 - NIR|B8A - Vegetation red edge|B11 - SWIR|B12 - SWIR",
+    "torchgeo": "B2 - Blue|B3 - Green|B4 - Red|B5 - Vegetation red edge|B6 - Vegetation red edge|"
+    "B7 - Vegetation red edge|B8 - NIR|B8A - Vegetation red edge|B11 - SWIR|B12 - SWIR",
     "hls": "Blue|Green|Red|Red-Edge 1|Red-Edge 2|Red-Edge 3|NIR Broad|NIR Narrow|SWIR 1|SWIR 2",
     "long": "Blue|Green|Red|Vegetation Red Edge 1|Vegetation Red Edge 2|Vegetation Red Edge 3|Near Infrared|"
     "Narrow Near Infrared|Short Wave Infrared 1|Short Wave Infrared 2",

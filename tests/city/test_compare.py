@@ -48,6 +48,17 @@ def test_a_map_counted_from_0_is_warned_of(tmp_path):
     assert "warning" not in str(compare_maps(tmp_path / "a.tif", noisy))
 
 
+@pytest.mark.parametrize("tag", [1, 17, 107])
+def test_a_zone_that_is_tagged_as_no_data_is_warned_of(tmp_path, tag):
+    mine = layout(20, 20)
+    theirs = to_old_codes(mine) if tag > 100 else mine
+    found = compare_maps(
+        other_map(tmp_path / "a.tif", mine, nodata=0), other_map(tmp_path / "o.tif", theirs, nodata=tag)
+    )
+    assert f"no data is {tag}, which is a zone too" in str(found)
+    assert found.pixels == (theirs != tag).sum()
+
+
 def test_rows_are_the_other_map_and_disagreement_is_drawn(tmp_path):
     mine, theirs = np.full((10, 10), 2, np.uint8), np.full((10, 10), 2, np.uint8)
     theirs[:5] = 5
@@ -158,12 +169,14 @@ def test_maps_that_cannot_be_compared_say_why(tmp_path):
     (("lcz", "probability"), "rp", ("lcz", "lcz")),
     (("LCZ",), "s", ("lczFilter", "LCZ")),
     (("class probability of the lcz", "zones"), "ps", ("lczFilter", "zones")),
+    (None, "prs", ("lczFilter", "band 3")),
+    (("prob", "lcz", "lczFilter"), "prs", ("lczFilter", "lczFilter")),
 ])  # fmt: skip
 def test_like_is_compared_with_like(tmp_path, names, order, bands):
     rng = np.random.default_rng(0)
     smooth = np.kron(layout(5, 6), np.ones((8, 8), np.uint8))
     held = {"s": smooth, "r": np.where(rng.random(smooth.shape) < 0.2, layout(40, 48, 1), smooth)}
-    held["p"] = np.full_like(smooth, 12)
+    held["p"] = rng.integers(20, 101, smooth.shape).astype(np.uint8)
     own = ("lcz", "lczFilter", "probability")
     mine = write_tif(tmp_path / "a.tif", np.stack([held[b] for b in "rsp"]), pixel=100.0, descriptions=own)
     theirs = write_tif(tmp_path / "b.tif", np.stack([held[b] for b in order]), pixel=100.0, descriptions=names)

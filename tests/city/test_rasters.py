@@ -12,6 +12,7 @@ from rasterio.enums import ColorInterp
 from rasterio.warp import transform
 
 from lczlib.city.rasters import RGB, Sentinel2
+from lczlib.data.layout import BANDS
 from lczlib.errors import InputError
 
 IMAGE = reflectance(64, 64)
@@ -410,3 +411,21 @@ def test_a_scene_of_one_value_is_an_image_where_the_value_is_a_reflectance(tmp_p
 def test_a_scene_of_one_value_is_no_data_where_files_are_filled_with_it(tmp_path, value, dtype):
     with pytest.raises(InputError, match="wholly no-data"):
         Sentinel2(write_tif(tmp_path / "one.tif", np.full((10, 40, 40), value, dtype)))
+
+
+@pytest.mark.parametrize(("crs", "left", "top", "pixel"), [
+    ("EPSG:4326", 13.0, 151.0, 1e-4), ("EPSG:4326", LEFT, TOP, 10.0), ("EPSG:4258", 52.0, 113.0, 1e-4),
+])  # fmt: skip
+def test_a_place_that_is_nowhere_on_earth_is_refused_as_such(tmp_path, crs, left, top, pixel):
+    path = write_s2(tmp_path / "s2.tif", IMAGE, crs=crs, left=left, top=top, pixel=pixel)
+    with pytest.raises(InputError, match="lies nowhere on Earth"):
+        Sentinel2(path)
+
+
+@pytest.mark.parametrize("band", [0, 5, 9])
+@pytest.mark.parametrize("dn", [False, True])
+def test_a_band_of_one_value_is_warned_of(tmp_path, band, dn):
+    image = IMAGE.copy()
+    image[..., band] = 0.2
+    scene = Sentinel2(write_s2(tmp_path / "s2.tif", image, "uint16" if dn else "float32", dn))
+    assert any(f"{BANDS[band]}: one value everywhere" in warning for warning in scene.warnings)
