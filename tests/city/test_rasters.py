@@ -427,5 +427,5 @@ def test_a_place_that_is_nowhere_on_earth_is_refused_as_such(tmp_path, crs, left
 def test_a_band_of_one_value_is_warned_of(tmp_path, band, dn):
     image = IMAGE.copy()
     image[..., band] = 0.2
-    scene = Sentinel2(write_s2(tmp_path / "s2.tif", image, "uint16" if dn else "float32", dn))
+    scene = Sentinel2(write_s2(tmp_path / "s2.tif", image, "uint16" if dn else "float32", dn, descriptions=BANDS))
     assert any(f"{BANDS[band]}: one value everywhere" in warning for warning in scene.warnings)
