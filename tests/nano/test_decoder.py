@@ -1,6 +1,7 @@
 """lczworld.nano.decoder and lczworld.nano.evaluation on rectangles."""
 
 import dataclasses
+from functools import partial
 
 import numpy as np
 import pytest
@@ -154,7 +155,9 @@ def test_candidates_are_the_masks_of_the_generator_before_any_score():
     np.testing.assert_allclose(np.sort(met), np.sort(expected), atol=0.01)
 
 
-def test_predicted_iou_is_learned_and_nothing_else():
+def test_predicted_iou_is_learned_and_nothing_else(monkeypatch):
+    few = MaskSettings(points_per_side=6, crop_n_layers=0)
+    monkeypatch.setattr(decoder, "candidates", partial(evaluation.candidates, settings=few))
     sam, scenes = models.load_sam("nano"), squares()
     before = {name: value.clone() for name, value in sam.state_dict().items()}
     errors = [
