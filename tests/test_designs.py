@@ -1,7 +1,5 @@
 """Designs compared in pairs: the same rows for all, differences by hand, the stop rule."""
 
-from functools import partial
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -49,8 +47,7 @@ def test_words_follow_from_the_interval(difference, word):
 
 
 def test_seeds_are_added_until_intervals_are_narrow(monkeypatch, tmp_path):
-    """A small forest on 60 pairs: noise against statistics that name the zone."""
-    monkeypatch.setattr(designs, "random_forest", partial(designs.random_forest, trees=20))
+    """A forest on 60 pairs: noise against statistics that name the zone."""
     polygons = [f"p{i // 2}" for i in range(60)]
     labels = np.array([int(p[1:]) % 3 + 1 for p in polygons])
     index = pd.DataFrame({"id": np.arange(60), "label": labels, "city": "a", "polygon": polygons})
