@@ -48,13 +48,17 @@ def message(numbers: dict) -> list[str]:
         told = told.get(verdict(gain), "which of them is better is undecided")
         value, low, high = (f"{100 * v:+.1f}" for v in gain)
         whose = f"{NAMES[best]} are" if best == "fused" else f"the {NAMES[best]} is"
-        first = f"On {design['areas_compared']} training areas that no method was trained on, {whose} right in "
+        first = (
+            f"On {design['areas_compared']} held-out training areas, which no method was trained on when it was tested,"
+        )
+        first += f" {whose} right in "
         first += (
             f"{right[best]} of the pairs and the random forest in {right['forest']}: a difference of {value} points"
         )
         first += f" (95 % interval {low} to {high}); {told}."
-    suspects = len(numbers["suspicious"]) or "None"
-    lines = [first, f"{suspects} of the {design['areas']} training areas look clearly like another zone."]
+    suspects = len(numbers["suspicious"])
+    looks = "looks" if suspects == 1 else "look"
+    lines = [first, f"{suspects or 'None'} of the {design['areas']} training areas {looks} clearly like another zone."]
     return lines + ["Synthetic pairs: nothing here is about a real city."] * (numbers["data"]["kind"] == "synthetic")
 
 
