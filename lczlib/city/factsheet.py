@@ -19,6 +19,7 @@ from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
 from lczlib import __version__, zones
+from lczlib.city.assess import MEASURES
 from lczlib.city.legend import write_kmz
 from lczlib.city.output import zone_areas
 from lczlib.city.plot import draw_areas, draw_zones
@@ -44,18 +45,18 @@ def message(numbers: dict) -> list[str]:
         first += f" trained on (95 % interval {low} to {high} %)."
     else:
         gain = numbers["differences"][f"{best} - forest"]["OA"]
-        told = {"better": "the streams are better", "worse": "the forest is better"}
-        told = told.get(verdict(gain), "which of them is better is undecided")
         value, low, high = (f"{100 * v:+.1f}" for v in gain)
-        whose = f"{NAMES[best]} are" if best == "fused" else f"the {NAMES[best]} is"
+        stream = "both streams fused are" if best == "fused" else f"the {NAMES[best]} is"
+        told = {
+            "better": f"{stream} better",
+            "worse": "the forest is better",
+            "undecided": "which is better is undecided",
+        }
         first = (
-            f"On {design['areas_compared']} held-out training areas, which no method was trained on when it was tested,"
+            f"On {design['areas_compared']} held-out training areas, which no method was trained on when tested, "
+            f"{stream} right in {right[best]} of the pairs and the random forest in {right['forest']}: a difference of "
+            f"{value} points (95 % interval {low} to {high}); {told[verdict(gain)]}."
         )
-        first += f" {whose} right in "
-        first += (
-            f"{right[best]} of the pairs and the random forest in {right['forest']}: a difference of {value} points"
-        )
-        first += f" (95 % interval {low} to {high}); {told}."
     suspects = len(numbers["suspicious"])
     looks = "looks" if suspects == 1 else "look"
     lines = [first, f"{suspects or 'None'} of the {design['areas']} training areas {looks} clearly like another zone."]
@@ -86,6 +87,24 @@ def draw_map(raster: ZoneRaster) -> Figure:
     return fig
 
 
+def render(numbers: dict, pictures: dict[str, str], raster: ZoneRaster | None = None) -> str:
+    """The page: numbers of `assess`, PNGs in base64 ("boxes", "matrices", "map"), and the map they show."""
+    found = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined)
+    found.filters |= {"span": span, "verdict": verdict}
+    return found.get_template("factsheet.html").render(
+        **numbers,
+        message=message(numbers),
+        measures=list(MEASURES),
+        pictures=pictures,
+        names=NAMES,
+        short=SHORT,
+        zone_names=dict(zip(zones.CODES, zones.NAMES)),
+        version=__version__,
+        f1={name: dict(zip(zones.CODES, f1(found["matrix"]))) for name, found in numbers["methods"].items()},
+        map={"file": raster.path.name, "band": raster.name, **raster.data.tags()} if raster else None,
+    )
+
+
 def write_factsheet(folder: str | Path, numbers: dict, map: str | Path | None = None) -> list[Path]:
     """Write factsheet.html, .pdf and .json into a folder, and the map's KMZ; returns their paths.
 
@@ -95,27 +114,17 @@ def write_factsheet(folder: str | Path, numbers: dict, map: str | Path | None = 
     folder, methods, raster = Path(folder), numbers["methods"], ZoneRaster(map) if map else None
     matrices = {name: found["matrix"] for name, found in methods.items()}
     title = "{resamples} resamples, {pairs_compared} pairs of {areas_compared} areas in all".format(**numbers["design"])
-    measures = [name for name in methods["forest"] if name not in ("f1", "matrix")]
     with plt.rc_context(), tempfile.TemporaryDirectory() as scratch:
         use_style()
         drawn = {
-            "boxes": resample_boxes(methods, measures, NAMES, f"Accuracy in each of {title}"),
-            "matrices": average_matrices(
-                matrices, NAMES, "Zones found, per cent of each zone: average of the resamples"
-            ),
+            "boxes": resample_boxes(methods, MEASURES, NAMES, f"Accuracy in each of {title}"),
+            "matrices": average_matrices(matrices, NAMES, "Zones found, per cent of each zone: mean of the resamples"),
         } | ({"map": draw_map(raster)} if raster else {})
         pictures = {}
         for stem, fig in drawn.items():
             png = write_picture(fig, stem, Path(scratch), numbers["data"]["kind"], pdf=False)
             pictures[stem] = base64.b64encode(png.read_bytes()).decode()
-        found = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined)
-        found.filters |= {"span": span, "verdict": verdict}
-        page = found.get_template("factsheet.html").render(
-            **numbers, message=message(numbers), measures=measures, pictures=pictures, names=NAMES, short=SHORT,
-            zone_names=dict(zip(zones.CODES, zones.NAMES)), version=__version__,
-            f1={name: dict(zip(zones.CODES, f1(cm))) for name, cm in matrices.items()},
-            map={"file": Path(map).name, "band": raster.name, **raster.data.tags()} if raster else None,
-        )  # fmt: skip
+        page = render(numbers, pictures, raster)
         made = [write_text(folder / "factsheet.html", page), write_pdf(folder / "factsheet.pdf", page)]
     made.append(write_json(folder / "factsheet.json", numbers))
     return [*made, write_kmz(raster, folder)] if raster else made
