@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm.auto import tqdm
 
-from lczlib.compute import keep_freed_memory, parallel, pick_device
+from lczlib.compute import instruction_set, keep_freed_memory, parallel, pick_device
 from lczlib.data.pairs import digest
 from lczlib.data.splits import Split
 from lczlib.errors import InputError
@@ -297,5 +297,9 @@ class _Training:
             save_file({name: value.cpu().contiguous() for name, value in model.state_dict().items()}, temporary)
         with atomic_path(self.run.path / "history.csv") as temporary:
             pd.DataFrame(self.history, columns=HISTORY).astype({"epoch": int}).to_csv(temporary, index=False)
-        self.run.finish({"best_val_accuracy": self.best_accuracy, "epochs": len(self.history)})
+        where = {
+            "threads": torch.get_num_threads(),
+            "instruction_set": instruction_set(self.device),
+        }  # others round else
+        self.run.finish({"best_val_accuracy": self.best_accuracy, "epochs": len(self.history)} | where)
         (self.run.path / "checkpoint.pt").unlink(missing_ok=True)

@@ -4,6 +4,7 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
@@ -53,6 +54,17 @@ def test_conda_has_the_versions_of_the_lock():
     for name, version in conda().items():
         if name != "python":
             assert (locked[name] + ".").startswith(version + "."), name
+
+
+def test_what_is_installed_fits_together():
+    """`pip check`, where pip is there."""
+    import subprocess
+    import sys
+
+    done = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True, check=False)
+    if "No module named pip" in done.stderr:
+        pytest.skip("an environment without pip")
+    assert done.returncode == 0, done.stdout
 
 
 def test_what_runs_is_what_is_locked():

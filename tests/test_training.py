@@ -1,5 +1,6 @@
 """One loop for both streams: learns, resumes to the bit, keeps the best, is found again, leaves no trace."""
 
+import json
 import shutil
 import threading
 import time
@@ -326,6 +327,8 @@ def test_a_published_run_is_found_by_its_name_and_is_a_function_of_patches(tmp_p
     train("s2", tmp_path, epochs=1, seed=1).run.publish("s2_sample_pool_0", data="own city")
     result = train("s2", tmp_path, epochs=2)
     result.run.publish("s2_sample_pool_0", data="synthetic")
+    summary = json.loads((result.run.path / "run.json").read_text())["summary"]
+    assert summary["threads"] == torch.get_num_threads()  # another number trains another network
     assert find_run(tmp_path, "s2_sample_pool_0") == result.run.path
     stream = load_stream(tmp_path / "runs" / "s2_sample_pool_0")
     assert (stream.stream, stream.trained_on) == ("s2", "synthetic pairs")

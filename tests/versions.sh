@@ -16,9 +16,13 @@ for name in $packages; do
     [[ $which == oldest ]] && echo "$name==$bound" || echo "$name>=$bound"
 done > "$folder/bounds.txt"
 cat "$folder/bounds.txt"
+grep -o '^torch==[^ ]*' requirements.txt >> "$folder/bounds.txt"
 "$python" -m pip install --quiet "$(grep -o '^torch==[^ ]*' requirements.txt)" # by itself: see requirements.txt
 "$python" -m pip install --quiet --upgrade --upgrade-strategy eager -c "$folder/bounds.txt" "setuptools>=70" \
     -e '.[notebooks,html,mobile,test]'
 "$python" -m pip check
 "$python" -m pip list --format=freeze | grep -iE "^($(tr ' _' '|-' <<< "$packages")|torch)=="
-PATH=$folder/venv/bin:$PATH VIRTUAL_ENV=$folder/venv "$python" -m pytest -q -m "not notebooks" "${@:2}"
+# two tests hold for the versions of the lock only: that they are installed, and their third decimals
+PATH=$folder/venv/bin:$PATH VIRTUAL_ENV=$folder/venv "$python" -m pytest -q -m "not notebooks" \
+    --deselect tests/test_environment.py::test_what_runs_is_what_is_locked \
+    --deselect tests/workflow/test_results.py::test_the_shipped_streams_answer_as_the_committed_run_did "${@:2}"

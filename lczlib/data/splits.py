@@ -180,7 +180,7 @@ class _ArraysOnly(pickle.Unpickler):
         new = module.replace("numpy.core.", "numpy._core.")
         if f"{new}.{name}" not in self._ADMITTED:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        return super().find_class(new, name)
+        return super().find_class(new if hasattr(np, "_core") else new.replace("numpy._core.", "numpy.core."), name)
 
     def persistent_load(self, pid: object):
         raise pickle.UnpicklingError("it refers to things outside the file")

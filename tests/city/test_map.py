@@ -1,6 +1,8 @@
 """Maps: where each label lies, resuming, Dask, memory, a real scene."""
 
+import logging
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +71,35 @@ def test_two_dask_workers_make_the_same_map(tmp_path):
         n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None
     ) as cluster:
         shared = map_scene(tmp_path / "dask.tif", s2, predict_s2=Coded(), dask=cluster.scheduler_address)
+    assert shared.computed == 9
+    for band in (1, 2, 3):
+        np.testing.assert_array_equal(read(shared.path, band), read(alone.path, band))
+
+
+class Deadly(Coded):
+    """Ends the process that computes, as the kernel does where memory runs out, the first time it is asked."""
+
+    def __init__(self, mark: Path):
+        super().__init__()
+        self.mark = mark
+
+    def __call__(self, patches):
+        if not self.mark.exists():
+            self.mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(patches)
+
+
+def test_a_dask_worker_killed_in_the_middle_changes_nothing_of_a_map(tmp_path):
+    from distributed import LocalCluster
+
+    s2 = write_s2(tmp_path / "s2.tif", coded_scene(layout(40, 40)))
+    alone = map_scene(tmp_path / "alone.tif", s2, predict_s2=Coded())
+    local = {"n_workers": 2, "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": None}
+    with LocalCluster(**local, silence_logs=logging.CRITICAL) as cluster:
+        stream = Deadly(tmp_path / "killed")
+        shared = map_scene(tmp_path / "dask.tif", s2, predict_s2=stream, dask=cluster.scheduler_address)
+    assert (tmp_path / "killed").exists()
     assert shared.computed == 9
     for band in (1, 2, 3):
         np.testing.assert_array_equal(read(shared.path, band), read(alone.path, band))
