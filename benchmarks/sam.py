@@ -78,7 +78,7 @@ def demo_masks(images: Images) -> list[dict]:
         np.save(path, np.stack(images))
         folders = {"now": ROOT, BEFORE: before}
         seconds = take_turns({name: lambda f=f: float(run_in(f, "-c", DEMO, path)[1]) for name, f in folders.items()})
-    return [about("nano") | row("an image, nano, the demo's settings", seconds, "now", BEFORE, 3)]
+    return [about("nano") | row("instance masks of an image, nano, the demo's settings", seconds, "now", BEFORE, 3)]
 
 
 def random(name: str) -> tuple[torch.nn.Module, MaskSettings]:

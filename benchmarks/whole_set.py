@@ -35,7 +35,10 @@ def hours() -> dict[str, tuple[float, float | None]]:
         streams["s2"][name] / streams["options"]["batch"] / CORES for name in ("training", "inference")
     )
     epoch = streams["graph_epoch"] / streams["options"]["graphs"] * TRAINED
-    vit_b, ratio = of_image("masks", "vit_b"), masks["vit_h"]["multiply_adds"] / masks["vit_b"]["multiply_adds"]
+    vit_b, ratio = (
+        of_image("the paper's settings", "vit_b"),
+        masks["vit_h"]["multiply_adds"] / masks["vit_b"]["multiply_adds"],
+    )
 
     def on_gpu(multiply_adds: float) -> float:
         return 2 * multiply_adds / GPU / 3600
@@ -43,7 +46,7 @@ def hours() -> dict[str, tuple[float, float | None]]:
     return {
         "masks, SAM `vit_h`": (PAIRS * vit_b * ratio / 3600, on_gpu(PAIRS * masks["vit_h"]["multiply_adds"])),
         "masks, SAM `vit_b`": (PAIRS * vit_b / 3600, on_gpu(PAIRS * masks["vit_b"]["multiply_adds"])),
-        "masks, SAM `nano`": (PAIRS * of_image("masks", "nano") / 3600, None),
+        "masks, SAM `nano`": (PAIRS * of_image("the paper's settings", "nano") / 3600, None),
         "graphs": (PAIRS * of_image("node features", "nano") / 3600, None),
         f"Sentinel-2 training, {EPOCHS} epochs (the published log)": (
             EPOCHS * TRAINED * training / 3600,
