@@ -45,7 +45,7 @@ def machines() -> str:
             peak = ", ".join(f"{kind} {value:.0f}" for kind, value in m["gemm_gflops"].items()) or "not measured"
             note = f" ({m['note']})" if "note" in m else ""
             lines.append(
-                f"- `{name}.json`: {m['processor']}{note}, {m['instructions']}, {m['threads']} thread, {m['clock']}; "
+                f"- `{name}.json`: {m['processor']}{note}, {m['instructions']}, threads: {m['threads']}, {m['clock']}; "
                 f"matrix products, GFLOP/s: {peak}"
             )
     return "\n".join(lines)
