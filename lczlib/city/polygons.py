@@ -6,6 +6,7 @@ What cannot be used is mended or named, never dropped in silence; a class name t
 from __future__ import annotations
 
 import re
+import zipfile
 from pathlib import Path
 
 import geopandas as gpd
@@ -96,17 +97,25 @@ def _is_empty(value: object) -> bool:
     return value is None or value != value or str(value).strip().lower() in ("", "nan", "none", "null", "<na>")
 
 
+def _files(path: Path) -> list[str]:
+    """What GDAL opens: a KMZ by the KML in it, since of a KMZ opened whole GDAL leaves out the data of placemarks."""
+    if path.suffix.lower() != ".kmz" or not zipfile.is_zipfile(path):
+        return [str(path)]
+    with zipfile.ZipFile(path) as archive:
+        inside = [name for name in archive.namelist() if name.lower().endswith(".kml")]
+    return [f"/vsizip/{{{path.resolve()}}}/{name}" for name in inside] or [str(path)]
+
+
 def _read(path: Path, column: str | None) -> tuple[gpd.GeoDataFrame, list[str]]:
     """Label, city where the file has it, and geometry of all layers that have a class; notes.
 
     In KML every Folder is a layer: its name is the zone. Where no Folder is one, the placemarks' names or data are.
     """
     try:
-        names = pyogrio.list_layers(path)[:, 0]
         layers = [
-            (re.sub(r" \(#\d+\)$", "", name), pyogrio.read_dataframe(path, layer=n, force_2d=True, on_invalid="warn"))
-            for n, name in enumerate(names)
-        ]
+            (re.sub(r" \(#\d+\)$", "", name), pyogrio.read_dataframe(file, layer=n, force_2d=True, on_invalid="warn"))
+            for file in _files(path) for n, name in enumerate(pyogrio.list_layers(file)[:, 0])
+        ]  # fmt: skip
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, GEOSException, ValueError) as fault:
         raise InputError(f"{path}: not readable as polygons ({str(fault)[:80]}); export it again") from None
     layers = [(name, layer) for name, layer in layers if isinstance(layer, gpd.GeoDataFrame)]

@@ -414,3 +414,60 @@ def test_a_table_is_not_asked_for_a_prj_and_many_points_are_not_listed(tmp_path)
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.kml: no such file; give"):
         read_polygons(tmp_path / "none.kml")
+
+
+SCHEMA = (
+    """<Schema name="s" id="s"><SimpleField name="LCZ" type="int"/></Schema><Folder><name>areas</name>{}</Folder>"""
+)
+DATA = '</name><ExtendedData><SchemaData schemaUrl="#s"><SimpleData name="LCZ">5</SimpleData>'
+DATA += "</SchemaData></ExtendedData>"
+REGION = "<Folder><name>Region of Interest</name>{}</Folder>"
+KML_FORMS = {
+    "data by a schema": (SCHEMA.format(placemark("a", 13).replace("</name>", DATA)), "utf-8", [5]),
+    "names in CDATA": (f"<Folder><name><![CDATA[LCZ B]]></name>{placemark('a', 13)}</Folder>", "utf-8", [12]),
+    "names with spaces": (f"<Folder><name>  lcz  a </name>{placemark('a', 13)}</Folder>", "utf-8", [11]),
+    "folders without a polygon": (folders(["1"]) + "<Folder><name>LCZ A</name></Folder>" * 3, "utf-8", [1, 1]),
+    "UTF-16": (folders(["1", "G"]), "utf-16", [1, 1, 17, 17]),
+    "UTF-8 with a mark": (folders(["1", "G"]), "utf-8-sig", [1, 1, 17, 17]),
+    "Latin-1": (f"<Folder><name>LCZ 1</name>{placemark('Straße', 13)}</Folder>", "iso-8859-1", [1]),
+    "a region and zones in other words": (
+        folders(["Compact highrise", "G"]) + REGION.format(placemark("ROI", 12.9).replace("12.91,", "15,")),
+        "utf-8", [1, 1, 17, 17],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KML_FORMS)
+@pytest.mark.parametrize("packed", [False, True])
+def test_kml_in_every_form(tmp_path, name, packed):
+    body, encoding, labels = KML_FORMS[name]
+    content = kml(body).replace("UTF-8", encoding.removesuffix("-sig")).encode(encoding)
+    path = tmp_path / ("areas.kmz" if packed else "areas.kml")
+    if packed:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("files/areas.kml", content)  # not doc.kml
+            archive.writestr("files/icon.png", b"")
+    else:
+        path.write_bytes(content)
+    assert read_polygons(path)[0]["label"].tolist() == labels
+
+
+@pytest.mark.parametrize(("columns", "labels", "chosen"), [
+    ({"Id": [1, 2, 3], "gridcode": [6, 6, 14]}, [6, 6, 14], "gridcode"),
+    ({"ID_RSU": [1, 2], "LCZ_PRIMARY": [2, 101], "LCZ_SECONDARY": [5, 104], "LCZ_UNIQUENESS_VALUE": [0.2, 0.3]},
+     [2, 11], "LCZ_PRIMARY"),
+    ({"Name": ["park", "port"], "Class": [11, 10]}, [11, 10], "Class"),
+    ({"code": [1, 2, 3], "type": ["LCZ 5", "LCZ 5", "LCZ 6"]}, [5, 5, 6], "type"),
+    ({"id": [1, 2, 3], "lcz_class": ["Compact high-rise", "Dense trees", "Water"]}, [1, 11, 17], "lcz_class"),
+    ({"Local Climate Zone": ["LCZ 2", "LCZ G"], "value": [1, 2]}, [2, 17], "Local Climate Zone"),
+    ({"LCZ": [1, 11], "lcz_code": ["1", "A"]}, [1, 11], "LCZ"),
+])  # fmt: skip
+@pytest.mark.parametrize("suffix", ["geojson", "fgb", "gml"])
+def test_the_class_column_is_found_among_others_in_any_format(tmp_path, columns, labels, chosen, suffix):
+    shapes = [square(1000 * n, 0, 400) for n in range(len(labels))]
+    if suffix == "gml":
+        columns = {name.replace(" ", "_"): values for name, values in columns.items()}
+    gpd.GeoDataFrame(columns, geometry=shapes, crs=32633).to_file(tmp_path / f"a.{suffix}")
+    frame, notes = read_polygons(tmp_path / f"a.{suffix}")
+    assert sorted(frame["label"]) == sorted(labels)
+    assert f"class column {chosen.replace(' ', '_' if suffix == 'gml' else ' ')!r}" in notes

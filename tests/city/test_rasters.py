@@ -429,3 +429,32 @@ def test_a_band_of_one_value_is_warned_of(tmp_path, band, dn):
     image[..., band] = 0.2
     scene = Sentinel2(write_s2(tmp_path / "s2.tif", image, "uint16" if dn else "float32", dn, descriptions=BANDS))
     assert any(f"{BANDS[band]}: one value everywhere" in warning for warning in scene.warnings)
+
+
+HOLE = np.zeros(IMAGE.shape[:2], bool)
+HOLE[:20, :30] = True
+
+
+@pytest.mark.parametrize(("dtype", "dn", "added", "mark", "profile", "scale", "add", "given"), [
+    ("uint16", True, 0.0, 0, {"nodata": 0}, 1e-4, 0.0, {}),  # tags of scale beside a tag of no data
+    ("uint16", True, 0.1, 0, {"nodata": 0}, 1e-4, -0.1, {}),
+    ("uint16", True, 0.1, 0, {}, 1e-4, -0.1, {}),
+    ("uint16", True, 0.1, 0, {}, 1, 0, {"offset": -1000.0}),
+    ("int16", True, 0.0, -9999, {"nodata": 0}, 1, 0, {}),  # another mark than the tagged one
+    ("int16", True, 0.0, -9999, {"nodata": -32768}, 1, 0, {}),
+    ("uint16", True, 0.0, 0, {"nodata": 65535}, 1, 0, {}),
+    ("float32", False, 0.0, -9999.0, {"nodata": float("nan")}, 1, 0, {}),
+    ("int32", True, 0.0, -(2**31), {}, 1, 0, {}),  # fills of other formats
+    ("uint32", True, 0.0, 2**32 - 1, {}, 1, 0, {}),
+    ("float32", False, 0.0, 9.96921e36, {}, 1, 0, {}),
+    ("float64", False, 0.0, 9999.0, {"nodata": 9999.0}, 1, 0, {}),
+])  # fmt: skip
+def test_values_and_no_data_together(tmp_path, dtype, dn, added, mark, profile, scale, add, given):
+    stored = np.moveaxis(IMAGE + np.float32(added), -1, 0)
+    stored = (np.rint(stored * 10000) if dn else stored).astype(dtype)
+    stored[:, HOLE] = mark
+    path = write_tif(tmp_path / "s2.tif", stored, descriptions=BANDS, **profile)
+    scene = Sentinel2(tagged(path, scale, add) if scale != 1 else path, **given)
+    found = scene.read(0, 0, 64, 64)
+    np.testing.assert_array_equal(np.isnan(found).any(axis=-1), HOLE)
+    np.testing.assert_allclose(found[~HOLE], IMAGE[~HOLE], atol=1e-4)
