@@ -21,12 +21,10 @@ def main(options: dict) -> None:
 
         streams = open_streams(options["runs"], True, bool(rgb))[0]
     networks = {"predict_s2": streams[0], "predict_ge": streams[1]}
-    step = {"step": options.get("step", 100.0)}
-    map_scene(
-        folder / "warm-map.tif", folder / "warm.tif", rgb and folder / "warm_rgb.tif", **networks, **step
-    )  # imports
+    step, warm = options.get("step", 100.0), folder / "warm-map.tif"
+    map_scene(warm, folder / "warm.tif", rgb and folder / "warm_rgb.tif", **networks, step=2 * step)  # imports
     out, start = folder / f"map-{options['kind']}.tif", time.process_time()
-    map_scene(out, scene, rgb, **networks, **step)
+    map_scene(out, scene, rgb, **networks, step=step)
     spent, peak = time.process_time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"cpu_seconds": spent, "peak_mb": peak, "map": str(out)}))
 
