@@ -122,6 +122,8 @@ def _parser() -> argparse.ArgumentParser:
     fetch.add_argument("what", choices=FETCHED)
     fetch.add_argument("--to", type=Path, metavar="DIR")
 
+    scene = "Make a Sentinel-2 scene of a place: the cloud-free median of a STAC catalogue's images ([stac] extra)."
+    cli.scene_options(add("scene", cli.scene, scene, data=False))
     cli.patches_options(add("patches", cli.patches, "Cut pairs from GeoTIFFs and labelled polygons.", data=False))
     cli.map_options(add("map", cli.map, "Map the Local Climate Zones of a scene, or compare two maps.", data=False))
     cli.assess_options(add("assess", cli.assess, "Accuracy of runs beside a random forest: a factsheet (HTML, PDF)."))

@@ -79,6 +79,7 @@ COMPATIBLE = re.compile(
     "MIT|BSD|Apache|ISC|PSF|Python Software|MPL|Mozilla|HPND|Unlicense|Public Domain|Leaflet", re.IGNORECASE
 )
 ELSEWHERE = {  # packages whose metadata name no licence, as their repositories do
+    "odc-stac": "Apache-2.0",
     "segment-anything": "Apache-2.0", "conda-inject": "MIT", "snakemake-interface-common": "MIT",
     "snakemake-interface-logger-plugins": "MIT", "snakemake-interface-report-plugins": "MIT",
     "snakemake-interface-scheduler-plugins": "MIT", "snakemake-interface-storage-plugins": "MIT",

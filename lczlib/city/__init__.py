@@ -1,6 +1,7 @@
 """One's own city: rasters and polygons as people have them -> pairs; trained runs -> a map and its comparison.
 
 source     a raster file on the ground; bands: which band is which, by names, contents and physics
+scene      a Sentinel-2 scene of a place, from a STAC catalogue
 rasters    Sentinel-2 and RGB GeoTIFFs, whatever their bands, values and no-data
 polygons   labelled areas of KML, GeoJSON, shapefile, GeoPackage
 patches    pairs cut from both

@@ -1,8 +1,9 @@
-"""Options of the city commands `patches`, `map`, `assess` and `at`; what they run is imported when they run."""
+"""Options of the city commands (`scene`, `patches`, `map`, ...); what they run is imported when they run."""
 
 from __future__ import annotations
 
 import argparse
+import re
 from dataclasses import fields
 
 
@@ -17,6 +18,28 @@ def _scene_options(parser: argparse.ArgumentParser, required: bool = True) -> No
     parser.add_argument("--units", choices=("auto", "dn", "reflectance"), default="auto")
     numbers = lambda text: [int(number) for number in text.split(",")]  # noqa: E731
     parser.add_argument("--rgb-bands", type=numbers, help="bands holding red, green, blue, such as 3,2,1")
+
+
+def scene_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `python -m lczlib scene`."""
+    parser._negative_number_matcher = re.compile(r"-[\d.][\d.,-]*$")  # a box in the west is no option
+    place = parser.add_mutually_exclusive_group(required=True)
+    place.add_argument("--bbox", metavar="W,S,E,N", help="west, south, east, north in degrees")
+    place.add_argument("--polygons", metavar="AREAS", help="training areas: the box around them and 500 m more")
+    parser.add_argument("--dates", required=True, metavar="START/END", help="such as 2023-05-01/2023-09-30")
+    parser.add_argument("--out", required=True, metavar="S2.tif", help="the ten bands at 10 m in UTM, for --s2")
+    parser.add_argument("--stac", metavar="URL", help="a STAC API (Earth Search); of the Planetary Computer: "
+                        "https://planetarycomputer.microsoft.com/api/stac/v1")  # fmt: skip
+    parser.add_argument("--collection", default="sentinel-2-l2a", help="of the catalogue (sentinel-2-l2a)")
+    parser.add_argument("--most", type=int, default=24, help="images of a place that the median is taken of (24)")
+
+
+def scene(args: argparse.Namespace) -> None:
+    """Run `python -m lczlib scene`."""
+    from lczlib.city.scene import EARTH_SEARCH, box_of, make_scene, parse_box
+
+    bbox = parse_box(args.bbox) if args.bbox else box_of(args.polygons)
+    print(make_scene(args.out, bbox, args.dates, args.stac or EARTH_SEARCH, args.collection, args.most))
 
 
 def patches_options(parser: argparse.ArgumentParser) -> None:
