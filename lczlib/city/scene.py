@@ -90,10 +90,12 @@ def make_scene(
         import pystac_client  # noqa: F401
     except ImportError:
         raise InputError('scene needs optional packages; pip install "lczlib[stac]"') from None
+    if most < 1:
+        raise InputError(f"--most {most}: a median needs images; give 1 or more")
     grid = _grid(bbox)
     start, end = _dates(dates)
-    items = _items(stac, collection, bbox, f"{start}/{end}", say)
     sign = _signer(stac)
+    items = _items(stac, collection, bbox, f"{start}/{end}", say)
     odc.stac.configure_rio(cloud_defaults=True)
 
     def load(item: Item, band: str, tile: Any) -> np.ndarray:
