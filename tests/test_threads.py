@@ -19,6 +19,7 @@ from lczlib.sam import MaskSettings, generate_masks, load_sam
 from lczworld import generate_scene
 scenes = [generate_scene(label, seed=label) for label in (2, 6, 9)]
 images, patches = (np.stack([getattr(s, name) for s in scenes]) for name in ("rgb", "s2"))
+torch.set_num_threads(int(sys.argv[3]))
 kept = {"threads": torch.get_num_threads()}
 digest = lambda *arrays: hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)).hexdigest()
 for n, (masks, boxes) in enumerate(generate_masks(load_sam("nano"), images, MaskSettings.named("smoke", sam="nano"))):
@@ -41,7 +42,7 @@ def kept(tmp_path_factory) -> dict[int, dict]:
     for threads in (1, 2):
         (folder / str(threads)).mkdir()
         environment = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-W", "ignore", "-c", KEPT, str(folder / str(threads)), str(scene)]
+        command = [sys.executable, "-W", "ignore", "-c", KEPT, str(folder / str(threads)), str(scene), str(threads)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         found[threads] = json.loads(done.stdout.splitlines()[-1])
     return found
