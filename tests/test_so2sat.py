@@ -68,6 +68,31 @@ def test_pairs_come_as_published(one_file):
         _ = pairs.rgb
 
 
+def write_places(path: Path, coord: np.ndarray, **more) -> None:
+    """The file of places beside `path`, as published: x, y, rows and columns, UTM zone, six numbers of a world file."""
+    with h5py.File(path.with_name(f"{path.stem}_geo.h5"), "w") as file:
+        file["coord"] = np.concatenate([coord, np.zeros((len(coord), 4))], 1)
+        file["epsg"], file["tfw"] = np.full((len(coord), 1), 32650.0), np.zeros((len(coord), 6))
+        for name, values in more.items():
+            file[name] = values
+
+
+def test_neighbours_by_the_fourth_version_stay_together(one_file):
+    path, _ = one_file
+    x = 400_000 + 2500.0 * np.arange(34)
+    write_places(path, np.stack([x, np.full(34, 2_500_100.0)], 1), city=np.array([b"hongkong"] * 17 + [b"tokyo"] * 17))
+    pairs = open_pairs(path)
+    assert pairs.polygons[:4].tolist() == ["EPSG:32650 80 500", "EPSG:32650 80 500", *["EPSG:32650 81 500"] * 2]
+    assert (pairs.cities[0], pairs.cities[-1]) == ("hongkong", "tokyo")
+    split = split_pairs(pairs, "polygon_pool")
+    assert not set(pairs.polygons[np.isin(pairs.ids, split.train)]) & set(
+        pairs.polygons[np.isin(pairs.ids, split.test)]
+    )
+    write_places(path, np.zeros((33, 2)))
+    with pytest.raises(InputError, match=r"training_geo\.h5: places are unreadable \(33 places for 34 patches\)"):
+        open_pairs(path)
+
+
 def test_patches_are_taken_as_of_an_array(one_file):
     path, sen2 = one_file
     s2, expected = open_pairs(path).s2, sen2.astype(np.float32)

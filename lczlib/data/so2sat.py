@@ -1,7 +1,8 @@
 """So2Sat LCZ42: its published HDF5 files, read in place.
 
 `sen2` (N, 32, 32, 10) float64 reflectance in the order of `layout.BANDS`, `label` (N, 17) one-hot; `sen1` is not used.
-The second version is three files, the third has such files in `random/`, `block/` and `culture_10/`.
+The second version is three files, the third has such files in `random/`, `block/` and `culture_10/`, the fourth has
+`training_geo.h5` and so on beside those of the second: where each patch lies.
 
 Source: Zhu et al. 2020, doi 10.1109/MGRS.2020.2964708, and the description beside the files.
 """
@@ -25,6 +26,7 @@ from lczlib.zones import K
 FILES = {"training.h5": "train", "validation.h5": "validation", "testing.h5": "test"}
 ENDS = 1 << 16  # bytes of the beginning and the end of a file that tell it from others
 TREES = 11  # zone A
+BLOCK = 5000.0  # m; patches of one square are a group, which stays whole in splits and intervals (assumed)
 
 
 @dataclass(frozen=True)
@@ -121,14 +123,17 @@ def find_files(path: str | Path) -> list[Path]:
 
 
 def read_files(paths: list[Path]) -> tuple[pd.DataFrame, Patches]:
-    """Index (id, label 1..17, city and polygon "", and `part` where the files are a published split) and patches.
+    """Index (id, label 1..17, city and polygon (`_places`), `part` where the files are a published split) and patches.
 
     Where `validation.h5` is missing, a tenth of each zone of the training validates.
 
     Raises InputError where a file is damaged, or its patches or labels are not as published.
     """
     files, labels = zip(*map(_open, paths))
-    index = pd.DataFrame({"label": np.concatenate(labels), "city": "", "polygon": ""}).rename_axis("id").reset_index()
+    places = pd.concat([_places(file.path, file.count) for file in files], ignore_index=True)
+    index = (
+        places.assign(label=np.concatenate(labels)).rename_axis("id").reset_index()[["id", "label", "city", "polygon"]]
+    )
     names = [path.name for path in paths]
     if {"training.h5", "testing.h5"} <= set(names):
         index["part"] = np.repeat([FILES[name] for name in names], [len(one) for one in labels])
@@ -159,6 +164,25 @@ def _open(path: Path) -> tuple[_File, np.ndarray]:
         warnings.warn(f"{path}: chunked or compressed; read by h5py, slower than as published", stacklevel=4)
     _check_reflectance(found, zones := np.concatenate(zones))
     return found, zones
+
+
+def _places(path: Path, count: int) -> pd.DataFrame:
+    """City (where it is named) and square of `BLOCK` m, as polygon, of each patch, by the file of places beside `path`.
+
+    Source: `coord` (N, 6) begins with x and y in UTM, `epsg` (N, 1) names the zone: README of the fourth version.
+    """
+    geo = path.with_name(f"{path.stem}_geo.h5")
+    if not geo.exists():
+        return pd.DataFrame({"city": [""] * count, "polygon": ""})
+    try:
+        with h5py.File(geo, "r") as file:
+            zone, (x, y) = np.ravel(file["epsg"]).astype(int), (np.asarray(file["coord"])[:, :2] // BLOCK).astype(int).T
+            cities = np.ravel(file["city"].asstr()[:]) if "city" in file else [""] * count
+        if {len(zone), len(x), len(cities)} != {count}:
+            raise ValueError(f"{len(zone)} places for {count} patches")
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError, MemoryError) as fault:
+        raise InputError(f"{geo}: places are unreadable ({fault}); download it again, or remove it") from None
+    return pd.DataFrame({"city": cities, "polygon": [f"EPSG:{z} {a} {b}" for z, a, b in zip(zone, x, y)]})
 
 
 def _check_reflectance(file: _File, zones: np.ndarray) -> None:
