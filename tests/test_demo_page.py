@@ -36,7 +36,7 @@ def page(tmp_path_factory):
         _when_answering(port)
         driver.get(f"http://127.0.0.1:{port}/")
         start = time.monotonic()
-        _until(lambda: driver.find_elements("css selector", "img[src^='data:image']"), 120)
+        _until(lambda: driver.find_elements("css selector", "img[src^='data:image']"), 300)
         first, size = time.monotonic() - start, sum(k.memory_info().rss for k in _kernels(server))
         print(f"first picture {first:.1f} s after the page was asked for; the kernel holds {size / 1e6:.0f} MB")
         assert size < 1e9, "the first view needs under 1 GB"
