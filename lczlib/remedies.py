@@ -135,13 +135,14 @@ def few_labels(model: nn.Module, inputs: Inputs, index: pd.DataFrame, per_zone: 
     return Predictions(index.iloc[test].assign(split="test"), predict(model, inputs[test]))
 
 
-def few_labels_in_each(study: Study, per_zone: int, seed: int, epochs: int) -> Predictions:
-    """`few_labels` of the Sentinel-2 stream in every city, with the models of `seed` that never saw it."""
+def few_labels_in_each(study: Study, counts: Sequence[int], seed: int, epochs: int) -> dict[int, Predictions]:
+    """{labels a zone: `few_labels` of Sentinel-2 in every city}, with the models of `seed` that never saw it."""
     blind, x, cities = study.blind_models("s2", seed), study.inputs["s2"], study.index["city"].to_numpy()
     here = {city: np.flatnonzero(cities == city) for city in sorted(blind)}
     jobs = [{"model": blind[c], "inputs": x[rows], "index": study.index.iloc[rows]} for c, rows in here.items()]
-    jobs = [job | {"per_zone": per_zone, "seed": seed, "epochs": epochs} for job in jobs]
-    return concat(list(parallel(few_labels, jobs, study.workers)))
+    jobs = [job | {"per_zone": n, "seed": seed, "epochs": epochs} for n in counts for job in jobs]
+    tests = list(parallel(few_labels, jobs, study.workers))
+    return {n: concat(tests[k * len(here) : (k + 1) * len(here)]) for k, n in enumerate(counts)}
 
 
 def gains(study: Study, labels: int, epochs: int, counts: Sequence[int], draws: int = 1000) -> dict[str, Interval]:
@@ -151,8 +152,7 @@ def gains(study: Study, labels: int, epochs: int, counts: Sequence[int], draws: 
     the same pairs. With more cities to train on (`Study.more_cities` of `counts`): over the first of the counts.
     """
     seed, (fewest, *more) = study.seeds[0], counts
-    labelled = {n: few_labels_in_each(study, n, seed, epochs) for n in (0, labels)}
-    known = study.more_cities(counts)
+    labelled, known = few_labels_in_each(study, (0, labels), seed, epochs), study.more_cities(counts)
     rivals = [adapt_cities(study, "s2"), {"none": labelled[0], f"{labels} labels a zone": labelled[labels]}]
     rivals.append({"none": known[fewest]} | {f"{n} cities for {fewest}": known[n] for n in more})
     of_rows = [np.repeat(list(study.seeds), len(study.index)), None, None]

@@ -297,9 +297,6 @@ class _Training:
             save_file({name: value.cpu().contiguous() for name, value in model.state_dict().items()}, temporary)
         with atomic_path(self.run.path / "history.csv") as temporary:
             pd.DataFrame(self.history, columns=HISTORY).astype({"epoch": int}).to_csv(temporary, index=False)
-        where = {
-            "threads": torch.get_num_threads(),
-            "instruction_set": instruction_set(self.device),
-        }  # others round else
+        where = {"threads": torch.get_num_threads(), "instruction_set": instruction_set(self.device)}
         self.run.finish({"best_val_accuracy": self.best_accuracy, "epochs": len(self.history)} | where)
         (self.run.path / "checkpoint.pt").unlink(missing_ok=True)

@@ -78,11 +78,9 @@ def span(found: dict) -> str:
 
 def draw_map(raster: ZoneRaster) -> Figure:
     """Zones of any LCZ raster and their areas."""
-    thin, pixel = max(1, max(raster.data.shape) // 1600), raster.data.transform.a
-    if raster.data.crs.is_geographic:  # degrees of longitude -> m
-        pixel *= 111_320 * np.cos(np.radians(np.mean(raster.data.bounds[1::2])))
+    thin = max(1, max(raster.data.shape) // 1600)
     fig, (left, right) = plt.subplots(1, 2, figsize=(TWO_COLUMNS, 3.9), width_ratios=(1.45, 1))
-    draw_zones(left, raster.read()[::thin, ::thin], pixel * thin)
+    draw_zones(left, raster.read()[::thin, ::thin], raster.source.pixel * thin)
     draw_areas(right, zone_areas(raster))
     return fig
 

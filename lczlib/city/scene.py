@@ -23,6 +23,7 @@ from tqdm import tqdm
 from lczlib.city.bands import band_of
 from lczlib.city.polygons import read_polygons
 from lczlib.city.rasters import Sentinel2
+from lczlib.city.source import utm_of
 from lczlib.data.layout import BANDS
 from lczlib.errors import InputError
 from lczlib.runs import atomic_path
@@ -145,8 +146,7 @@ def _grid(bbox: tuple[float, float, float, float]) -> Any:
         raise InputError(f"{text}: not degrees west,south,east,north between 80 S and 84 N; give these")
     if west >= east or south >= north:
         raise InputError(f"{text}: west is not below east, or south not below north; a box may not cross 180 degrees")
-    lon, lat = (west + east) / 2, (south + north) / 2
-    crs = f"EPSG:{(32600 if lat >= 0 else 32700) + min(int((lon + 180) // 6), 59) + 1}"
+    crs = utm_of((west + east) / 2, (south + north) / 2).to_string()
     extent = box(*bbox, "EPSG:4326").to_crs(crs, resolution=0.05).boundingbox
     if max(extent.span_x, extent.span_y) > LONGEST:
         size = f"{extent.span_x / 1000:.0f} x {extent.span_y / 1000:.0f} km"

@@ -74,6 +74,11 @@ def transformer(source: CRS | str, target: CRS | str) -> pyproj.Transformer:
     return pyproj.Transformer.from_crs(*wkt, always_xy=True)
 
 
+def utm_of(lon: float, lat: float) -> CRS:
+    """The UTM zone of a place in degrees."""
+    return CRS.from_epsg((32600 if lat >= 0 else 32700) + int((lon + 180) // 6) % 60 + 1)
+
+
 def apply_affine(affine: Affine, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Coordinates (x, y) under an affine transform, arrays or numbers."""
     return affine.a * x + affine.b * y + affine.c, affine.d * x + affine.e * y + affine.f
@@ -140,7 +145,7 @@ class Source:
         if metric and np.abs(steps).max() * max(height, width) < 1:
             return self.crs, own, height, width
         lon, lat = self.center
-        crs = self.crs if metric else CRS.from_epsg((32600 if lat >= 0 else 32700) + int((lon + 180) // 6) % 60 + 1)
+        crs = self.crs if metric else utm_of(lon, lat)
         left, bottom, right, top = self.bounds(crs)
         height, width = (max(1, int(np.ceil(length / S2_PIXEL - 0.01))) for length in (top - bottom, right - left))
         return crs, Affine(S2_PIXEL, 0, left, 0, -S2_PIXEL, top), height, width
