@@ -17,9 +17,11 @@ from lczlib.graphs import GraphSet
 from lczlib.metrics import Interval, compare_seeds
 from lczlib.models.baselines import costs, random_forest
 from lczlib.recipe import Recipe
+from lczlib.runs import atomic_path
 from lczlib.sam import MaskSettings, build_sam
 from lczlib.training import train_stream
 
+KEYS = ["seed", "id", "label", "polygon"]
 Questions = Mapping[str, Mapping[str, str]]  # {question: {label: name of a design}}, the paper's design first
 
 
@@ -99,18 +101,36 @@ def test_until_narrow(
             return tested, {"rule": rule, "seeds": begin - first, "widest": max(widths.values())}
 
 
+def write_tested(path: str | Path, tested: Mapping[str, pd.DataFrame]) -> None:
+    """Write what `test_until_narrow` found as CSV (.csv.gz): a row for each seed and pair, a column for each design.
+
+    A design's column holds the zone that it predicted; nothing where it has no such seed.
+    """
+    columns = [frame.set_index(KEYS)["predicted"].rename(name) for name, frame in tested.items()]
+    with atomic_path(path) as temporary:
+        table = pd.concat(columns, axis=1).astype("Int64").reset_index()
+        table.to_csv(temporary, index=False, compression={"method": "gzip", "mtime": 0})
+
+
+def read_tested(path: str | Path) -> dict[str, pd.DataFrame]:
+    """What `write_tested` wrote."""
+    table = pd.read_csv(path)
+    parts = {name: table.loc[table[name].notna(), [*KEYS, name]] for name in table.columns.drop(KEYS)}
+    return {name: part.rename(columns={name: "predicted"}).astype({"predicted": int}) for name, part in parts.items()}
+
+
 def compare(tested: Mapping[str, pd.DataFrame], question: Mapping[str, str], draws: int = 1000) -> dict[str, dict]:
     """Each design's accuracy, and its difference to the first, paired by seed and pair; by the seeds that it has.
 
     Returns:
-        {label: {"oa", "oa_per_seed": {seed: OA}}} and but for the first what `compare_seeds` gives: "difference" with
-        its interval over polygons crossed with seeds, "per_seed", "agree" and "seeds".
+        {label: {"design" (its name), "oa", "oa_per_seed": {seed: OA}}} and but for the first what `compare_seeds`
+        gives: "difference" with its interval over polygons crossed with seeds, "per_seed", "agree" and "seeds".
     """
     reference, answers = tested[next(iter(question.values()))], {}
     for label, name in question.items():
         rows = tested[name]
         right = (rows["predicted"] == rows["label"]).groupby(rows["seed"]).mean()
-        answers[label] = {"oa": float(right.mean()), "oa_per_seed": right.to_dict()}
+        answers[label] = {"design": name, "oa": float(right.mean()), "oa_per_seed": right.to_dict()}
         if rows is not reference:
             predicted = rows["predicted"], reference["predicted"][reference["seed"].isin(rows["seed"])]
             answers[label] |= compare_seeds(rows["label"], *predicted, rows["polygon"], rows["seed"], draws=draws)

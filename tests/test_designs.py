@@ -24,10 +24,18 @@ def rows(right: list[list[bool]]) -> pd.DataFrame:
 def test_differences_are_paired_by_seed_and_pair():
     tested = {"a": rows([[1, 0, 0, 0], [1, 1, 0, 0]]), "b": rows([[1, 1, 0, 0], [1, 1, 1, 0]])}
     answer = designs.compare(tested, {"paper": "a", "rival": "b"})
-    assert answer["paper"] == {"oa": 0.375, "oa_per_seed": {0: 0.25, 1: 0.5}}
+    assert answer["paper"] == {"design": "a", "oa": 0.375, "oa_per_seed": {0: 0.25, 1: 0.5}}
     assert answer["rival"]["difference"].value == pytest.approx(0.25)
     assert answer["rival"]["per_seed"] == {"0": 0.25, "1": 0.25}
     assert (answer["rival"]["agree"], answer["rival"]["seeds"]) == (2, 2)
+
+
+def test_what_was_tested_is_written_and_read_again(tmp_path):
+    tested = {"a": rows([[1, 0, 0, 0], [1, 1, 0, 0]]), "b": rows([[1, 1, 0, 0]])}
+    designs.write_tested(tmp_path / "t.csv.gz", tested)
+    again = designs.read_tested(tmp_path / "t.csv.gz")
+    question = {"paper": "a", "rival": "b"}
+    assert designs.compare(again, question) == designs.compare(tested, question)
 
 
 @pytest.mark.parametrize(

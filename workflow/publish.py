@@ -50,6 +50,9 @@ def publish(build: Build, chosen: list[str]) -> Path:
             whole = Predictions.load(path)
             asked = (whole.frame["split"] != "train").to_numpy()
             Predictions(whole.frame[asked], whole.p[asked]).save(target / "predictions" / path.name)
+    for path in (build.folder / "predictions").glob("*.csv.gz"):  # small, also those of the demo
+        if path.name[:2] in chosen:
+            _copy(path, target / "predictions" / path.name)
     return target
 
 
