@@ -11,8 +11,7 @@ def main(options: dict) -> None:
     """Map once; print processor seconds, peak memory in MB of this process, and the path of the map."""
     folder, scene, rgb = Path(options["folder"]), Path(options["s2"]), options.get("rgb")
     try:
-        from lczlib.city.map import map_scene
-        from lczlib.city.streams import open_streams
+        from lczlib.city.map import map_scene, open_streams
 
         streams = open_streams(options["runs"], True, bool(rgb), precision=options["kind"])
     except ImportError:  # fa94773

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 KEPT = """
 import hashlib, json, sys, torch, numpy as np
 from lczlib.city.map import map_scene
-from lczlib.city.streams import open_streams
+from lczlib.city.map import open_streams
 from lczlib.models import load_stream
 from lczlib.sam import MaskSettings, generate_masks, load_sam
 from lczworld import generate_scene

@@ -92,10 +92,9 @@ def map_options(parser: argparse.ArgumentParser) -> None:
 def map(args: argparse.Namespace) -> None:
     """Run `python -m lczlib map`."""
     from lczlib.city.compare import compare_maps
-    from lczlib.city.map import map_scene
+    from lczlib.city.map import map_scene, open_streams
     from lczlib.city.output import write_copies
     from lczlib.city.page import write_page
-    from lczlib.city.streams import open_streams
     from lczlib.city.windows import MapOptions, open_job
 
     copies = {name: getattr(args, name) for name in ("old_codes", "epsg4326", "wrf_codes", "kmz")}

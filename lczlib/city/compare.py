@@ -16,9 +16,9 @@ from rasterio.vrt import WarpedVRT
 from scipy.ndimage import uniform_filter
 
 from lczlib.city.legend import write_legend
-from lczlib.city.output import row_windows, write_raster
+from lczlib.city.output import write_raster
 from lczlib.city.source import apply_affine, transformer
-from lczlib.city.zone_raster import ZoneRaster
+from lczlib.city.zone_raster import ZoneRaster, row_windows
 from lczlib.errors import InputError
 from lczlib.metrics import confusion, scores
 from lczlib.runs import write_json

@@ -16,15 +16,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.backends.backend_pdf import PdfPages
-from matplotlib.figure import Figure
 
 from lczlib import __version__, zones
 from lczlib.city.assess import MEASURES
 from lczlib.city.legend import write_kmz
-from lczlib.city.output import zone_areas
-from lczlib.city.plot import draw_areas, draw_zones
+from lczlib.city.plot import plot_map
 from lczlib.city.zone_raster import ZoneRaster
-from lczlib.figures.base import TWO_COLUMNS, use_style, write_picture
+from lczlib.figures.base import use_style, write_picture
 from lczlib.figures.evaluation import average_matrices, resample_boxes
 from lczlib.metrics import Interval, f1
 from lczlib.runs import atomic_path, write_json, write_text
@@ -76,15 +74,6 @@ def span(found: dict) -> str:
     return f"{100 * value:.1f}" + (f" [{100 * low:.0f}, {100 * high:.0f}]" if np.isfinite(low) else "")
 
 
-def draw_map(raster: ZoneRaster) -> Figure:
-    """Zones of any LCZ raster and their areas."""
-    thin = max(1, max(raster.data.shape) // 1600)
-    fig, (left, right) = plt.subplots(1, 2, figsize=(TWO_COLUMNS, 3.9), width_ratios=(1.45, 1))
-    draw_zones(left, raster.read()[::thin, ::thin], raster.source.pixel * thin)
-    draw_areas(right, zone_areas(raster))
-    return fig
-
-
 def render(numbers: dict, pictures: dict[str, str], raster: ZoneRaster | None = None) -> str:
     """The page: numbers of `assess`, PNGs in base64 ("boxes", "matrices", "map"), and the map they show."""
     found = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined)
@@ -117,7 +106,7 @@ def write_factsheet(folder: str | Path, numbers: dict, map: str | Path | None = 
         drawn = {
             "boxes": resample_boxes(methods, MEASURES, NAMES, f"Accuracy in each of {title}"),
             "matrices": average_matrices(matrices, NAMES, "Zones found, per cent of each zone: mean of the resamples"),
-        } | ({"map": draw_map(raster)} if raster else {})
+        } | ({"map": plot_map(raster.path)} if raster else {})
         pictures = {}
         for stem, fig in drawn.items():
             png = write_picture(fig, stem, Path(scratch), numbers["data"]["kind"], pdf=False)

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import rasterio
 import rasterio.shutil
-from pyproj import Geod
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
-from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 from scipy.ndimage import gaussian_filter
 
 from lczlib import __version__
 from lczlib.city.legend import COLORMAP, write_kmz, write_legend
-from lczlib.city.plot import save_map
-from lczlib.city.zone_raster import ZoneRaster
+from lczlib.city.plot import plot_map
+from lczlib.city.zone_raster import ZoneRaster, pixel_areas, row_windows
+from lczlib.figures.base import use_style, write_picture
 from lczlib.runs import atomic_path
-from lczlib.zones import CODES, ZONES, K, to_old_codes, to_wrf_codes
+from lczlib.zones import CODES, ZONES, to_old_codes, to_wrf_codes
 
 if TYPE_CHECKING:
     from lczlib.city.windows import MapJob
@@ -80,7 +79,9 @@ def write_map(out: Path, job: MapJob, found: np.ndarray, tags: dict[str, object]
     areas = measure_areas(out)
     with atomic_path(out.with_name(f"{out.stem}_classes.csv")) as temporary:
         areas.assign(**note).to_csv(temporary, index=False)
-    save_map(out, areas["km2"].to_numpy(), note.get("note", ""))
+    with plt.rc_context():
+        use_style()
+        write_picture(plot_map(out, note=note.get("note", "")), out.stem, out.parent, data="", pdf=False)
     return areas
 
 
@@ -149,39 +150,13 @@ def write_copy(source: Path, name: str, cog: bool = False) -> Path:
 
 def _fine_grid(zones: ZoneRaster, crs: CRS) -> dict[str, object]:
     """Grid of a copy in another CRS: pixels divided by 1, 2, 4, 8 or 16 until every zone keeps its area to 0.3 %."""
-    here = zone_areas(zones)
+    here = zones.areas()
     for finer in (1, 2, 4, 8, 16):
         grid = zones.grid(crs, finer)
         with zones.view(**grid) as view:
-            if (np.abs(zone_areas(zones, view) - here) <= 0.003 * here).all():
+            if (np.abs(zones.areas(view) - here) <= 0.003 * here).all():
                 break
     return grid
-
-
-def row_windows(data: rasterio.DatasetReader | WarpedVRT, rows: int = 256) -> Iterator[Window]:
-    """Windows of whole rows that cover a raster."""
-    for first in range(0, data.height, rows):
-        yield Window(0, first, data.width, min(rows, data.height - first))
-
-
-def zone_areas(zones: ZoneRaster, view: WarpedVRT | None = None) -> np.ndarray:
-    """(17,) km2 of each zone on the ground, of a raster or a warped view of it."""
-    total, areas = np.zeros(K), _pixel_areas(view or zones.data)
-    for window in row_windows(view or zones.data):
-        labels = zones.read(window, view).astype(np.int64)
-        weights = np.broadcast_to(areas[window.row_off : window.row_off + len(labels), None], labels.shape)
-        total += np.bincount(labels.ravel(), weights.ravel(), K + 1)[1:]
-    return total
-
-
-def _pixel_areas(grid: rasterio.DatasetReader | WarpedVRT) -> np.ndarray:
-    """(rows,) km2 of a pixel: on the ellipsoid where the CRS counts in degrees, else of the grid itself."""
-    step = grid.transform
-    if not grid.crs.is_geographic:
-        return np.full(grid.height, abs(step.determinant) / 1e6)
-    edges, geod = step.f + step.e * np.arange(grid.height + 1), Geod(ellps="WGS84")
-    rings = (((0, step.a, step.a, 0), (north, north, south, south)) for north, south in pairwise(edges))
-    return np.array([abs(geod.polygon_area_perimeter(*ring)[0]) for ring in rings]) / 1e6
 
 
 def write_copies(
@@ -202,7 +177,7 @@ def write_copies(
 def measure_areas(path: str | Path) -> pd.DataFrame:
     """Area of each of the 17 zones of a map (filtered): label, code, name, color, pixels, km2."""
     zones = ZoneRaster(path)
-    km2 = zone_areas(zones)
-    pixels = np.rint(km2 / np.median(_pixel_areas(zones.data))).astype(int)
+    km2 = zones.areas()
+    pixels = np.rint(km2 / np.median(pixel_areas(zones.data))).astype(int)
     rows = [(z.label, z.code, z.name, z.color, pixels[z.label - 1], km2[z.label - 1]) for z in ZONES]
     return pd.DataFrame(rows, columns=["label", "code", "name", "color", "pixels", "km2"])

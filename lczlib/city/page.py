@@ -14,7 +14,6 @@ import numpy as np
 from rasterio.crs import CRS
 
 from lczlib.city.legend import encode_png
-from lczlib.city.output import zone_areas
 from lczlib.city.polygons import read_polygons
 from lczlib.city.zone_raster import ZoneRaster
 from lczlib.errors import InputError
@@ -37,7 +36,7 @@ def write_page(path: str | Path, areas: str | Path | None = None) -> Path:
         polygons["code"] = [CODES[label - 1] for label in polygons["label"]]
     data = {
         "title": f"Local Climate Zones: {Path(path).stem}",
-        "zones": [asdict(zone) | {"km2": area} for zone, area in zip(ZONES, zone_areas(zones), strict=True)],
+        "zones": [asdict(zone) | {"km2": area} for zone, area in zip(ZONES, zones.areas(), strict=True)],
         "tags": {name: text for name, text in zones.data.tags().items() if name not in ("note", "AREA_OR_POINT")},
         "note": zones.data.tags().get("note", ""),
         "areas": json.loads(polygons[["code", "geometry"]].to_json()) if areas else None,

@@ -2,63 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import geopandas as gpd
 import matplotlib.pyplot as plt
 import numpy as np
-import rasterio
+from affine import Affine
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from scipy import ndimage
 
-from lczlib.city.zone_raster import read_labels
-from lczlib.figures.base import TWO_COLUMNS, use_style
+from lczlib.city.zone_raster import ZoneRaster
+from lczlib.figures.base import TWO_COLUMNS
 from lczlib.figures.primitives import natural_color, scale_bar, zone_ink
-from lczlib.runs import atomic_path
 from lczlib.zones import COLORS, ZONES, K
 
 ZONE_COLORS = ListedColormap(COLORS)
 
 
-def plot_map(
-    path: str | Path,
-    band: int = 2,
-    km2: np.ndarray | None = None,
-    polygons: gpd.GeoDataFrame | None = None,
-    title: str = "",
-    note: str = "",
-) -> Figure:
-    """A finished map of `map_scene`, its legend with the area of each zone, and a scale bar.
+def plot_map(path: str | Path, polygons: gpd.GeoDataFrame | None = None, title: str = "", note: str = "") -> Figure:
+    """The zones of an LCZ raster (filtered where it has such), a legend with the area of each, and a scale bar.
 
     Args:
-        km2: (17,) area of each zone; None: of what is drawn.
         polygons: drawn on top with their codes (label 1..17, geometry); any CRS.
         note: printed below, such as what the model was trained on.
     """
-    labels, pixel = read_labels(path, band)
+    zones = ZoneRaster(path)
+    labels = zones.read(longest=1600)
+    thin = zones.data.width / labels.shape[1]
     figure, (left, right) = plt.subplots(1, 2, figsize=(TWO_COLUMNS, 3.9), width_ratios=(1.45, 1))
-    draw_zones(left, labels, pixel, title)
+    draw_zones(left, labels, zones.source.pixel * thin, title)
     if polygons is not None:
-        with rasterio.open(path) as data:
-            _draw_polygons(left, polygons.to_crs(data.crs), (data.transform.c, data.transform.f), pixel)
-    drawn = np.bincount(labels.ravel(), minlength=K + 1)[1:] * pixel**2 / 1e6
-    draw_areas(right, drawn if km2 is None else km2)
+        a, b, x, d, e, y, *_ = ~(zones.source.transform @ Affine.scale(thin) @ Affine.translation(0.5, 0.5))
+        shapes = polygons.to_crs(zones.source.crs).affine_transform([a, b, d, e, x, y])
+        box = {"facecolor": "white", "edgecolor": "black", "linewidth": 0.4, "pad": 1.2}
+        for label, shape in zip(polygons["label"], shapes, strict=True):
+            left.plot(*shape.exterior.xy, color="white", linewidth=2.2)
+            left.plot(*shape.exterior.xy, color="black", linewidth=1)
+            place = shape.representative_point().coords[0]
+            left.text(*place, ZONES[label - 1].code, size=7, ha="center", va="center", bbox=box, clip_on=True)
+    draw_areas(right, zones.areas())
     if note:
         figure.text(0.005, 0.005, note, fontsize=7, color="#777777", style="italic")
     return figure
-
-
-def save_map(path: Path, km2: np.ndarray, note: str = "") -> None:
-    """`plot_map` of a map, in a PNG beside it."""
-    with plt.rc_context(), atomic_path(path.with_suffix(".png")) as temporary:
-        use_style()
-        figure = plot_map(path, km2=km2, note=note)
-        figure.savefig(temporary)
-        plt.close(figure)
 
 
 def draw_zones(axes: Axes, labels: np.ndarray, pixel: float, title: str = "") -> None:
@@ -90,18 +78,6 @@ def _frame(axes: Axes, title: str) -> None:
     axes.set_title(title)
     for spine in axes.spines.values():
         spine.set_visible(True)
-
-
-def _draw_polygons(axes: Axes, polygons: gpd.GeoDataFrame, corner: Sequence[float], pixel: float) -> None:
-    for label, shape in zip(polygons["label"], polygons.geometry, strict=True):
-        x, y = shape.exterior.xy
-        x, y = (np.array(x) - corner[0]) / pixel - 0.5, (corner[1] - np.array(y)) / pixel - 0.5
-        axes.plot(x, y, color="white", linewidth=2.2)
-        axes.plot(x, y, color="black", linewidth=1)
-        inside = shape.representative_point()
-        place = (inside.x - corner[0]) / pixel, (corner[1] - inside.y) / pixel
-        box = {"facecolor": "white", "edgecolor": "black", "linewidth": 0.4, "pad": 1.2}
-        axes.text(*place, ZONES[label - 1].code, fontsize=7, ha="center", va="center", bbox=box, clip_on=True)
 
 
 def draw_areas(axes: Axes, km2: np.ndarray) -> None:

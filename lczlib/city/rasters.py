@@ -23,7 +23,7 @@ from lczlib.errors import InputError
 from lczlib.runs import atomic_path
 
 
-def write_raster(path: str | Path, image: np.ndarray, crs: str, left: float, top: float, pixel: float) -> Path:
+def write_image(path: str | Path, image: np.ndarray, crs: str, left: float, top: float, pixel: float) -> Path:
     """Write (H, W, bands) or (H, W) of any numeric type as a tiled, compressed GeoTIFF; corner and pixel in m."""
     bands = np.atleast_3d(image)
     height, width, count = bands.shape

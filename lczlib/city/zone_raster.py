@@ -6,11 +6,14 @@ tagged so, or with many values of 51..61, is in the numbers of WRF 4.4.2 and lat
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import rasterio
 from affine import Affine
+from pyproj import Geod
 from rasterio.crs import CRS
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import calculate_default_transform
@@ -18,7 +21,7 @@ from rasterio.windows import Window
 
 from lczlib.city.source import Source, one_line
 from lczlib.errors import InputError
-from lczlib.zones import from_wrf_codes, to_labels
+from lczlib.zones import K, from_wrf_codes, to_labels
 
 WRF_SHARE = 0.05  # of the zones, from which a map is taken to be in WRF's numbers
 SAMPLE = 512  # pixels read along the longer side to tell what a band holds
@@ -68,11 +71,14 @@ class ZoneRaster:
         in_wrf = ((sample > 50) & (sample < 62)).sum() > WRF_SHARE * (sample > 0).sum()
         self.to_labels = from_wrf_codes if in_wrf or self.data.tags().get("codes") == "WRF" else to_labels
 
+    def _thinned(self, longest: int) -> tuple[int, int]:
+        """Height and width with at most so many pixels a side."""
+        shrink = max(1.0, max(self.data.shape) / longest)
+        return tuple(max(1, round(length / shrink)) for length in self.data.shape)
+
     def _sample(self, band: int) -> np.ndarray:
-        shrink = max(1.0, max(self.data.shape) / SAMPLE)
         with one_line(self.path):
-            values = self.data.read(band, out_shape=tuple(max(1, round(n / shrink)) for n in self.data.shape))
-        return self._cleared(values)
+            return self._cleared(self.data.read(band, out_shape=self._thinned(SAMPLE)))
 
     def _holds_zones(self, band: int) -> bool:
         if any(word in self._name(band) for word in ("prob", "percent", "confidence")):
@@ -106,20 +112,43 @@ class ZoneRaster:
         """The raster in another place by nearest neighbour: arguments of a WarpedVRT, such as `grid` gives them."""
         return WarpedVRT(self.data, nodata=self.data.nodata, **place)
 
-    def read(self, window: Window | None = None, view: WarpedVRT | None = None) -> np.ndarray:
-        """Labels 1..17 (uint8, 0 = no data) of a window, from the file or a warped view of it."""
+    def read(
+        self, window: Window | None = None, view: WarpedVRT | None = None, longest: int | None = None
+    ) -> np.ndarray:
+        """Labels 1..17 (uint8, 0 = no data) of a window, from the file or a warped view of it.
+
+        longest: the file thinned to at most so many pixels a side.
+        """
+        shape = self._thinned(longest) if longest else None
         with one_line(self.path):
-            values = (view or self.data).read(self.band, window=window)
+            values = (view or self.data).read(self.band, window=window, out_shape=shape)
         try:
             return self.to_labels(self._cleared(values))
         except InputError as fault:
             raise InputError(f"{self.path}: {fault}; give the right band (--compare-band) or recode it") from None
 
+    def areas(self, view: WarpedVRT | None = None) -> np.ndarray:
+        """(17,) km2 of each zone on the ground, of the raster or a warped view of it."""
+        grid = view or self.data
+        total, areas = np.zeros(K), pixel_areas(grid)
+        for window in row_windows(grid):
+            labels = self.read(window, view).astype(np.int64)
+            weights = np.broadcast_to(areas[window.row_off : window.row_off + len(labels), None], labels.shape)
+            total += np.bincount(labels.ravel(), weights.ravel(), K + 1)[1:]
+        return total
 
-def read_labels(path: str | Path, band: int | None = None, most: int = 1600) -> tuple[np.ndarray, float]:
-    """Labels (H, W) of a map, thinned to at most `most` pixels a side, and the size of a pixel in units of the CRS."""
-    with rasterio.open(path) as data:
-        shrink = max(1.0, max(data.shape) / most)
-        shape = tuple(max(1, round(length / shrink)) for length in data.shape)
-        labels = data.read(band or (2 if data.count > 1 else 1), out_shape=shape)
-        return labels, data.transform.a * data.width / shape[1]
+
+def row_windows(data: rasterio.DatasetReader | WarpedVRT, rows: int = 256) -> Iterator[Window]:
+    """Windows of whole rows that cover a raster."""
+    for first in range(0, data.height, rows):
+        yield Window(0, first, data.width, min(rows, data.height - first))
+
+
+def pixel_areas(grid: rasterio.DatasetReader | WarpedVRT) -> np.ndarray:
+    """(rows,) km2 of a pixel: on the ellipsoid where the CRS counts in degrees, else of the grid itself."""
+    step = grid.transform
+    if not grid.crs.is_geographic:
+        return np.full(grid.height, abs(step.determinant) / 1e6)
+    edges, geod = step.f + step.e * np.arange(grid.height + 1), Geod(ellps="WGS84")
+    rings = (((0, step.a, step.a, 0), (north, north, south, south)) for north, south in pairwise(edges))
+    return np.array([abs(geod.polygon_area_perimeter(*ring)[0]) for ring in rings]) / 1e6

@@ -10,7 +10,7 @@ import rasterio
 from geodata import LEFT, TOP, Bright, Coded, gray_rgb, read, reflectance, write_s2
 
 from lczlib.__main__ import main
-from lczlib.city.streams import open_streams, pick_precision
+from lczlib.city.map import open_streams, pick_precision
 from lczlib.errors import InputError
 from lczlib.runs import write_json
 
@@ -65,7 +65,7 @@ def test_precision_is_chosen_by_what_is_faster(run, monkeypatch):
     stream = open_streams([run], True, False)[0]
     for bf16, chosen in ((0.5, "bf16"), (0.9, "fp32")):  # s, where fp32 takes 1
         clock = SimpleNamespace(perf_counter=iter(np.cumsum([0, 1, 0, bf16] * 3)).__next__)
-        monkeypatch.setattr("lczlib.city.streams.time", clock)
+        monkeypatch.setattr("lczlib.city.map.time", clock)
         assert pick_precision(stream, patches=2) == chosen
     monkeypatch.undo()
     assert open_streams([run], True, False, precision="auto")[0].precision in ("fp32", "bf16")
@@ -176,7 +176,7 @@ def elsewhere(folder):
 )
 def test_the_command_line_says_each_fault_in_one_line(tmp_path, make, monkeypatch, capsys):
     options, says = make(tmp_path)
-    monkeypatch.setattr("lczlib.city.streams.open_streams", lambda *a: (Coded(), Bright()))
+    monkeypatch.setattr("lczlib.city.map.open_streams", lambda *a: (Coded(), Bright()))
     assert main(["map", "--out", str(tmp_path / "m.tif"), *options]) == 1
     gc.collect()  # a Dask client that did not connect must not complain later either
     error = capsys.readouterr().err.strip().splitlines()
