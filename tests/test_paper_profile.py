@@ -6,37 +6,24 @@ instead of `vit_h` (the pairs come with graphs; masks are made of the city alone
 
 import json
 import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import yaml
 from published_layout import make_published
+from whole_project import copy_project, run_all
 
-ROOT = Path(__file__).parents[1]
-FOLDERS, FILES = ("lczlib", "lczworld", "notebooks", "workflow", "figures"), ("run_all.sh", "Snakefile")
 CITY = {"city_m": 640, "city": 0, "step": 100, "fused_step": 320, "alpha": 0.6}
 
 pytestmark = pytest.mark.skipif(not os.environ.get("LCZ_PAPER"), reason="half an hour; set LCZ_PAPER=1")
 
 
 def test_it_ends_and_leaves_the_figures_of_every_notebook(tmp_path):
-    project, data = tmp_path / "project", tmp_path / "LCZC-GES2"
-    for name in FOLDERS:
-        shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in FILES:
-        shutil.copy2(ROOT / name, project)
+    project, data = copy_project(tmp_path / "project"), tmp_path / "LCZC-GES2"
     sizes = project / "notebooks" / "params" / "paper.yaml"
     sizes.write_text(yaml.safe_dump(yaml.safe_load(sizes.read_text()) | {"08_map_a_city": CITY}))
     make_published(data, int(os.environ.get("LCZ_PAPER_PAIRS", "20")), tmp_path / "executed")
-    environment = os.environ | {"PYTHONPATH": str(project), "VIRTUAL_ENV": sys.prefix, "LCZ_REALDATA": ""}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    command = ["./run_all.sh", "--profile", "paper", "--data", str(data), "--sam", "nano", "--seeds", "1"]
-    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    assert "01_sam_instances" in done.stdout.split("skipped: ")[0]
+    output = run_all(project, "--profile", "paper", "--data", str(data), "--sam", "nano", "--seeds", "1")
+    assert "01_sam_instances" in output.split("skipped: ")[0]
     assert not (tmp_path / "executed").exists()
     (build,) = (project / "build").glob("paper-*")
     entries = {path.stem: json.loads(path.read_text()) for path in (build / "figures").glob("*.json")}

@@ -1,4 +1,4 @@
-"""Notebook 09 on a generated copy of the published layout: its numbers, what it opens, what it must not execute."""
+"""A generated copy of the published layout: the numbers of notebook 09, what it opens, what nothing must execute."""
 
 import json
 import os
@@ -8,16 +8,15 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import nbformat
 import numpy as np
 import pytest
 from published_layout import make_published
+from whole_project import ROOT, copy_project, figures_that_say_all, run_all
 
 from lczlib.data import open_pairs, split_pairs
 
-ROOT = Path(__file__).parents[1]
 NOTEBOOK = ROOT / "notebooks" / "09_published_artefacts.ipynb"
-PAIRS = 204
+PAIRS = 120
 SMALL = {"n_seeds": 2, "ge_epochs": 3, "s2_epochs": 1, "s2_width": 2, "draws": 10}
 WATCH = """
 import os, sys
@@ -105,9 +104,12 @@ def test_the_trap_would_have_been_noticed(copy):
     (data.parent / "executed").unlink()
 
 
-def test_without_a_clone_it_says_what_to_do_and_writes_no_figure(tmp_path):
-    run_notebook(tmp_path, tmp_path / "nothing")
-    assert json.loads((tmp_path / "09.json").read_text())["figures"] == []
-    cells = nbformat.read(tmp_path / NOTEBOOK.name, as_version=4).cells
-    shown = [output for cell in cells for output in cell.get("outputs", []) if "data" in output]
-    assert any("python -m lczlib fetch lczc-ges2" in output["data"].get("text/markdown", "") for output in shown)
+def test_the_other_notebooks_run_without_rgb_patches_and_index(copy, tmp_path):
+    data, _ = copy
+    project = copy_project(tmp_path / "project")
+    run_all(project, "--profile", "smoke", "--data", str(data), "--only", "05")
+    (figures,) = project.glob("build/smoke-*/figures")
+    entries = figures_that_say_all(figures)
+    assert {stem[:2] for stem in entries} == {"02", "03", "05"}
+    assert {entry["data"] for entry in entries.values() if entry["data"] != "none"} == {"LCZC-GES2"}
+    assert not (data.parent / "executed").exists()

@@ -139,6 +139,7 @@ def write_picture(fig: Figure, stem: str, folder: Path, data: str, pdf: bool = T
     for photograph in fig.findobj(lambda artist: isinstance(artist, AxesImage) and artist.get_array().ndim == 3):
         rgb = photograph.to_rgba(photograph.get_array(), bytes=True)[..., :3]
         photograph.set_data(np.asarray(_few_colors(Image.fromarray(rgb)).convert("RGB")))
+    fig.set_layout_engine("none")  # the PDF is laid out as the PNG is: a sixth of the time of saving
     if pdf:
         with atomic_path(folder / f"{stem}.pdf") as path:
             fig.savefig(path, format="pdf", dpi=110, metadata=_NO_DATES)
