@@ -37,26 +37,23 @@ class Quarter:
             v = np.clip(site["age"] + own * rng.choice([-0.4, 0.4]) + rng.normal(0, 0.04), 0, 1)
             b = 1 + own * rng.uniform(-0.15, 0.15)
             identity = canvas.add(Surface(material, v, b, cover, instance=None if own else network))
-            canvas.draw(self.warp(outline(np.array(rect), 10)[0]), identity)
-        walk = site["walk"]
+            canvas.draw(self.warp(outline(rect, 10)[0]), identity)
         for block in blocks:
             side = canvas.add(Surface("soil" if dirt else "concrete", rng.uniform(0.2, 0.7), 1, cover, instance=0))
-            canvas.draw(self.warp(outline(np.array(block))[0]), side)
-            parts = lots(block, site["lot"], walk, rng)
+            canvas.draw(self.warp(outline(block)[0]), side)
+            parts = lots(block, site["lot"], site["walk"], rng)
             ids = [canvas.add(Surface("grass", 0.5, 1.0, "grass")) for _ in parts]
             if parts:
-                canvas.draw_many(self.warp(outline(np.array(parts), 4)), np.array(ids))
+                canvas.draw_many(self.warp(outline(parts, 4)), np.array(ids))
             self.lots += list(zip(ids, parts))
         return blocks
 
     def buildings(self, blocks: list, target: float) -> None:
         """Place buildings block by block until they cover `target` of the canvas."""
         area = float(np.prod(self.canvas.size))
-        inside = sum(visible(self.warp, blocks, self.canvas.size))
-        cover = target * area / max(inside, 1.0)
+        cover = target * area / max(sum(visible(self.warp, blocks, self.canvas.size)), 1.0)
         for push in (1.05, 1.35, 1.8):
-            plan = self._plan(blocks, np.clip(push * cover, 0.02, 0.96))
-            if self._place(plan, target):
+            if self._place(self._plan(blocks, np.clip(push * cover, 0.02, 0.96)), target):
                 return
 
     def _plan(self, blocks: list, cover: float) -> list:
@@ -133,26 +130,20 @@ class Quarter:
 
     def ground(self, isf: float) -> None:
         """Pave lots, in random order, until `isf` of the canvas is impervious; the rest stays green or bare."""
-        canvas, rng = self.canvas, self.rng
+        canvas, rng, site = self.canvas, self.rng, self.site
         counts = np.bincount(canvas.obj.ravel(), minlength=len(canvas.rows))
-        paved = sum(counts[i] for i, row in enumerate(canvas.rows) if row[3] == C["paved"])
-        wanted = (isf + 0.01) * canvas.obj.size - paved
-        order = rng.permutation(len(self.lots))
-        for index in order:
+        wanted = (isf + 0.01) * canvas.obj.size - counts[canvas.covers() == C["paved"]].sum()
+        for index in rng.permutation(len(self.lots)):
             identity, lot = self.lots[index]
             size = counts[identity]
-            if size and 0.6 * size < wanted:
-                wanted -= size
-                self._pave(identity, lot)
-            else:
+            if not size or 0.6 * size >= wanted:
                 self._green(identity)
-
-    def _pave(self, identity: int, lot: tuple) -> None:
-        canvas, rng, site = self.canvas, self.rng, self.site
-        v = np.clip(site["age"] + rng.normal(0, 0.25), 0, 1)
-        canvas.set(identity, Surface(pick(rng, site["pavings"]), v, rng.uniform(0.85, 1.15), "paved"))
-        if min(lot[2] - lot[0], lot[3] - lot[1]) > 13 and rng.random() < site["cars"]:
-            car_park(canvas, self.warp, lot, identity, rng)
+                continue
+            wanted -= size
+            v = np.clip(site["age"] + rng.normal(0, 0.25), 0, 1)
+            canvas.set(identity, Surface(pick(rng, site["pavings"]), v, rng.uniform(0.85, 1.15), "paved"))
+            if min(lot[2] - lot[0], lot[3] - lot[1]) > 13 and rng.random() < site["cars"]:
+                car_park(canvas, self.warp, lot, identity, rng)
 
     def _green(self, identity: int) -> None:
         canvas, rng, site = self.canvas, self.rng, self.site

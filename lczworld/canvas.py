@@ -29,7 +29,7 @@ class Surface:
     """What an object is made of and how it lies.
 
     Attributes:
-        material: of spectra.MATERIALS. v: its state 0 (dark, dry, clear) to 1. b: factor of brightness.
+        material: of spectra.M. v: its state 0 (dark, dry, clear) to 1. b: factor of brightness.
         cover: of COVER. height: m at x = y = 0. gx, gy: rise of the surface to the east and south, m per m.
         instance: None: one of its own, 0: of none. stripes: angle (rad), period (m), strength of rows.
     """
@@ -43,6 +43,10 @@ class Surface:
     gy: float = 0.0
     instance: int | None = None
     stripes: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    def row(self, instance: int) -> list[float]:
+        """The properties in the order of _COLUMNS."""
+        return [M[self.material], self.v, self.b, C[self.cover], self.height, self.gx, self.gy, instance, *self.stripes]
 
 
 class Warp:
@@ -60,10 +64,6 @@ class Warp:
         bent = points + self.bend * np.sin(2 * np.pi * other / self.wave[0] + self.phase[0])
         bent = bent + 0.35 * self.bend * np.sin(4 * np.pi * other / self.wave[1] + self.phase[1])
         return bent @ self.rotation.T + self.center
-
-
-def _row(s: Surface, instance: int) -> list[float]:
-    return [M[s.material], s.v, s.b, C[s.cover], s.height, s.gx, s.gy, instance, *s.stripes]
 
 
 def corners(rects: np.ndarray) -> np.ndarray:
@@ -96,12 +96,12 @@ class Canvas:
 
     def add(self, surface: Surface) -> int:
         """Id of a new object."""
-        self.rows.append(_row(surface, self.new_instance() if surface.instance is None else surface.instance))
+        self.rows.append(surface.row(self.new_instance() if surface.instance is None else surface.instance))
         return len(self.rows) - 1
 
     def set(self, identity: int, surface: Surface) -> None:
         """Give an object another surface; its instance stays."""
-        self.rows[identity] = _row(surface, self.rows[identity][_COLUMNS.index("instance")])
+        self.rows[identity] = surface.row(self.rows[identity][_COLUMNS.index("instance")])
 
     def add_many(self, cover: str, columns: dict[str, np.ndarray]) -> np.ndarray:
         """Ids (n,) of new objects: `columns` are arrays (n,) named as _COLUMNS, material by number; others 0."""
@@ -147,7 +147,7 @@ class Canvas:
 
     def covers(self) -> np.ndarray:
         """Cover class of every object so far."""
-        return np.array([row[3] for row in self.rows], np.uint8)
+        return np.array([row[3] for row in self.rows], int)
 
     def at(self, points: np.ndarray) -> np.ndarray:
         """Object ids (n,) under points (n, 2); -1 outside."""
@@ -159,7 +159,7 @@ class Canvas:
     def cover_at(self, points: np.ndarray) -> np.ndarray:
         """Cover class (n,) of the objects under points (n, 2); -1 outside."""
         ids = self.at(points)
-        return np.where(ids >= 0, np.array([row[3] for row in self.rows], int)[ids], -1)
+        return np.where(ids >= 0, self.covers()[ids], -1)
 
 
 def noise(size: tuple[int, int], scale: float, rng: np.random.Generator) -> np.ndarray:

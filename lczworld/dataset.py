@@ -59,23 +59,19 @@ def make_dataset(data_dir: str | Path, pairs: int = 1088, cities: int = 8, seed:
     """
     data_dir, facts = Path(data_dir), {"seed": seed, "cities": cities, "shift": float(shift), "version": VERSION}
     todo = plan(pairs, cities, seed)
-    make_if_missing(
-        data_dir,
-        lambda: _facts(data_dir, facts) >= pairs,
-        lambda: _make(data_dir, todo, facts, workers, progress),
-    )
+
+    def make() -> None:
+        write_json(data_dir / "dataset.json", {"kind": KIND, **facts, "pairs": 0})
+        jobs = [{"data_dir": data_dir, "sample_id": row.id, "label": row.label, "city": row.city_number,
+                 "seed": row.scene_seed, "shift": facts["shift"]} for row in todo.itertuples()
+                if not truth_path(data_dir, row.id).exists()]  # fmt: skip
+        made = parallel(_make_pair, jobs, workers if len(jobs) >= 8 else 1)
+        for _ in tqdm(made, total=len(jobs), desc="synthetic pairs", unit="pair", disable=not progress):
+            pass
+        write_index(data_dir, todo, KIND, **facts, pairs=len(todo))
+
+    make_if_missing(data_dir, lambda: _pairs_there(data_dir, facts) >= pairs, make)
     return data_dir
-
-
-def _make(data_dir: Path, todo: pd.DataFrame, facts: dict, workers: int, progress: bool) -> None:
-    write_json(data_dir / "dataset.json", {"kind": KIND, **facts, "pairs": 0})
-    columns = ["id", "label", "city_number", "scene_seed"]
-    rows = [(data_dir, *row, facts["shift"]) for row in todo[columns].itertuples(index=False)]
-    rows = [row for row in rows if not truth_path(data_dir, row[1]).exists()]
-    made = parallel(_make_pair, ({"row": row} for row in rows), workers if len(rows) >= 8 else 1)
-    for _ in tqdm(made, total=len(rows), desc="synthetic pairs", unit="pair", disable=not progress):
-        pass
-    write_index(data_dir, todo, KIND, **facts, pairs=len(todo))
 
 
 def open_or_make(data_dir: str | Path, pairs: int = 1088, seed: int = 0, workers: int = 2, cities: int = 8,
@@ -104,20 +100,19 @@ def read_fractions(data_dir: str | Path, ids: Iterable[int]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["id", *FRACTIONS])
 
 
-def _facts(data_dir: Path, facts: dict) -> int:
-    """Pairs a folder already holds. Raises ValueError where it holds another data set."""
+def _pairs_there(data_dir: Path, facts: dict) -> int:
+    """Number of pairs that a folder holds already. Raises InputError where it holds another data set."""
     note, empty = data_dir / "dataset.json", _empty(data_dir)
     if not note.exists():
         if not empty:
             raise InputError(f"{data_dir}: holds other files and no synthetic set; choose an empty folder")
         return 0
     found = read_json(note)
-    different = [f"{name} {found.get(name)}" for name, value in facts.items() if found.get(name) != value]
-    if found.get("kind") != KIND or different:
-        what = f"{found.get('kind')} data"
-        if found.get("kind") == KIND:
-            what = f"a synthetic set with {', '.join(different)}"
-        raise InputError(f"{data_dir}: holds {what}; choose another folder or remove this one")
+    other = "" if found.get("kind") == KIND else f"{found.get('kind')} data"
+    if different := [f"{name} {found.get(name)}" for name, value in facts.items() if found.get(name) != value]:
+        other = other or f"a synthetic set with {', '.join(different)}"
+    if other:
+        raise InputError(f"{data_dir}: holds {other}; choose another folder or remove this one")
     return int(found.get("pairs", 0)) if (data_dir / "index.csv").exists() and len(read_index(data_dir)) else 0
 
 
@@ -126,13 +121,11 @@ def _empty(folder: Path) -> bool:
     return not folder.exists() or all(path.name.startswith(".") for path in folder.iterdir())
 
 
-def _make_pair(row: tuple) -> int:
+def _make_pair(data_dir: Path, sample_id: int, label: int, city: int, seed: int, shift: float) -> None:
     """Write one pair; its truth last, so that a truth file means a complete pair."""
-    data_dir, sample_id, label, city, seed, shift = row
     scene = generate_scene(label, city, seed, shift)
     write_pair(data_dir, sample_id, scene.s2, scene.rgb, label)
     numbers = {name: np.float32(value) for name, value in scene.fractions.items()}
     height = scene.height.round(1).astype(np.float16)
     write_npz(truth_path(data_dir, sample_id), instances=scene.instances, height=height, cover=scene.cover,
               zone=np.int64(label), seed=np.int64(seed), **numbers)  # fmt: skip
-    return sample_id

@@ -67,7 +67,12 @@ def draw_site(label: int, city: City, size: tuple[int, int], rng: Rng) -> dict:
     """The choices of a polygon: pattern, materials, season, light. The same random numbers are drawn for any city."""
     form, site = form_of(label), {}
     site |= _pattern(form, city, size, rng) | _season(city, rng) | _materials(form, city, rng) | _light(city, rng)
-    site["bsf"], site["isf"] = _fractions(label, form, rng)
+    low, high = RANGES[CODES[label - 1]]["psf"]
+    below, above = form.get("spare", (0.02, 0.025))
+    for _ in range(100):  # until the pervious share lies inside the range of the zone
+        site["bsf"], site["isf"] = (rng.uniform(*form.get(name, (0, 0))) for name in ("bsf", "isf"))
+        if label > 10 or low + below <= 1 - site["bsf"] - site["isf"] <= high - above:
+            break
     for name in ("tree", "dense", "crown"):
         site[name] = rng.uniform(*form.get(name, (2.2, 4.2) if name == "crown" else (0, 0)))
     site["parcel"] = pick(rng, form.get("parcels", (("meadow", 1),)))
@@ -78,17 +83,6 @@ def draw_site(label: int, city: City, size: tuple[int, int], rng: Rng) -> dict:
 def _near(rng: Rng, mean: float, spread: float, low: float = 0.0, high: float = 1.0) -> float:
     """A normal number kept between `low` and `high`."""
     return float(np.clip(rng.normal(mean, spread), low, high))
-
-
-def _fractions(label: int, form: dict, rng: Rng) -> tuple[float, float]:
-    """Target bsf and isf that leave a pervious share inside the range of the zone."""
-    low, high = RANGES[CODES[label - 1]]["psf"]
-    below, above = form.get("spare", (0.02, 0.025))
-    for _ in range(100):
-        bsf, isf = rng.uniform(*form.get("bsf", (0, 0))), rng.uniform(*form.get("isf", (0, 0)))
-        if label > 10 or low + below <= 1 - bsf - isf <= high - above:
-            break
-    return bsf, isf
 
 
 def _pattern(form: dict, city: City, size: tuple[int, int], rng: Rng) -> dict:

@@ -12,10 +12,10 @@ from scipy.ndimage import gaussian_filter
 
 from lczlib.data import Pairs
 from lczlib.zones import K, to_index
-from lczworld.canvas import COVER
+from lczworld.canvas import C
 
 CELLS = 32  # 10 m cells of a patch
-BUILDING = COVER.index("building")
+BUILDING = C["building"]
 
 
 def building_height(height: np.ndarray, built: np.ndarray, seed: int = 0, rmse: float = 5.0) -> np.ndarray:
@@ -70,7 +70,7 @@ def height_source(pairs: Pairs, frame: pd.DataFrame, seed: int = 0) -> np.ndarra
 def height_stream(features: np.ndarray, labels: np.ndarray, train: np.ndarray, seed: int = 0) -> np.ndarray:
     """Probabilities (N, 17) from height features (N, 12) by a random forest trained on the rows `train`.
 
-    The rows trained on are predicted out of bag, so that they do not site better than they are.
+    The rows trained on are predicted out of bag, so that they do not seem better than they are.
     """
     from sklearn.ensemble import RandomForestClassifier
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .canvas import MARGIN, C, Canvas, Rect, Rng, Surface, noise, outline
+from .canvas import MARGIN, C, Canvas, Rng, Surface, noise, outline
 from .layouts import car_park, cut, pick, tree_rows
 from .roofs import line
 
@@ -135,12 +135,22 @@ def fields(canvas: Canvas, form: dict, site: dict, rng: Rng) -> None:
     canvas.add(Surface("grass", np.clip(site["green"] - 0.15, 0, 1), 0.9, "grass", 0.3, instance=0))
     for rect in parcels:
         kind = pick(rng, form["parcels"]) if rng.random() < 0.65 else site["parcel"]
-        canvas.draw(site["warp"](outline(np.array(rect), 8)[0]), _parcel(canvas, kind, site, rng))
+        canvas.draw(site["warp"](outline(rect, 8)[0]), _parcel(canvas, kind, site, rng))
     for rect in tracks:
         if gap > 3 and rng.random() < 0.6:
             identity = canvas.add(Surface("soil", rng.uniform(0.4, 0.9), 1.1, "soil"))
-            canvas.draw(site["warp"](outline(np.array(rect), 8)[0]), identity)
-    _hedges(canvas, tracks, site, rng)
+            canvas.draw(site["warp"](outline(rect, 8)[0]), identity)
+    if not tracks or rng.random() > site["hedge"]:
+        return
+    hedges = []
+    for u0, v0, u1, v1 in tracks:
+        if rng.random() < 0.35:
+            t = np.arange(0, max(u1 - u0, v1 - v0), rng.uniform(4, 9))[:, None]
+            along = np.array([1.0, 0.0]) if u1 - u0 > v1 - v0 else np.array([0.0, 1.0])
+            hedges.append(np.array([u0, v0]) + t * along)
+    if hedges:
+        spots = site["warp"](np.concatenate(hedges))
+        canvas.trees.append(tree_rows(spots, np.clip(rng.normal(2.2, 0.7, len(spots)), 1, 4.5), site, rng))
 
 
 def _parcel(canvas: Canvas, kind: str, site: dict, rng: Rng) -> int:
@@ -161,19 +171,6 @@ def _parcel(canvas: Canvas, kind: str, site: dict, rng: Rng) -> int:
     if kind == "water":
         return canvas.add(Surface("water", site["turbid"], b, "water"))
     return canvas.add(Surface(kind, dry, b, {"sand": "sand", "gravel": "soil"}.get(kind, "soil"), 0.03, stripes=rows))
-
-
-def _hedges(canvas: Canvas, tracks: list[Rect], site: dict, rng: Rng) -> None:
-    if not tracks or rng.random() > site["hedge"]:
-        return
-    found = []
-    for u0, v0, u1, v1 in tracks:
-        if rng.random() < 0.35:
-            t = np.arange(0, max(u1 - u0, v1 - v0), rng.uniform(4, 9))[:, None]
-            found.append(np.array([u0, v0]) + t * (np.array([1.0, 0.0]) if u1 - u0 > v1 - v0 else np.array([0.0, 1.0])))
-    if found:
-        spots = site["warp"](np.concatenate(found))
-        canvas.trees.append(tree_rows(spots, np.clip(rng.normal(2.2, 0.7, len(spots)), 1, 4.5), site, rng))
 
 
 def bare(canvas: Canvas, form: dict, site: dict, rng: Rng) -> None:
@@ -208,7 +205,7 @@ def hard(canvas: Canvas, form: dict, site: dict, rng: Rng) -> None:
         joint = (site["warp"].angle, rng.uniform(6, 14), rng.uniform(0, 0.12))
         slab = Surface(material, v, rng.uniform(0.85, 1.15), "grass" if green else "paved", stripes=joint)
         identity = canvas.add(slab)
-        canvas.draw(site["warp"](outline(np.array(rect), 6)[0]), identity)
+        canvas.draw(site["warp"](outline(rect, 6)[0]), identity)
         if not green and rng.random() < 0.5 * site["cars"]:
             car_park(canvas, site["warp"], rect, identity, rng)
     for _ in range(rng.integers(0, 4)):
@@ -229,23 +226,17 @@ def rock(canvas: Canvas, site: dict, rng: Rng) -> None:
 
 
 def water(canvas: Canvas, form: dict, site: dict, rng: Rng) -> None:
-    """Open water, often with a shore in one corner."""
+    """Open water, often with land behind a wandering shore line: beach or bank, grass and trees."""
     open_water = Surface("water", site["turbid"], 1.0, "water")
     canvas.add(open_water)
     shades(canvas, (120, 60), (0.2, 0.5), open_water, (site["turbid"], 0.06), (0.95, 1.05), rng)
-    if rng.random() < 0.65:
-        _shore(canvas, site, rng)
-
-
-def _shore(canvas: Canvas, site: dict, rng: Rng) -> None:
-    """Land behind a wandering shore line: beach or bank, grass and trees."""
+    if rng.random() >= 0.65:
+        return
     h, w = canvas.size
     y, x = np.mgrid[:h, :w].astype(np.float32)
     angle = rng.uniform(0, 2 * np.pi)
     field = ((x - w / 2) * np.cos(angle) + (y - h / 2) * np.sin(angle)) / 60 + 0.5 * noise(canvas.size, 55, rng)
-    inner = field[MARGIN:-MARGIN, MARGIN:-MARGIN]
-    share = rng.uniform(0.01, 0.11)
-    limit = np.quantile(inner, 1 - share)
+    limit = np.quantile(field[MARGIN:-MARGIN, MARGIN:-MARGIN], 1 - rng.uniform(0.01, 0.11))
     width = rng.uniform(0.03, 0.2)
     shallow = Surface("water", np.clip(site["turbid"] + 0.15, 0, 1), 1.1, "water", instance=SAME)
     canvas.obj[field > limit - 0.12] = canvas.add(shallow)

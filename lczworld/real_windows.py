@@ -38,16 +38,12 @@ def windows(path: Path) -> tuple[np.ndarray, pd.DataFrame]:
         `group` names the polygon, or the 64 x 64 pixel block of a natural window: overlapping windows resemble
         each other and count as one in intervals.
     """
-    parts = [_berlin(path), *(_natural(path, place) for place in PLACES)]
-    return np.concatenate([x for x, _ in parts]), pd.concat([f for _, f in parts], ignore_index=True)
-
-
-def _berlin(path: Path) -> tuple[np.ndarray, pd.DataFrame]:
     with TemporaryDirectory() as out:
         cut_patches(path / "berlin/Berlin_S2_2024-10-24_sample.tif", path / "berlin/Berlin_labels.shp", out)
         pairs = open_pairs(out)
         frame = pd.DataFrame({"part": "Berlin", "place": "Berlin", "group": pairs.polygons, "label": pairs.labels})
-        return np.array(pairs.s2), frame
+        parts = [(np.array(pairs.s2), frame), *(_natural(path, place) for place in PLACES)]
+    return np.concatenate([x for x, _ in parts]), pd.concat([f for _, f in parts], ignore_index=True)
 
 
 def offset_of(path: Path) -> float:

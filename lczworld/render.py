@@ -77,7 +77,7 @@ def surface(layers: dict, site: dict, rng: np.random.Generator) -> list[np.ndarr
     B2, B3, B4 are (H, W) float32, every square metre; the other seven are sampled every second metre (H/2, W/2), which
     is dense against their point spread of 5 m and more.
 
-    `layers`: material, v, b, height, slope_x, slope_y, stripes, crown (all (H, W)).
+    `layers` (H, W): material, v, b, height, slope_x, slope_y, stripes, lit, open.
     """
     size, material = layers["height"].shape, layers["material"].astype(np.intp)
     fine = cv2.GaussianBlur(noise(size, 1, rng), (0, 0), 0.7) * 2.4
@@ -86,27 +86,19 @@ def surface(layers: dict, site: dict, rng: np.random.Generator) -> list[np.ndarr
     bright = (1 + bright) * layers["b"] * (1 + layers["stripes"])
     v = layers["v"] + VARIETY.take(material) * (coarse + wide) + 0.3 * layers["stripes"]
     index = material * LEVELS + np.clip(v * (LEVELS - 1) + 0.5, 0, LEVELS - 1).astype(np.intp)
-    direct = bright * layers["lit"] * _lambert(layers, site, _relief(size, site, rng))
-    every = index, direct, bright * layers["open"]
+    relief = 0.0, 0.0  # slope (x, y) of hills under the land cover; heights stay above ground
+    if site["relief"]:
+        relief = [site["relief"] * g / (g.std() + 1e-9) for g in gradient(noise(size, 130, rng))]
+    every = index, bright * layers["lit"] * _lambert(layers, site, relief), bright * layers["open"]
     second = [np.ascontiguousarray(field[::2, ::2]) for field in every]
-    sky = SKY * (1 + 1.5 * site["haze"])
-    return [_reflected(band, sky[band], *(every if band < 3 else second)) for band in range(10)]
-
-
-def _reflected(band: int, sky: np.float32, index: np.ndarray, direct: np.ndarray, diffuse: np.ndarray) -> np.ndarray:
-    """Reflectance of one band where `index` names the material and its state."""
-    light = direct * (1 - sky)
-    light += diffuse * sky
-    light *= _LOOKUP[band].take(index)
-    return np.maximum(light, 0.0005, out=light)
-
-
-def _relief(size: tuple[int, int], site: dict, rng: np.random.Generator) -> list[np.ndarray] | tuple[float, float]:
-    """Slope (x, y) of hills under the land cover, standard deviation `site["relief"]`; heights stay above ground."""
-    if not site["relief"]:
-        return 0.0, 0.0
-    hills = noise(size, 130, rng)
-    return [site["relief"] * g / (g.std() + 1e-9) for g in gradient(hills)]
+    bands = []
+    for band, sky in enumerate(SKY * (1 + 1.5 * site["haze"])):
+        index, direct, diffuse = every if band < 3 else second
+        light = direct * (1 - sky)
+        light += diffuse * sky
+        light *= _LOOKUP[band].take(index)
+        bands.append(np.maximum(light, 0.0005, out=light))
+    return bands
 
 
 def _lambert(layers: dict, site: dict, relief: Sequence) -> np.ndarray:
@@ -157,11 +149,9 @@ def camera(rho: list[np.ndarray], site: dict, rng: np.random.Generator) -> np.nd
     tone = [cv2.pow(plane * np.float32(cast / level), gamma) for plane, cast in zip(seen, site["cast"], strict=True)]
     grey = (tone[0] + tone[1] + tone[2]) * np.float32(1 / 3)
     grain = cv2.GaussianBlur(noise(grey.shape, 1, rng), (0, 0), 0.6) * 4
-    return np.stack([_developed(plane, grey, grain) for plane in tone], -1)
-
-
-def _developed(plane: np.ndarray, grey: np.ndarray, grain: np.ndarray) -> np.ndarray:
-    """One colour as uint8: saturation 1.2, a soft shoulder towards white, grain."""
-    tone = np.maximum(grey + 1.2 * (plane - grey), 0)
-    tone *= 255 / np.sqrt(np.sqrt(1 + (tone * tone) ** 2))
-    return np.clip(tone + grain, 0, 255).astype(np.uint8)
+    developed = []
+    for plane in tone:
+        plane = np.maximum(grey + 1.2 * (plane - grey), 0)  # saturation
+        plane *= 255 / np.sqrt(np.sqrt(1 + (plane * plane) ** 2))  # a soft shoulder towards white
+        developed.append(np.clip(plane + grain, 0, 255).astype(np.uint8))
+    return np.stack(developed, -1)

@@ -29,18 +29,13 @@ def pitched(
     r1, r0 = first + inset[:, None] * (second - first), second + inset[:, None] * (first - second)
     for a, b, top in ((q0, q1, (r1, r0)), (q2, q3, (r0, r1)), (q1, q2, (r1,)), (q3, q0, (r0,))):
         some = np.ones(len(hip), bool) if len(top) == 2 else hip > 0.05
-        plane = _planes(a, b, top[0], eave, rise) | roofs
+        along = (b - a) / _length(b - a)[:, None]  # a plane rises from the edge a-b to the ridge's point top[0]
+        inward = np.stack([-along[:, 1], along[:, 0]], 1)
+        distance = (inward * (top[0] - a)).sum(1)
+        slope = (np.sign(distance) * rise / np.maximum(np.abs(distance), 0.5))[:, None] * inward
+        plane = {"h0": eave - (slope * a).sum(1), "gx": slope[:, 0], "gy": slope[:, 1]} | roofs
         ids = canvas.add_many("building", {name: column[some] for name, column in plane.items()})
         canvas.draw_many(np.stack([a, b, *top], 1)[some], ids)
-
-
-def _planes(a: np.ndarray, b: np.ndarray, ridge: np.ndarray, eave: np.ndarray, rise: np.ndarray) -> dict:
-    """Heights of the roof planes over edges a-b (n, 2) that rise from `eave` to `eave + rise` at the points `ridge`."""
-    along = (b - a) / _length(b - a)[:, None]
-    inward = np.stack([-along[:, 1], along[:, 0]], 1)
-    distance = (inward * (ridge - a)).sum(1)
-    slope = (np.sign(distance) * rise / np.maximum(np.abs(distance), 0.5))[:, None] * inward
-    return {"h0": eave - (slope * a).sum(1), "gx": slope[:, 0], "gy": slope[:, 1]}
 
 
 def flat(canvas: Canvas, quads: np.ndarray, roofs: dict, height: np.ndarray, ribs: np.ndarray, rng: Rng) -> None:
@@ -54,21 +49,15 @@ def flat(canvas: Canvas, quads: np.ndarray, roofs: dict, height: np.ndarray, rib
     sheet = roofs | {"h0": height, "angle": angle, "period": period, "stripe": ribs}
     canvas.draw_many(quads + share * (quads.mean(1, keepdims=True) - quads), canvas.add_many("building", sheet))
     many = np.where(area > 130, rng.integers(1, np.minimum(area / 130, 9).astype(int) + 2), 0)
-    _equipment(canvas, quads, np.repeat(np.arange(n), many), {"h0": height, "instance": roofs["instance"]}, rng)
-
-
-def _equipment(canvas: Canvas, quads: np.ndarray, on: np.ndarray, roofs: dict, rng: Rng) -> None:
-    """Boxes, skylights and stair heads, each on the flat roof `on` (m,)."""
-    origin, side, depth = quads[on, 0], quads[on, 1] - quads[on, 0], quads[on, 3] - quads[on, 0]
+    on = np.repeat(np.arange(n), many)  # the roof of each box, skylight and stair head
+    side, depth = side[on], depth[on]
     spots, size = rng.uniform(0.12, 0.85, (2, len(on), 1)), rng.uniform(1.6, 4.5, (2, len(on), 1))
     bright = rng.uniform(0.5, 1.9, len(on))
     u, v = (size[k] * edge / _length(edge)[:, None] for k, edge in enumerate((side, depth)))
-    a = origin + spots[0] * side + spots[1] * depth
-    material = np.where(bright > 0.8, M["concrete"], M["bitumen"])
-    columns = {name: column[on] for name, column in roofs.items()}
-    columns |= {"material": material, "v": np.full(len(on), 0.4), "b": bright}
-    columns["h0"] = columns["h0"] + rng.uniform(0.4, 3.0, len(on))
-    canvas.draw_many(np.stack([a, a + u, a + u + v, a + v], 1), canvas.add_many("building", columns))
+    a = quads[on, 0] + spots[0] * side + spots[1] * depth
+    boxes = {"material": np.where(bright > 0.8, M["concrete"], M["bitumen"]), "v": np.full(len(on), 0.4), "b": bright,
+             "h0": height[on] + rng.uniform(0.4, 3.0, len(on)), "instance": roofs["instance"][on]}  # fmt: skip
+    canvas.draw_many(np.stack([a, a + u, a + u + v, a + v], 1), canvas.add_many("building", boxes))
 
 
 def tank(canvas: Canvas, center: np.ndarray, radius: float, height: float, finish: tuple) -> None:

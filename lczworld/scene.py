@@ -52,25 +52,25 @@ def generate_scene(label: int, city: int | City = 0, seed: int = 0, shift: Shift
     Raises:
         ValueError: unknown zone, city, or a negative seed.
     """
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)  # a pool's processes share the cores
-    try:
-        return render(*_place(label, city, seed, shift))
-    finally:
-        cv2.setNumThreads(threads)
-
-
-def _place(label: int, city: int | City, seed: int, shift: Shift) -> tuple[dict, dict, Rng]:
-    """Layers, site and generator of a place, ready to be rendered."""
     city, label, seed = get_city(city, shift), int(label), int(seed)
     if not 1 <= label <= 17 or seed < 0:
         raise InputError(f"label {label}, seed {seed}: expected a label 1..17 and a seed of 0 or more")
     size = (PATCH + 2 * MARGIN, PATCH + 2 * MARGIN)
     site = draw_site(label, city, size, np.random.default_rng([label, city.number, seed // PAIRS_PER_POLYGON, 1]))
     rng = np.random.default_rng([label, city.number, seed, 2])
-    layers = layers_of(compose(label, site, size, rng), rng)
-    light_up(layers, site)
-    return layers, site, rng
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # a pool's processes share the cores
+    try:
+        layers = layers_of(compose(label, site, size, rng), rng)
+        light_up(layers, site)
+        rho, inner = surface(layers, site, rng), slice(MARGIN // SVF_STEP, -MARGIN // SVF_STEP)
+        rgb, s2 = camera(rho, site, rng), sentinel2(rho, site, rng)
+    finally:
+        cv2.setNumThreads(threads)
+    height = np.ascontiguousarray(layers["height"][_PATCH], np.float32)
+    cover = np.ascontiguousarray(layers["cover"][_PATCH])
+    numbers = fractions(height, cover, layers["svf"][inner, inner])
+    return Scene(rgb, s2, height, cover, tidy(layers["instance"][_PATCH]), numbers)
 
 
 def compose(label: int, site: dict, size: tuple[int, int], rng: Rng) -> Canvas:
@@ -112,9 +112,8 @@ def light_up(layers: dict[str, np.ndarray], site: dict) -> None:
     layers["lit"] = cast_shadows(layers["height"], site["elevation"], site["azimuth"])
     stand = np.ones(len(C), np.float32)  # the observer stands on low cover, on the ground under trees, amid bushes
     stand[[C["building"], C["tree"], C["bush"]]] = 0, 0, 0.4
-    svf = sky_view(layers["height"], stand[layers["cover"]] * layers["height"])
-    layers["svf"] = svf
-    wide = cv2.resize(svf, (w, h), interpolation=cv2.INTER_LINEAR)
+    layers["svf"] = sky_view(layers["height"], stand[layers["cover"]] * layers["height"])
+    wide = cv2.resize(layers["svf"], (w, h), interpolation=cv2.INTER_LINEAR)
     layers["open"] = np.where(layers["height"] > 2.0, 0.95, 0.35 + 0.65 * wide).astype(np.float32)
 
 
@@ -151,8 +150,15 @@ def _plant(canvas: Canvas, layers: dict, rng: Rng) -> None:
         first = dome == top.ravel()[where]
         owner.ravel()[where[first]] = index[first]
     under_roof = (layers["cover"] == C["building"]) & (top < layers["height"] + 2)
-    crown = (owner >= 0) & (top > layers["height"] - 1.0) & ~under_roof
-    _cover_with_crowns(crown, top, owner, trees, canvas, layers, rng)
+    at = np.flatnonzero((owner >= 0) & (top > layers["height"] - 1.0) & ~under_roof)
+    who = owner.ravel()[at]
+    gx, gy = gradient(cv2.GaussianBlur(top + 1.1 * noise(top.shape, 1, rng), (0, 0), 1.1))  # of lumpy crowns
+    bright = rng.uniform(0.82, 1.18, len(trees)).astype(np.float32)
+    new = {"height": top.ravel()[at], "slope_x": 0.42 * gx.ravel()[at], "slope_y": 0.42 * gy.ravel()[at],
+           "material": np.where(trees[:, 5] > 0, M["conifer"], M["broadleaf"])[who], "v": trees[who, 4],
+           "b": bright[who], "cover": C["tree"], "stripes": 0, "instance": canvas.instances + 1 + who}  # fmt: skip
+    for name, values in new.items():
+        layers[name].ravel()[at] = values
 
 
 def _domes(trees: np.ndarray, chosen: np.ndarray, reach: int, ragged: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -169,21 +175,6 @@ def _domes(trees: np.ndarray, chosen: np.ndarray, reach: int, ragged: np.ndarray
     return where[under], dome[under], np.broadcast_to(chosen[:, None, None], under.shape)[under]
 
 
-def _cover_with_crowns(
-    crown: np.ndarray, top: np.ndarray, owner: np.ndarray, trees: np.ndarray, canvas: Canvas, layers: dict, rng: Rng
-) -> None:
-    at = np.flatnonzero(crown)
-    who = owner.ravel()[at]
-    lumps = cv2.GaussianBlur(top + 1.1 * noise(top.shape, 1, rng), (0, 0), 1.1)
-    gx, gy = gradient(lumps)
-    bright = rng.uniform(0.82, 1.18, len(trees)).astype(np.float32)
-    new = {"height": top.ravel()[at], "slope_x": 0.42 * gx.ravel()[at], "slope_y": 0.42 * gy.ravel()[at],
-           "material": np.where(trees[:, 5] > 0, M["conifer"], M["broadleaf"])[who], "v": trees[who, 4],
-           "b": bright[who], "cover": C["tree"], "stripes": 0, "instance": canvas.instances + 1 + who}  # fmt: skip
-    for name, values in new.items():
-        layers[name].ravel()[at] = values
-
-
 def _join_stands(layers: dict) -> None:
     """One instance per stand: where trees and bushes cover most of the `STAND` m around, nobody tells crown from crown.
 
@@ -195,16 +186,6 @@ def _join_stands(layers: dict) -> None:
     stand &= ~np.isin(cover, (C["building"], C["paved"], C["rock"], C["water"]))
     instance[(cover == C["bush"]) & ~stand] = 0
     instance[stand] = instance.max() + 1
-
-
-def render(layers: dict, site: dict, rng: Rng) -> Scene:
-    """Both patches and the truth of a place from its layers."""
-    rho, inner = surface(layers, site, rng), slice(MARGIN // SVF_STEP, -MARGIN // SVF_STEP)
-    height = np.ascontiguousarray(layers["height"][_PATCH], np.float32)
-    cover = np.ascontiguousarray(layers["cover"][_PATCH])
-    numbers = fractions(height, cover, layers["svf"][inner, inner])
-    rgb, s2 = camera(rho, site, rng), sentinel2(rho, site, rng)
-    return Scene(rgb, s2, height, cover, tidy(layers["instance"][_PATCH]), numbers)
 
 
 def tidy(instances: np.ndarray, smallest: int = 50) -> np.ndarray:

@@ -43,19 +43,10 @@ water      .03 .03 .05 |  26  22  13  11   9   8   7   6   4   3 |  82 112 104  
 """.strip()
 
 
-def _parse() -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
-    names, textures, spectra = [], [], []
-    for line in _TABLE.splitlines():
-        head, low, high = line.split("|")
-        name, *texture = head.split()
-        names.append(name)
-        textures.append([float(value) for value in texture])
-        spectra.append([[float(value) / 1000 for value in part.split()] for part in (low, high)])
-    return tuple(names), np.array(textures, np.float32), np.array(spectra, np.float32)
-
-
-MATERIALS, TEXTURE, SPECTRA = _parse()  # names (M,), texture (M, 3), reflectance (M, 2, 10)
-M = {name: index for index, name in enumerate(MATERIALS)}
+_ROWS = [[part.split() for part in line.split("|")] for line in _TABLE.splitlines()]
+M = {row[0][0]: index for index, row in enumerate(_ROWS)}  # number of each material
+TEXTURE = np.array([row[0][1:] for row in _ROWS], float).astype(np.float32)  # (M, 3)
+SPECTRA = (np.array([row[1:] for row in _ROWS], float) / 1000).astype(np.float32)  # reflectance (M, 2, 10)
 
 # Share of the light on level ground that comes from the sky, not the sun: what reaches a shadow (clear air).
 SKY = np.array([0.27, 0.21, 0.16, 0.145, 0.13, 0.12, 0.11, 0.10, 0.05, 0.04], np.float32)
