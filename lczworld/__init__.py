@@ -8,20 +8,6 @@ from .scene import PAIRS_PER_POLYGON, Scene, fractions, generate_scene
 from .town import CityScene, generate_city
 
 __all__ = [
-    "CITIES",
-    "COVER",
-    "HABITS",
-    "PAIRS_PER_POLYGON",
-    "City",
-    "CityScene",
-    "Scene",
-    "fractions",
-    "generate_city",
-    "generate_scene",
-    "get_city",
-    "make_dataset",
-    "mix",
-    "open_or_make",
-    "read_fractions",
-    "sky_view",
-]
+    "CITIES", "COVER", "HABITS", "PAIRS_PER_POLYGON", "City", "CityScene", "Scene", "fractions", "generate_city",
+    "generate_scene", "get_city", "make_dataset", "mix", "open_or_make", "read_fractions", "sky_view",
+]  # fmt: skip

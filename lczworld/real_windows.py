@@ -6,6 +6,7 @@ Needs the folder of real samples that the environment variable `LCZ_REALDATA` na
 from __future__ import annotations
 
 import os
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -59,8 +60,7 @@ def _natural(path: Path, place: str) -> tuple[np.ndarray, pd.DataFrame]:
     with rasterio.open(path / f"terramind/LULC/{place}.tif") as data:
         cover = np.vectorize(LAND_COVER.get, otypes=[int])(data.read(1), 0)
     x, rows = [], []
-    for row, col in np.ndindex(len(range(0, scene.height - 31, STEP)), len(range(0, scene.width - 31, STEP))):
-        row, col = STEP * row, STEP * col
+    for row, col in product(range(0, scene.height - 31, STEP), range(0, scene.width - 31, STEP)):
         counts = np.bincount(cover[row : row + 32, col : col + 32].ravel(), minlength=18)
         label = int(counts[1:].argmax()) + 1
         if counts[label] >= SHARE * 1024:

@@ -1,4 +1,4 @@
-"""A whole synthetic town of several square kilometres: zones in patches, for maps whose truth is known."""
+"""A whole synthetic town of several square kilometres: zones in districts, for maps whose truth is known."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .spectra import M
 
 # From the centre outwards: zones (labels) that are likely at each distance.
 _RINGS = ((1, 2, 2, 3), (2, 3, 4, 5, 8), (4, 5, 6, 6, 7, 8, 10), (6, 9, 10, 12, 14, 15), (9, 11, 12, 13, 14, 16, 17))
-_SITE = 420.0  # m between the centres of patches
+_SITE = 420.0  # m between the centres of districts
 
 
 @dataclass(frozen=True)
@@ -43,20 +43,19 @@ def generate_city(extent_m: int = 2000, seed: int = 0, city: int | City = 0, shi
     rng = np.random.default_rng([seed, city.number, 17])
     size = (extent_m + 2 * MARGIN, extent_m + 2 * MARGIN)
     sites, labels = _sites(extent_m, rng)
-    patch = _patches(sites, size, rng)
-    layers = _assemble(patch, labels, city, seed, size)
-    _border_roads(layers, patch, labels)
+    district = _districts(sites, size, rng)
+    layers = _assemble(district, labels, city, seed, size)
+    _border_roads(layers, district, labels)
     site = draw_site(2, city, size, rng)
     light_up(layers, site)
-    rho = surface(layers, site, rng)
-    inner = slice(MARGIN, -MARGIN)
-    zones = np.array(labels, np.uint8)[patch[inner, inner][5::10, 5::10]]
+    rho, inner = surface(layers, site, rng), slice(MARGIN, -MARGIN)
+    zones = np.array(labels, np.uint8)[district[inner, inner][5::10, 5::10]]
     height = np.ascontiguousarray(layers["height"][inner, inner].astype(np.float32))
     return CityScene(camera(rho, site, rng), sentinel2(rho, site, rng), zones, height)
 
 
 def _sites(extent: int, rng: np.random.Generator) -> tuple[np.ndarray, list[int]]:
-    """Centres (n, 2) of the patches, in canvas coordinates, and their labels."""
+    """Centres (n, 2) of the districts, in canvas coordinates, and their labels."""
     count = max(round(extent / _SITE), 2)
     grid = (np.stack(np.meshgrid(*2 * [np.arange(-1, count + 1)]), -1).reshape(-1, 2) + 0.5) * extent / count
     sites = grid + rng.uniform(-0.3, 0.3, grid.shape) * extent / count + MARGIN
@@ -65,8 +64,8 @@ def _sites(extent: int, rng: np.random.Generator) -> tuple[np.ndarray, list[int]
     return sites, [int(rng.choice(_RINGS[r])) for r in ring]
 
 
-def _patches(sites: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Number of the patch of every square metre (H, W): nearest site, borders bent by noise."""
+def _districts(sites: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Number of the district of every square metre (H, W): nearest site, borders bent by noise."""
     quarter = (size[0] // 4, size[1] // 4)
     y, x = np.mgrid[: quarter[0], : quarter[1]].astype(np.float32) * 4
     x, y = x + 28 * noise(quarter, 45, rng), y + 28 * noise(quarter, 45, rng)
@@ -76,14 +75,14 @@ def _patches(sites: np.ndarray, size: tuple[int, int], rng: np.random.Generator)
 
 
 def _assemble(
-    patch: np.ndarray, labels: list[int], city: City, seed: int, size: tuple[int, int]
+    district: np.ndarray, labels: list[int], city: City, seed: int, size: tuple[int, int]
 ) -> dict[str, np.ndarray]:
-    """Layers of the whole town: every patch drawn on its own canvas and cut out along its border."""
+    """Layers of the whole town: every district drawn on its own canvas and cut out along its border."""
     layers: dict[str, np.ndarray] = {}
-    for index in np.unique(patch):
-        rows, columns = np.flatnonzero((patch == index).any(1)), np.flatnonzero((patch == index).any(0))
+    for index in np.unique(district):
+        rows, columns = np.flatnonzero((district == index).any(1)), np.flatnonzero((district == index).any(0))
         window = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-        inside = patch[window] == index
+        inside = district[window] == index
         rng = np.random.default_rng([seed, city.number, int(index), 18])
         box = tuple(max(extent, 200) for extent in inside.shape)
         drawn = layers_of(compose(labels[index], draw_site(labels[index], city, box, rng), box, rng), rng)
@@ -93,10 +92,10 @@ def _assemble(
     return layers
 
 
-def _border_roads(layers: dict[str, np.ndarray], patch: np.ndarray, labels: list[int]) -> None:
-    """A road along every border that touches a built patch."""
-    built = np.array([label <= 10 for label in labels])[patch].astype(np.uint8)
-    numbers, around = patch.astype(np.float32), np.ones((9, 9))
+def _border_roads(layers: dict[str, np.ndarray], district: np.ndarray, labels: list[int]) -> None:
+    """A road along every border that touches a built district."""
+    built = np.array([label <= 10 for label in labels])[district].astype(np.uint8)
+    numbers, around = district.astype(np.float32), np.ones((9, 9))
     edge = (cv2.dilate(numbers, around) != cv2.erode(numbers, around)) & (cv2.dilate(built, around) > 0)
     new = {"material": M["asphalt"], "cover": C["paved"], "v": 0.4, "b": 1.0, "height": 0, "stripes": 0, "slope_x": 0,
            "slope_y": 0, "instance": 0}  # fmt: skip

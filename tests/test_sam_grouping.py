@@ -46,7 +46,7 @@ def by_size(traits):
 
 
 def basins(boundary, answer=by_boundary, looks=None):
-    return grouping.basins(boundary, plain(boundary) if looks is None else looks, answer, by_size)
+    return grouping.basins(boundary, plain(boundary) if looks is None else looks, answer)
 
 
 def group(boundary, answer=by_boundary, looks=None):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import nbformat
 import yaml
 
 from lczlib.errors import InputError
+from lczlib.runs import content_key, write_text
 
 if TYPE_CHECKING:
     from lczlib.data import Pairs
@@ -35,35 +35,18 @@ def number(notebook: str) -> str:
 
 @dataclass(frozen=True)
 class Build:
-    """One run of a profile on certain data with a certain seed.
+    """One run of a profile on certain data with a certain seed; `given` makes a folder of its own."""
 
-    Attributes:
-        root: of the project.
-        profile: demo, smoke, paper or evidence.
-        given: data_dir, sam, seed, seeds where named on the command line; any of them makes a folder of its own.
-        sizes: of the profile, `common` and by notebook; empty for demo, which is the notebooks' own literals.
-        data: digest of the data named on the command line.
-        lacking: short name of a notebook -> what it needs and these data do not have.
-    """
-
-    root: Path
-    profile: str
-    given: dict[str, object] = field(default_factory=dict)
-    sizes: dict[str, dict] = field(default_factory=dict)
-    data: str = ""
-    lacking: dict[str, str] = field(default_factory=dict)
+    root: Path  # of the project
+    profile: str  # demo, smoke, paper or evidence
+    given: dict[str, object] = field(default_factory=dict)  # data_dir, sam, seed, seeds of the command line
+    sizes: dict[str, dict] = field(default_factory=dict)  # `common` and by notebook; empty: the notebooks' literals
+    data: str = ""  # digest of the data named on the command line
+    lacking: dict[str, str] = field(default_factory=dict)  # notebook -> what it needs and these data do not have
 
     @classmethod
-    def of(
-        cls,
-        profile: str = "demo",
-        data: str = "",
-        sam: str = "",
-        seed: int | None = None,
-        without: str = "",
-        seeds: int | None = None,
-        root: Path = ROOT,
-    ) -> Build:
+    def of(cls, profile: str = "demo", data: str = "", sam: str = "", seed: int | None = None, without: str = "",
+           seeds: int | None = None, root: Path = ROOT) -> Build:  # fmt: skip
         """Read the profile and look at the data.
 
         Args:
@@ -71,8 +54,7 @@ class Build:
             seeds: number of seeds in place of the profile's.
 
         Raises:
-            InputError: unknown profile, or one without a number of seeds.
-            FileNotFoundError, InputError: `data` is no folder of pairs.
+            FileNotFoundError, InputError: unknown profile or no number of seeds in it; `data` is no folder of pairs.
         """
         sizes, found = _sizes(root, profile), ""
         lacking = dict.fromkeys(filter(None, without.split(",")), LEFT_OUT)
@@ -93,7 +75,7 @@ class Build:
     @cached_property
     def folder(self) -> Path:
         """`build/<profile>`, or `build/<profile>-<key>` where data, SAM or seed were named."""
-        return self.root / "build" / (f"{self.profile}-{_key(self.given)}" if self.given else self.profile)
+        return self.root / "build" / (f"{self.profile}-{content_key(self.given)}" if self.given else self.profile)
 
     @property
     def figures(self) -> Path:
@@ -120,10 +102,9 @@ class Build:
         return [name for name in self.notebooks if name in wanted and name not in self.lacking]
 
     def before(self, name: str) -> list[str]:
-        """Names of the notebooks whose outcome this one reads.
+        """Names of the notebooks whose outcome this one reads; "seeds/1/02" is 02 with the seed after the first.
 
-        Where the profile has `n_seeds`, 04 and 05 read the predictions of 02 and 03 for further seeds too: "seeds/1/02"
-        is notebook 02 with the seed after the first.
+        Where the profile has `n_seeds`, 04 and 05 read the predictions of 02 and 03 for further seeds too.
         """
         known = [need for need in NEEDS.get(name, ()) if need in self.notebooks and need not in self.lacking]
         further = range(1, self.sizes.get("common", {}).get("n_seeds", 1)) if name in ("04", "05") else ()
@@ -154,7 +135,7 @@ class Build:
         before = [self.state(need) for need in self.before(name)]
         shipped = _digests(self.root, SHIPPED) if name == "demo" else ""
         packages = _digests(self.root, "lczlib", "lczworld", without=(SHIPPED,))
-        return _key([_digest(self.source(name)), self.parameters(name), self.data, packages, before, shipped])
+        return content_key([_digest(self.source(name)), self.parameters(name), self.data, packages, before, shipped])
 
     @property
     def explorer(self) -> dict[str, object]:
@@ -172,9 +153,9 @@ class Build:
 
     def keep_sources(self) -> None:
         """Note, in a new build, of which sources its data, masks and trainings are."""
-        if not self._sources.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._sources.write_text(self._made_of, encoding="utf-8")
+        note, sources = self._sources()
+        if not note.exists():
+            write_text(note, sources)
 
     def require_its_sources(self) -> None:
         """What a build keeps (data, masks, trainings) must be of the sources as they are, before it is compared.
@@ -182,30 +163,28 @@ class Build:
         Raises:
             InputError: it is of others.
         """
-        if self._sources.exists() and self._sources.read_text(encoding="utf-8") != self._made_of:
+        note, sources = self._sources()
+        if note.exists() and note.read_text(encoding="utf-8") != sources:
             raise InputError(f"{self.folder}: its data and trainings are of other sources; delete it and call again")
 
-    @property
-    def _sources(self) -> Path:
-        return self.folder / ".sources"
-
-    @property
-    def _made_of(self) -> str:
-        return _digests(self.root, "lczlib", "lczworld", without=(SHIPPED, "lczlib/figures", "lczlib/city"))
+    def _sources(self) -> tuple[Path, str]:
+        """Where the digest of the sources is noted, and what it is now."""
+        without = (SHIPPED, "lczlib/figures", "lczlib/city")
+        return self.folder / ".sources", _digests(self.root, "lczlib", "lczworld", without=without)
 
     @property
     def report_state(self) -> str:
         """Digest of what the report depends on beside the notebooks' outcomes."""
         places = [self.root / "workflow", self.root / "figures" / "published.json"]
         files = sorted(path for place in places for path in (place, *place.rglob("*")) if path.suffix != ".pyc")
-        return _key([_digest(path) for path in files])
+        return content_key([_digest(path) for path in files])
 
 
 @cache
 def _digests(root: Path, *places: str, without: tuple[str, ...] = ()) -> str:
     """Of every source below these places of the project, but for those below `without`."""
     every = sorted(path for place in places for path in (root / place).rglob("*") if path.suffix in SOURCES)
-    return _key([_digest(path) for path in every if not {root / place for place in without} & set(path.parents)])
+    return content_key([_digest(path) for path in every if not {root / place for place in without} & set(path.parents)])
 
 
 def _sizes(root: Path, profile: str) -> dict[str, dict]:
@@ -243,9 +222,8 @@ def missing_inputs(pairs: Pairs) -> dict[str, str]:
         fault = "needs RGB patches (google_img_320) or shipped graphs (gg_nodes_refine), and these pairs have neither"
         lacking |= dict.fromkeys(("01", "03", "04", "05", "06", "07", "08"), fault)
     elif not pairs.has_rgb:
-        lacking["01"] = (
-            "masks need RGB patches (google_img_320), which these pairs lack; shipped graphs serve elsewhere"
-        )
+        fault = "masks need RGB patches (google_img_320), which these pairs lack; shipped graphs serve elsewhere"
+        lacking["01"] = fault
     cities = set(pairs.cities)
     if "06" not in lacking and ("" in cities or len(cities) < 3):
         lacking["06"] = "transfer needs three named cities at least, in index.csv"
@@ -257,14 +235,10 @@ def _state_of_data(folder: Path) -> str:
 
     folders = (layout.S2_FOLDER, layout.RGB_FOLDER, layout.TRUTH_FOLDER, layout.GRAPH_FOLDER, layout.SPLIT_FOLDER)
     if files := so2sat.find_files(folder):
-        return _key([(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files])
+        return content_key([(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files])
     files = [_digest(folder / name) for name in ("index.csv", "dataset.json")]
-    return _key(files + [layout.listing(folder / name) for name in folders])
+    return content_key(files + [layout.listing(folder / name) for name in folders])
 
 
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-
-
-def _key(content: object) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]

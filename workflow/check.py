@@ -25,13 +25,13 @@ FREE = None  # in the spread: a leaf that is a number in some seeds only
 
 @dataclass
 class Outcome:
-    """What a check found: lines of what disagrees, how many numbers were compared how, figures not made here."""
+    """What a check found."""
 
-    lines: list[str] = field(default_factory=list)
-    exact: int = 0
+    lines: list[str] = field(default_factory=list)  # what disagrees
+    exact: int = 0  # numbers compared to 1e-6
     statistical: int = 0
     free: int = 0  # not there for every seed, so without a spread
-    absent: list[str] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)  # figures that need the real samples and were not made here
 
 
 def committed_figures(folder: Path) -> dict[str, dict]:

@@ -16,7 +16,7 @@ from pathlib import Path
 import nbformat
 
 from lczlib.runs import atomic_path, write_json
-from workflow.build import PICTURES, number
+from workflow.build import PICTURES, ROOT, number
 from workflow.numbers import CheckError
 
 TRAINING = "training"  # tag of cells whose outcome, the predictions, may be given instead
@@ -55,7 +55,9 @@ def execute(notebook: Path, row: Path, parameters: dict[str, object], leave_out:
         )  # fmt: skip
     except PapermillExecutionError as fault:
         text = re.sub(r"\s+", " ", f"{fault.ename}: {fault.evalue}")
-        raise NotebookError(f"{notebook.name} failed in cell {fault.exec_count}: {text}; see {_near(target)}") from None
+        place = target.resolve()
+        place = place.relative_to(ROOT) if place.is_relative_to(ROOT) else target
+        raise NotebookError(f"{notebook.name} failed in cell {fault.exec_count}: {text}; see {place}") from None
     except DeadKernelError:
         advice = "call again to go on from here, or with --jobs 1"
         raise NotebookError(f"{notebook.name}: its kernel died (out of memory?); {advice}") from None
@@ -86,11 +88,6 @@ def _use_this_interpreter(folder: Path) -> None:
     write_json(folder / ".jupyter" / "kernels" / "python3" / "kernel.json", specification)
     paths = [str(folder.resolve() / ".jupyter"), *filter(None, [os.environ.get("JUPYTER_PATH")])]
     os.environ["JUPYTER_PATH"] = os.pathsep.join(paths)
-
-
-def _near(path: Path) -> Path:
-    root = Path(__file__).resolve().parents[1]
-    return path.resolve().relative_to(root) if path.resolve().is_relative_to(root) else path
 
 
 def end_with(parent: int) -> None:

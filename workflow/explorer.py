@@ -15,7 +15,7 @@ from lczlib.data import Pairs, open_pairs
 from lczlib.figures.explorer import View, page
 from lczlib.graphs import node_features
 from lczlib.predictions import Predictions, join
-from lczlib.runs import atomic_path
+from lczlib.runs import write_text
 from lczlib.sam import MaskSettings, make_masks
 
 MOST = 240  # pairs in the page, which stays under 6 MB
@@ -47,9 +47,7 @@ def main(argv: list[str] | None = None) -> None:
     s2, ge = (predictions.look_up(test[0].frame["id"][:MOST]) for predictions in test)
     settings = MaskSettings.named(args.masks, args.sam)
     store = make_masks(args.data, sam=args.sam, settings=settings, ids=s2.frame["id"])
-    with atomic_path(args.out) as temporary:
-        temporary.write_text(page(views_of(pairs, s2, ge, store), pairs.kind), encoding="utf-8")
-    print(args.out)
+    print(write_text(args.out, page(views_of(pairs, s2, ge, store), pairs.kind)))
 
 
 if __name__ == "__main__":

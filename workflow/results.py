@@ -13,10 +13,9 @@ from pathlib import Path
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
 
-from lczlib.runs import atomic_path, read_json
-from workflow.build import number
+from lczlib.runs import read_json, write_text
+from workflow.build import ROOT, number
 
-ROOT = Path(__file__).resolve().parents[1]
 NOT_KNOWN, NOT_MADE = "not known here", "not in this run"
 VERDICTS = {"above": "supported", "below": "contradicted", "around": "undecided", "within": "no difference"}
 NARROW = 0.02  # an interval that holds 0 and reaches no further is "within": equal for every use (assumed)
@@ -51,14 +50,7 @@ def environment() -> Environment:
         loader=FileSystemLoader(Path(__file__).parent / "templates"), undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, keep_trailing_newline=True, autoescape=lambda name: bool(name and name.endswith("html.j2")),
     )  # fmt: skip
-    made.filters |= {
-        "points": points,
-        "percent": percent,
-        "cell": cell,
-        "minus": minus,
-        "over": over,
-        "against": against,
-    }
+    made.filters |= {one.__name__: one for one in (points, percent, cell, minus, over, against)}
     made.tests["match_number"] = lambda stem, number: stem.split("_")[0] == number
     return made
 
@@ -113,44 +105,35 @@ def verdict(intervals: list[list[float]], words: dict[str, str]) -> str:
 
 def ledger(figures: dict[str, dict], published: dict) -> list[Row]:
     """The rows of `ledger.yaml`, filled from the figures and the published values."""
-    rows = yaml.safe_load((Path(__file__).parent / "ledger.yaml").read_text(encoding="utf-8"))
-    return [_filled(row, figures, published) for row in rows]
-
-
-def _filled(row: dict, figures: dict[str, dict], published: dict) -> Row:
-    made, numbers = environment(), {stem: entry["numbers"] for stem, entry in figures.items()}
-    try:
-        here = made.from_string(row["here"]).render(n=numbers)
-        intervals = [made.compile_expression(text, undefined_to_none=False)(n=numbers) for text in row["intervals"]]
-        found = verdict(intervals, VERDICTS | row.get("words", {}))
-    except (UndefinedError, TypeError, KeyError):
-        here, found = NOT_MADE, NOT_MADE
-    return Row(
-        claim=row["claim"],
-        short=row["short"],
-        published=published_text(row.get("published", ""), published),
-        here=here,
-        verdict=found,
-        change=row["change"],
-        notebook=row["notebook"],
-        basis="" if here == NOT_MADE else basis([figures[stem] for stem in row["figures"]]),
-    )
+    made, numbers, filled = environment(), {stem: entry["numbers"] for stem, entry in figures.items()}, []
+    for row in yaml.safe_load((Path(__file__).parent / "ledger.yaml").read_text(encoding="utf-8")):
+        try:
+            here = made.from_string(row["here"]).render(n=numbers)
+            intervals = [made.compile_expression(text, undefined_to_none=False)(n=numbers) for text in row["intervals"]]
+            found = verdict(intervals, VERDICTS | row.get("words", {}))
+        except (UndefinedError, TypeError, KeyError):
+            here, found = NOT_MADE, NOT_MADE
+        made_by = "" if here == NOT_MADE else basis([figures[stem] for stem in row["figures"]])
+        same = {name: row[name] for name in ("claim", "short", "change", "notebook")}
+        claimed = published_text(row.get("published", ""), published)
+        filled.append(Row(published=claimed, here=here, verdict=found, basis=made_by, **same))
+    return filled
 
 
 def published_text(template: str, published: dict) -> str:
     """A text with published values; "not known here" where one of them is null or no value is published."""
+
+    def known(value: object) -> object:
+        if value is None:
+            raise UndefinedError("not published")
+        return value
+
     made = environment()
-    made.finalize = _known
+    made.finalize = known
     try:
         return made.from_string(template).render(p=published) or NOT_KNOWN
     except (UndefinedError, TypeError):
         return NOT_KNOWN
-
-
-def _known(value: object) -> object:
-    if value is None:
-        raise UndefinedError("not published")
-    return value
 
 
 def basis(entries: list[dict]) -> str:
@@ -184,9 +167,7 @@ def write_results(root: Path = ROOT) -> list[Path]:
     targets = {"RESULTS.md.j2": root / "RESULTS.md", "figures.md.j2": folder / "README.md"}
     targets["demo_streams.md.j2"] = root / "docs" / "demo_streams.md"
     for template, target in targets.items():
-        target.parent.mkdir(exist_ok=True)
-        with atomic_path(target) as temporary:
-            temporary.write_text(made.get_template(template).render(shown), encoding="utf-8")
+        write_text(target, made.get_template(template).render(shown))
     return list(targets.values())
 
 

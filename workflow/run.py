@@ -39,53 +39,32 @@ def bring_up_to_date(build: Build, jobs: int, only: str = "") -> list[dict[str, 
     Raises:
         RunError: a notebook failed. InputError: no notebook `only`.
     """
-    names = build.chosen(only)
+    paths = [build.folder / "executed" / f"{name}.json" for name in build.chosen(only)]
     build.keep_sources()
-    with _only_one(build.folder / ".lock"):
-        _forget_rows_without_figures(build, names)
+    lock = FileLock(build.folder / ".lock")
+    try:
+        held = lock.acquire(timeout=0)
+    except Timeout:
+        print(f"another run is at work in {build.folder.name}; waiting for it to end ...", flush=True)
+        held = lock.acquire()
+    with held:
+        for path in paths:  # a lost figure is made again
+            if path.exists() and not all((build.figures / figure).exists() for figure in read_json(path)["figures"]):
+                path.unlink()
         begun = time.time()
         _snakemake(build, jobs, only)
-    rows = [_row(build, name, begun) for name in names]
+    rows = [read_json(path) | {"fresh": path.stat().st_mtime >= begun} for path in paths]
     skipped = {} if only else build.skipped
     return rows + [{"notebook": name, "skipped": reason} for name, reason in skipped.items()]
-
-
-def _only_one(path: Path) -> FileLock:
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        print(f"another run is at work in {path.parent.name}; waiting for it to end ...", flush=True)
-        lock.acquire()
-    return lock
-
-
-def _forget_rows_without_figures(build: Build, names: list[str]) -> None:
-    for name in names:
-        path = build.folder / "executed" / f"{name}.json"
-        if path.exists() and not all((build.figures / figure).exists() for figure in read_json(path)["figures"]):
-            path.unlink()
 
 
 def _snakemake(build: Build, jobs: int, only: str) -> None:
     given = {"data": build.given.get("data_dir")} | {name: build.given.get(name) for name in ("sam", "seed", "seeds")}
     left_out = ",".join(name for name, reason in build.lacking.items() if reason == LEFT_OUT)
     config = {"profile": build.profile, "only": only, "without": left_out} | given
-    command = [
-        "--snakefile",
-        build.root / "Snakefile",
-        "--directory",
-        build.folder,
-        "--cores",
-        jobs,
-        "--nolock",
-        "--rerun-incomplete",
-    ]
-    command += ["--rerun-triggers", "params", "input"]
-    command += [
-        "--config",
-        *(f"{name}={json.dumps(value)}" for name, value in config.items() if value not in (None, "")),
-    ]
+    command = ["--snakefile", build.root / "Snakefile", "--directory", build.folder, "--cores", jobs, "--nolock"]
+    command += ["--rerun-incomplete", "--rerun-triggers", "params", "input", "--config"]
+    command += [f"{name}={json.dumps(value)}" for name, value in config.items() if value not in (None, "")]
     for stale in (build.folder / "executed").glob("*.error"):
         stale.unlink()
     log = build.folder / "snakemake.log"
@@ -103,14 +82,8 @@ def _snakemake(build: Build, jobs: int, only: str) -> None:
     if errors:
         raise RunError(errors[0])
     if status:
-        raise RunError(
-            f"a process of the workflow was killed (out of memory?); call again to go on from here; see {log}"
-        )
-
-
-def _row(build: Build, name: str, begun: float) -> dict[str, object]:
-    path = build.folder / "executed" / f"{name}.json"
-    return read_json(path) | {"fresh": path.stat().st_mtime >= begun}
+        remedy = f"call again to go on from here; see {log}"
+        raise RunError(f"a process of the workflow was killed (out of memory?); {remedy}")
 
 
 def print_table(rows: list[dict[str, object]]) -> None:
@@ -121,9 +94,6 @@ def print_table(rows: list[dict[str, object]]) -> None:
         if "skipped" in row:
             print(f"{row['notebook']:{width}}        -  skipped: {row['skipped']}")
         else:
-            stems = sorted({Path(name).stem for name in row["figures"]})
-            print(f"{row['notebook']:{width}}  {row['seconds']:7.1f}  {', '.join(stems) or '-'}" + _kept(row))
-
-
-def _kept(row: dict[str, object]) -> str:
-    return "" if row["fresh"] else "  (up to date)"
+            stems = ", ".join(sorted({Path(name).stem for name in row["figures"]})) or "-"
+            kept = "" if row["fresh"] else "  (up to date)"
+            print(f"{row['notebook']:{width}}  {row['seconds']:7.1f}  {stems}{kept}")

@@ -18,8 +18,9 @@ from latex2mathml.converter import convert
 from markupsafe import Markup
 from pygments.formatters import HtmlFormatter
 
-from lczlib.runs import atomic_path, read_json
-from workflow.results import ROOT, environment, ledger, read_figures, title
+from lczlib.runs import read_json, write_text
+from workflow.build import ROOT
+from workflow.results import environment, ledger, read_figures, title
 
 REPOSITORY = "https://github.com/lczlib/lczlib"
 _MATH = re.compile(r"(?P<code>```.*?```|`[^`\n]+`)|\$\$(?P<block>.+?)\$\$|\$(?P<inline>[^$\n]+?)\$", re.DOTALL)
@@ -45,7 +46,7 @@ def write_site(folder: Path, skipped: dict[str, str] | None = None) -> Path:
     for name in names:
         body = notebook_body(folder / "executed" / f"{name}.ipynb", names)
         page = made.get_template("notebook.html.j2").render(shared, name=name, body=Markup(body), up="../")
-        _write(site / "notebooks" / f"{name}.html", page)
+        write_text(site / "notebooks" / f"{name}.html", page)
     figures = read_figures(site / "figures", folder.resolve().name.split("-")[0])
     facts = {"rows": rows, "skipped": skipped or {}, "figures": figures, "name": folder.resolve().name, "up": ""}
     facts["ledger"] = ledger(figures, read_json(ROOT / "figures" / "published.json"))
@@ -54,13 +55,7 @@ def write_site(folder: Path, skipped: dict[str, str] | None = None) -> Path:
     if facts["explorer"]:
         shutil.copy(folder / "explorer.html", site)
     made.filters["inline"] = _inline
-    _write(site / "index.html", made.get_template("index.html.j2").render(shared, **facts))
-    return site / "index.html"
-
-
-def _write(path: Path, text: str) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    return write_text(site / "index.html", made.get_template("index.html.j2").render(shared, **facts))
 
 
 def _inline(text: str) -> Markup:

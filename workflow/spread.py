@@ -10,7 +10,7 @@ import json
 import statistics
 from pathlib import Path
 
-from lczlib.runs import atomic_path
+from lczlib.runs import write_text
 from workflow.build import Build
 from workflow.check import FREE, committed_figures
 from workflow.numbers import is_number, leaves
@@ -58,6 +58,5 @@ def write_spread(builds: list[Build], target: Path) -> dict[str, int]:
     spreads = {stem: spread_of([of_seed[stem]["numbers"] for of_seed in entries]) for stem in stems}
     lines = ",\n".join(f"{json.dumps(stem)}: {json.dumps(spread)}" for stem, spread in spreads.items())
     facts = json.dumps({"profile": "demo", "seeds": len(builds)})[1:-1]
-    with atomic_path(target) as temporary:
-        temporary.write_text(f'{{{facts}, "spread": {{\n{lines}\n}}}}\n', encoding="utf-8")
+    write_text(target, f'{{{facts}, "spread": {{\n{lines}\n}}}}\n')
     return {stem: sum(is_number(value) for _, value in leaves(spread)) for stem, spread in spreads.items()}

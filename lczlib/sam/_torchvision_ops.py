@@ -1,9 +1,8 @@
 """torchvision beside a torch that its compiled operators were not built for.
 
-segment_anything imports torchvision, and torchvision registers shape rules for its operators `nms` and `qnms` as it is
-imported: where its compiled library did not load (a CPU build of torch beside the package index's torchvision is the
-common case) that import fails with "operator torchvision::nms does not exist". Two operators defined here in Python are
-all that segment_anything needs. Where the compiled ones load, nothing is defined.
+Where torchvision's compiled library does not load (a CPU build of torch beside the package index's torchvision is the
+common case) `import torchvision`, and with it segment_anything, fails with "operator torchvision::nms does not exist".
+The two operators defined here in Python are all that is needed. Where the compiled ones load, nothing is defined.
 """
 
 from __future__ import annotations
@@ -21,10 +20,7 @@ from torch import library as operators
 
 @lru_cache(maxsize=1)
 def define_missing_operators() -> operators.Library | None:
-    """Give torch the operators without which torchvision cannot be imported; None where the compiled ones load.
-
-    torchvision itself is neither imported nor changed.
-    """
+    """Give torch the operators without which torchvision cannot be imported; None where the compiled ones load."""
     spec = importlib.util.find_spec("torchvision")
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("torchvision: not installed; run: pip install torchvision")
@@ -53,13 +49,8 @@ def import_torchvision() -> ModuleType:
 def nms(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> torch.Tensor:
     """Greedy non-maximum suppression, the same decisions as torchvision's compiled operator.
 
-    Args:
-        boxes: (n, 4) x0, y0, x1, y1.
-        scores: (n,) higher is better; equal scores keep their order.
-        iou_threshold: a box is dropped when its IoU with a better kept box is *above* this.
-
-    Returns:
-        (k,) int64 indices of the kept boxes, best first.
+    A box (n, 4) XYXY is dropped when its IoU with a kept one of better score (n,) is *above* the threshold; equal
+    scores keep their order. Returns (k,) int64 indices of the kept boxes, best first.
     """
     b = boxes.detach().numpy()
     order = torch.sort(scores.detach(), stable=True, descending=True).indices.numpy()

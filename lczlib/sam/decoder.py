@@ -4,9 +4,9 @@ What is saved, all of it exact up to rounding:
 
 - an image has hundreds of tokens, a prompt seven, so projections move from the image's side to the prompt's. With q the
   tokens' queries and K = k W_k the image's keys, `q K^T = (q W_k^T) k^T`; with V = k W_v the values and A the weights,
-  `A V = (A k) W_v`. No projected copy of the image is made for any prompt;
+  `A V = (A k) W_v`: no projected copy of the image for any prompt;
 - the first layer's image tokens are the same for all prompts and stay one copy;
-- the predicted IoU is read off its token *before* any mask is made, and masks are made for the survivors only;
+- the predicted IoU is read *before* any mask is made, and masks are made for the survivors only;
 - the two transposed convolutions (2 x 2, stride 2) are matrix products whose blocks are put in place at the end.
 
 Shapes: P prompts, T tokens (1 IoU, 4 masks, the prompt's), N = h w image tokens, C channels, H heads of D channels.
@@ -30,7 +30,6 @@ def attend(decoder: MaskDecoder, image: Tensor, place: Tensor, prompts: Tensor) 
     """The two-way transformer of `decoder`.
 
     Args:
-        decoder: segment_anything's MaskDecoder.
         image: (1, C, h, w) embedding of the image of all prompts, or (P, C, h, w) one for each; the dense prompt
             embedding already added.
         place: (C, h, w) positional encoding.
@@ -68,17 +67,12 @@ def predict_iou(decoder: MaskDecoder, tokens: Tensor) -> Tensor:
 
 
 def mask_logits(decoder: MaskDecoder, tokens: Tensor, keys: Tensor, size: tuple[int, int], keep: Tensor) -> Tensor:
-    """Mask logits of the kept masks.
+    """Logits (masks, 4 h, 4 w) of the masks wanted, in the order of `keep.nonzero()`.
 
     Args:
-        decoder: segment_anything's MaskDecoder.
-        tokens: (P, T, C) of `attend`.
-        keys: (P, N, C) of `attend`.
+        tokens, keys: (P, T, C) and (P, N, C) of `attend`.
         size: (h, w) of the image embedding.
         keep: (P, 3) bool, which of the three masks are wanted.
-
-    Returns:
-        (kept masks, 4 h, 4 w) logits, in the order of `keep.nonzero()`.
     """
     rows = keep.any(1)
     if not rows.all():
@@ -87,8 +81,8 @@ def mask_logits(decoder: MaskDecoder, tokens: Tensor, keys: Tensor, size: tuple[
     weights = torch.stack([head(tokens[:, 2 + i]) for i, head in enumerate(heads)], 1)  # (p, 3, c)
     masks = (weights @ upscale(decoder, keys).transpose(1, 2))[keep]  # (kept, 16 N)
     h, w = size
-    masks = masks.view(-1, h, w, 2, 2, 2, 2)  # row, column, then dy, dx of the first and of the second upscaling
-    return masks.permute(0, 1, 3, 5, 2, 4, 6).reshape(-1, 4 * h, 4 * w)
+    masks = masks.view(len(masks), h, w, 2, 2, 2, 2)  # row, column, then dy, dx of the first and the second upscaling
+    return masks.permute(0, 1, 3, 5, 2, 4, 6).reshape(len(masks), 4 * h, 4 * w)
 
 
 def upscale(decoder: MaskDecoder, keys: Tensor) -> Tensor:
@@ -109,21 +103,16 @@ def _heads(layer: torch.nn.Linear, x: Tensor, heads: int) -> Tensor:
     return layer(x).unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
-def _product(a: Tensor, keys: Tensor) -> Tensor:
-    """a (P, R, C) times keys^T (1 or P, N, C): (P, R, N); one product where the image tokens are shared."""
-    if len(keys) == 1:
-        return F.linear(a, keys[0])
-    return torch.bmm(a, keys.transpose(1, 2))
-
-
 def _cross_attend_to_image(attention: Attention, q: Tensor, keys: Tensor, place: Tensor) -> Tensor:
     """Tokens q (P, T, C) attend to the image: keys + place as keys, keys as values. (P, T, C)"""
     heads, depth = attention.num_heads, attention.internal_dim // attention.num_heads
     q = _heads(attention.q_proj, q, heads) / math.sqrt(depth)  # the keys' bias shifts a row as a whole: no effect
     q = (q @ attention.k_proj.weight.unflatten(0, (heads, depth))).flatten(1, 2)  # (P, H T, C)
-    scores = _product(q, keys + place) if len(keys) == 1 else F.linear(q, place).baddbmm(q, keys.transpose(1, 2))
-    weights = torch.softmax(scores, -1)  # (P, H T, N)
-    seen = weights @ keys[0] if len(keys) == 1 else torch.bmm(weights, keys)
+    if len(keys) == 1:  # shared by all prompts: one product
+        seen = torch.softmax(F.linear(q, keys[0] + place), -1) @ keys[0]
+    else:
+        scores = F.linear(q, place).baddbmm(q, keys.transpose(1, 2))  # (P, H T, N)
+        seen = torch.bmm(torch.softmax(scores, -1), keys)
     seen = seen.unflatten(1, (heads, -1)) @ attention.v_proj.weight.unflatten(0, (heads, depth)).transpose(1, 2)
     return attention.out_proj(seen.transpose(1, 2).flatten(2) + attention.v_proj.bias)
 
@@ -134,11 +123,11 @@ def _cross_attend_to_tokens(attention: Attention, keys: Tensor, place: Tensor, k
     k = _heads(attention.k_proj, k, heads) / math.sqrt(depth)  # (P, H, T, D)
     offset = (k @ attention.q_proj.bias.unflatten(0, (heads, depth, 1))).flatten(1, 2)  # (P, H T, 1)
     k = (k @ attention.q_proj.weight.unflatten(0, (heads, depth))).flatten(1, 2)  # (P, H T, C)
-    scores = F.linear(k, place) + offset if len(keys) > 1 else _product(k, keys + place) + offset
-    scores = scores.baddbmm(k, keys.transpose(1, 2)) if len(keys) > 1 else scores
+    scores = F.linear(k, place if len(keys) > 1 else keys[0] + place) + offset  # one product for shared keys
+    if len(keys) > 1:
+        scores = scores.baddbmm(k, keys.transpose(1, 2))
     weights = torch.softmax(scores.unflatten(1, (heads, -1)), 2).flatten(1, 2)  # (P, H T, N)
     out = attention.out_proj.weight.T.unflatten(0, (heads, depth))  # (H, D, C)
-    values = (
-        _heads(attention.v_proj, v, heads) @ out + attention.out_proj.bias / heads
-    )  # the weights of a head sum to 1
+    bias = attention.out_proj.bias / heads  # the weights of a head sum to 1
+    values = _heads(attention.v_proj, v, heads) @ out + bias
     return torch.baddbmm(keys.expand(len(v), -1, -1), weights.transpose(1, 2), values.flatten(1, 2))

@@ -1,12 +1,12 @@
 """From boundaries to regions and their codes: how `nano`'s encoder groups.
 
-A watershed parts the places (one for every second pixel) into small basins. What no boundary parts is joined first;
-then a small network is asked of every two neighbours whether they are of one instance, and those it is surest of are
-joined, until it is less sure than a limit. It sees what may differ: the boundary along their border, sizes, and how
-either looks. Where the joining stops decides how bold the grouping is; it is stopped twice. A second small network says
-how well each region may meet an instance. Every place then carries the code of its two regions, unit vectors unlike
-those of the regions around, and what is expected of them: a product with the code of one place is large on the places
-of its region and small elsewhere, and such products are what SAM's decoder makes masks of.
+A watershed parts the places (one for every second pixel) into small basins. Basins without a boundary between them are
+joined first. Then a small network answers for every two neighbours whether they are of one instance, from the boundary
+along their border, their sizes and appearance; the surest are joined, until none is surer than a limit. The limit
+decides how bold the grouping is, and there are two. A second small network predicts the IoU of each region with an
+instance. Every place then carries the codes of its two regions, unit vectors unlike those of the regions around, and
+the predicted IoUs. The product with the code of one place is large on its region and small elsewhere, and such products
+are what SAM's decoder makes masks of.
 
 Source: this project; nothing of it is in the paper. Joining by a learned answer: Nunez-Iglesias et al. 2013.
 """
@@ -25,27 +25,25 @@ LEVELS = (0.8, 0.3)  # certainty down to which neighbours are joined: finer and 
 STEP = 0.1  # the surest are joined first, in rounds of this width, then all are asked again
 WEAK = 0.1  # mean boundary below which regions are joined unasked
 TINY = 24  # places, 96 px: smaller regions go to a neighbour
-LOOKS = 24  # numbers by which a region looks
+LOOKS = 24  # numbers that describe a place's appearance
 QUESTION = 9 + 2 * LOOKS  # numbers from which it is answered whether two neighbours are one
-TRAITS = 12 + LOOKS  # numbers from which it is answered how well a region may meet an instance
+TRAITS = 12 + LOOKS  # numbers from which a region's IoU with an instance is predicted
 NEAR = 40.0  # places over which regions need unlike codes
 BOLD, FINE = (5, 96), (2, 6)  # numbers of a code, different codes: of the bolder regions, of the finer within them
 CODE = BOLD[0] + FINE[0]  # numbers of both codes
 CHANNELS = CODE + 2  # and the quality of both regions
 
 Answer = Callable[[Tensor], Tensor]  # questions (k, QUESTION) -> logits (k, 1) that two neighbours are one
-Judge = Callable[[Tensor], Tensor]  # traits (n, TRAITS) -> logits (n, 1) of the IoU with an instance to be expected
+Expect = Callable[[Tensor], Tensor]  # traits (n, TRAITS) -> logits (n, 1) of the IoU to be expected with an instance
 
 
 @dataclass(frozen=True)
 class Regions:
-    """Regions of one level: `numbers` (h, w) from 0, `areas` (n,) in places, `quality` (n,): the IoU (0 to 1) with the
-    instance it meets best that is to be expected.
-    """
+    """Regions of one level."""
 
-    numbers: np.ndarray
-    areas: np.ndarray
-    quality: np.ndarray
+    numbers: np.ndarray  # (h, w) from 0
+    areas: np.ndarray  # (n,) in places
+    quality: np.ndarray  # (n,) the IoU, 0 to 1, to be expected with the instance that a region overlaps best
 
 
 @dataclass
@@ -58,7 +56,6 @@ class Graph:
     pairs: np.ndarray  # (2, k) neighbouring regions
     borders: np.ndarray  # (5, k): see `_borders`
     answer: Answer
-    judge: Judge
     _sure: np.ndarray | None = None  # what was answered since the last joining
 
     def sure(self) -> np.ndarray:
@@ -82,11 +79,6 @@ class Graph:
         self.sums = _summed(joined, self.sums)
         self.pairs, self.borders = _gather(joined[self.pairs], self.borders)
         self._sure = None
-
-    def join_weak(self) -> None:
-        """Join neighbours until no border's mean is below `WEAK`."""
-        while (weak := self.borders[1] < WEAK * self.borders[0]).any():
-            self.join(self.pairs[:, weak])
 
     def join_alike(self, start: float, limit: float) -> None:
         """Join the neighbours that are surely one, those above `start` first, until none is above `limit`."""
@@ -112,7 +104,7 @@ class Graph:
             self.join(links[:, np.unique(links[0], return_index=True)[1]])
 
     def traits(self) -> Tensor:
-        """What is known of each region, by which it is judged: (n, TRAITS), the last `LOOKS` its mean looks."""
+        """What is known of each region: (n, TRAITS), the last `LOOKS` its mean looks."""
         n, ends, length, sure = len(self.areas), self.pairs.ravel(), self.borders[0], self.sure()
         along = np.stack([length, *self.borders[[1, 3, 4]], length * (1 - sure), np.ones_like(length)])
         around, *shares, neighbours = (np.bincount(ends, np.tile(row, 2), n) for row in along)
@@ -130,12 +122,6 @@ class Graph:
         border = [share / around for share in shares]
         return torch.from_numpy(np.stack([*sizes, *shape, *border, likeliest, within, *means[:LOOKS]], 1)).float()
 
-    def regions(self) -> Regions:
-        """The regions as they are now."""
-        with torch.no_grad():
-            quality = self.judge(self.traits())[:, 0].sigmoid().numpy()
-        return Regions(self.numbers, self.areas.astype(int), quality)
-
 
 def questions(pairs: Tensor, borders: Tensor, areas: Tensor, looks: Tensor) -> Tensor:
     """What is known of neighbours, the same for either order: pairs (2, k), borders (5, k), areas (n,) and mean looks
@@ -151,8 +137,8 @@ def questions(pairs: Tensor, borders: Tensor, areas: Tensor, looks: Tensor) -> T
     return torch.cat([torch.stack(shape, 1), (looks[i] - looks[j]).abs(), looks[i] + looks[j]], 1)
 
 
-def basins(boundary: np.ndarray, looks: np.ndarray, answer: Answer, judge: Judge) -> Graph:
-    """The graph to begin with; arguments of `group`."""
+def basins(boundary: np.ndarray, looks: np.ndarray, answer: Answer) -> Graph:
+    """The graph to begin with, neighbours joined whose border's mean is below `WEAK`; arguments of `group`."""
     import cv2
     from skimage.segmentation import watershed
 
@@ -160,21 +146,24 @@ def basins(boundary: np.ndarray, looks: np.ndarray, answer: Answer, judge: Judge
     numbers = np.maximum(watershed((20 * smooth).astype(np.uint8)), 1) - 1  # an even map has no basin: one region
     rows = np.concatenate([looks.reshape(LOOKS, -1), boundary.reshape(1, -1), _shape_sums(*boundary.shape)]).T
     sums = _summed(numbers.ravel(), rows).astype(float)
-    graph = Graph(numbers, np.bincount(numbers.ravel()), sums, *_borders(numbers, boundary), answer, judge)
-    graph.join_weak()
+    graph = Graph(numbers, np.bincount(numbers.ravel()), sums, *_borders(numbers, boundary), answer)
+    while (weak := graph.borders[1] < WEAK * graph.borders[0]).any():
+        graph.join(graph.pairs[:, weak])
     return graph
 
 
-def group(
-    boundary: np.ndarray, looks: np.ndarray, answer: Answer, judge: Judge, levels: Sequence[float] = LEVELS
-) -> list[Regions]:
-    """Regions at each of the falling levels, coarser and coarser, each in the next.
+@torch.no_grad()
+def group(boundary: np.ndarray, looks: np.ndarray, answer: Answer, expect: Expect) -> list[Regions]:
+    """Regions at each of `LEVELS`, each of the finer ones in one of the bolder.
 
     Args:
-        boundary: probabilities (h, w) float32. looks: (LOOKS, h, w) float32. answer: of questions about neighbours.
-        judge: of the traits of regions.
+        boundary: probabilities (h, w) float32. looks: (LOOKS, h, w) float32.
     """
-    return [graph.regions() for graph in joinings(basins(boundary, looks, answer, judge), levels)]
+    found = []
+    for graph in joinings(basins(boundary, looks, answer), LEVELS):
+        quality = expect(graph.traits())[:, 0].sigmoid().numpy()
+        found.append(Regions(graph.numbers, graph.areas.astype(int), quality))
+    return found
 
 
 def joinings(graph: Graph, levels: Sequence[float]) -> Iterator[Graph]:
@@ -224,32 +213,24 @@ def _gather(pairs: np.ndarray, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return np.stack([keys // width, keys % width]), np.stack([np.bincount(place, s, len(keys)) for s in sums])
 
 
-def encode(boundary: np.ndarray, looks: np.ndarray, answer: Answer, judge: Judge) -> tuple[np.ndarray, np.ndarray]:
-    """What each place is told of its regions, and which they are.
-
-    Args:
-        boundary, looks, answer, judge: of `group`.
+def encode(boundary: np.ndarray, looks: np.ndarray, answer: Answer, expect: Expect) -> tuple[np.ndarray, np.ndarray]:
+    """What each place carries of its regions, and which they are; arguments of `group`.
 
     Returns:
         channels (9, h, w) float32: code of the bolder region (5), of the finer one in it (2), the quality of the bolder
         and of the finer (-1 to 1 for an IoU of 0 to 1); numbers (2, h, w) of the regions, the bolder first.
     """
-    fine, bold = group(boundary, looks, answer, judge)
+    fine, bold = group(boundary, looks, answer, expect)
     parent = np.zeros_like(fine.areas)
     parent[fine.numbers] = bold.numbers  # the same for all places of a fine region
-    table = np.concatenate(
-        [
-            code_table(*BOLD)[_choose(bold, code_table(*BOLD), np.zeros_like(bold.areas))[parent]],
-            code_table(*FINE)[_choose(fine, code_table(*FINE), parent)],
-            2 * np.stack([bold.quality[parent], fine.quality], 1) - 1,
-        ],
-        1,
-    )
-    return table.astype(np.float32)[fine.numbers].transpose(2, 0, 1), np.stack([bold.numbers, fine.numbers])
+    codes = _codes(bold, code_table(*BOLD), np.zeros_like(bold.areas))[parent], _codes(fine, code_table(*FINE), parent)
+    quality = 2 * np.stack([bold.quality[parent], fine.quality], 1) - 1
+    table = np.concatenate([*codes, quality], 1).astype(np.float32)
+    return table[fine.numbers].transpose(2, 0, 1), np.stack([bold.numbers, fine.numbers])
 
 
-def _choose(level: Regions, table: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """The row of `table` for each region (n,): the large ones first, each unlike those near it of the same `among`."""
+def _codes(level: Regions, table: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """A code of `table` for each region, the large ones first, each unlike those near it of the same `among` (n,)."""
     flat, place = level.numbers.ravel(), np.arange(level.numbers.size)
     axes = place % level.numbers.shape[1], place // level.numbers.shape[1]
     x, y = (np.bincount(flat, axis) / level.areas for axis in axes)
@@ -262,7 +243,7 @@ def _choose(level: Regions, table: np.ndarray, among: np.ndarray) -> np.ndarray:
         given = order[:turn]
         cost = weight[region, given] @ alike[chosen[given]] + 1e-6 * ((codes - 7 * region) % len(codes))
         chosen[region] = cost.argmin()
-    return chosen
+    return table[chosen]
 
 
 @cache

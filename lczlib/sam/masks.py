@@ -2,8 +2,7 @@
 
 The rules are segment_anything's, in its order: a grid of point prompts over the image and over its overlapping crops,
 three masks a prompt, filters by predicted IoU, stability and crop edge, box NMS within a crop and between crops, small
-holes and islands removed, NMS again. Then the paper's area rule. Source: paper Sec. III (Google Earth stream); the
-settings are those of the published script.
+holes and islands removed, NMS again. Then the paper's area rule. Source: paper Sec. III (Google Earth stream).
 """
 
 from __future__ import annotations
@@ -66,33 +65,19 @@ def generate_masks(sam: Sam, images: Sequence[np.ndarray], settings: MaskSetting
 
 def _masks_of(sam: Sam, image: np.ndarray, settings: MaskSettings) -> Masks:
     """`generate_masks` for one image, `sam` in the precision wanted."""
-    from segment_anything.utils.amg import generate_crop_boxes
-
-    size = image.shape[:2]
-    boxes, layers = generate_crop_boxes(size, settings.crop_n_layers, 512 / 1500)  # SAM's overlap
     large = sam.image_encoder.img_size > 512  # gigabytes a crop, and it keeps all threads busy by itself
-    ready = list(encode_crops(sam, image, boxes)) if large else None
-    candidates = []
+    ready = list(crops_of(sam, image, settings)) if large else None
+    candidates, boxes = [], []
     with thread_map(sam.device) as threads:  # on a CPU every thread decodes some of the prompts of a crop
-        embeddings = ready or encode_crops(sam, image, boxes, threads.map)
-        for crop in zip(boxes, layers, embeddings):
-            crop = Crop(sam, settings, size, *crop)
-            embedded, place, prompts = prompts_of(crop)
-            parts = prompts.split(max(PROMPTS.get(sam.device.type, 64) // threads.n_threads, 4))
-            candidates.append(threads.map(_candidates, repeat(crop), repeat(embedded), repeat(place), parts))
-        return _merge_crops(candidates, boxes, size, settings)
+        for crop in ready or crops_of(sam, image, settings, threads.map):
+            parts = crop.prompts.split(max(PROMPTS.get(sam.device.type, 64) // threads.n_threads, 4))
+            candidates.append(threads.map(_candidates, repeat(crop), parts))
+            boxes.append(crop.box)
+        return _merge_crops(candidates, boxes, image.shape[:2], settings)
 
 
 def truth_masks(instances: np.ndarray, settings: MaskSettings = PAPER) -> Masks:
-    """The true instances of a synthetic scene as masks, by the same area rule.
-
-    Args:
-        instances: (H, W) integer ids, 0 = no instance.
-        settings: its `min_area` and `max_masks` are used.
-
-    Returns:
-        As one item of `generate_masks`.
-    """
+    """The true instances of a synthetic scene, integer ids (H, W) with 0 = none, as masks by the same area rule."""
     ids, areas = np.unique(instances[instances > 0], return_counts=True)
     order = np.argsort(-areas, kind="stable")[: settings.max_masks]
     ids = ids[order][areas[order] >= settings.min_area]
@@ -121,32 +106,17 @@ def _with_boxes(masks: np.ndarray) -> Masks:
     return masks, boxes_of(masks)
 
 
-def encode_crops(
-    sam: Sam, image: np.ndarray, crops: list[list[int]], run: Callable[..., Iterator[torch.Tensor]] = map
-) -> Iterator[torch.Tensor]:
-    """Embeddings (C, h, w) of crops (XYXY) of an image, as they come: on a CPU one by one, elsewhere in one pass."""
-    from segment_anything.utils.transforms import ResizeLongestSide
-
-    resize, encoder, on_cpu = ResizeLongestSide(sam.image_encoder.img_size), sam.image_encoder, sam.device.type == "cpu"
-    patches = [torch.as_tensor(resize.apply_image(image[y0:y1, x0:x1]), device=sam.device) for x0, y0, x1, y1 in crops]
-    inner, outer = (next(part.parameters()).dtype for part in (encoder, sam.mask_decoder))
-    stacked = torch.stack([sam.preprocess(patch.permute(2, 0, 1)) for patch in patches]).to(inner)
-    if on_cpu and type(encoder).__name__ == "ImageEncoderViT":
-        encoder = partial(vit.encode, encoder)
-    passes = run(torch.inference_mode()(encoder), stacked.split(1 if on_cpu else len(stacked)))  # in threads too
-    return (embedding.to(outer) for some in passes for embedding in some)
-
-
 @dataclass(frozen=True)
 class Crop:
-    """A part of an image to be prompted with a grid of points."""
+    """A part of an image, encoded, with the prompts of its grid of points."""
 
     sam: Sam
     settings: MaskSettings
     image_size: tuple[int, int]
     box: list[int]  # x0, y0, x1, y1
-    layer: int
-    embedding: torch.Tensor  # (C, h, w)
+    embedding: torch.Tensor  # (1, C, h, w), the dense prompt added
+    place: torch.Tensor  # (C, h, w) positional encoding
+    prompts: torch.Tensor  # (P, t, C)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -154,44 +124,43 @@ class Crop:
         return self.box[3] - self.box[1], self.box[2] - self.box[0]
 
 
-def prompts_of(crop: Crop) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """A crop's embedding with the dense prompt added (1, C, h, w), the positional encoding (C, h, w), and the sparse
-    prompts (P, t, C) of its grid.
-    """
-    from segment_anything.utils.amg import build_point_grid
+def crops_of(
+    sam: Sam, image: np.ndarray, settings: MaskSettings, run: Callable[..., Iterator[torch.Tensor]] = map
+) -> Iterator[Crop]:
+    """The image (H, W, 3) and its crops as they come, encoded by `run`: on a CPU one by one, elsewhere in one pass."""
     from segment_anything.utils.transforms import ResizeLongestSide
 
-    sam = crop.sam
-    points = build_point_grid(crop.settings.points_in(crop.layer)) * np.array(crop.size)[None, ::-1]
-    points = ResizeLongestSide(sam.image_encoder.img_size).apply_coords(points, crop.size)
-    coordinates = torch.as_tensor(points, device=sam.device)[:, None]
-    labels = torch.ones(coordinates.shape[:2], dtype=torch.int, device=sam.device)
-    sparse, dense = sam.prompt_encoder(points=(coordinates, labels), boxes=None, masks=None)
-    place, kind = sam.prompt_encoder.get_dense_pe()[0], crop.embedding.dtype
-    return crop.embedding + dense[:1].to(kind), place.to(kind), sparse.to(kind)
+    encoder, device, size = sam.image_encoder, sam.device, image.shape[:2]
+    resize, (boxes, grids) = ResizeLongestSide(encoder.img_size), zip(*settings.crops(size))
+    patches = [torch.as_tensor(resize.apply_image(image[y0:y1, x0:x1]), device=device) for x0, y0, x1, y1 in boxes]
+    inner, outer = (next(part.parameters()).dtype for part in (encoder, sam.mask_decoder))
+    stacked = torch.stack([sam.preprocess(patch.permute(2, 0, 1)) for patch in patches]).to(inner)
+    if device.type == "cpu" and type(encoder).__name__ == "ImageEncoderViT":
+        encoder = partial(vit.encode, encoder)
+    encode = torch.inference_mode()(encoder)  # in threads too
+    passes = run(encode, stacked.split(1 if device.type == "cpu" else len(stacked)))
+    embeddings, place = (one.to(outer) for some in passes for one in some), sam.prompt_encoder.get_dense_pe()[0]
+    for embedding, grid, box in zip(embeddings, grids, boxes):
+        x0, y0, x1, y1 = box
+        points = torch.as_tensor(resize.apply_coords(grid * (x1 - x0, y1 - y0), (y1 - y0, x1 - x0)), device=device)
+        labels = torch.ones(len(points), 1, dtype=torch.int, device=device)
+        sparse, dense = sam.prompt_encoder(points=(points[:, None], labels), boxes=None, masks=None)
+        yield Crop(sam, settings, size, box, embedding + dense[:1].to(outer), place.to(outer), sparse.to(outer))
 
 
 @torch.inference_mode()
-def _candidates(crop: Crop, image: torch.Tensor, place: torch.Tensor, prompts: torch.Tensor) -> Candidates:
-    """What some prompts of a crop give after the filters by predicted IoU, stability and the crop's edge.
-
-    Args:
-        image, place, prompts: of `prompts_of`; some of the prompts.
-    """
-    settings, decoder = crop.settings, crop.sam.mask_decoder
-    tokens, keys = decoding.attend(decoder, image, place, prompts)
+def _candidates(crop: Crop, prompts: torch.Tensor) -> Candidates:
+    """What some prompts of a crop give after the filters by predicted IoU, stability and the crop's edge."""
+    decoder, least = crop.sam.mask_decoder, crop.settings.pred_iou_thresh
+    tokens, keys = decoding.attend(decoder, crop.embedding, crop.place, prompts)
     iou = decoding.predict_iou(decoder, tokens).float()
-    keep = iou > settings.pred_iou_thresh if settings.pred_iou_thresh > 0 else torch.ones_like(iou, dtype=torch.bool)
-    masks = [torch.zeros(0, *crop.size, dtype=torch.bool, device=crop.sam.device)]
-    boxes, scores = [torch.zeros(0, 4, dtype=torch.int64)], [torch.zeros(0)]
-    if keep.any():
-        logits = decoding.mask_logits(decoder, tokens, keys, tuple(image.shape[2:]), keep)
-        for small, score in zip(logits.split(CHUNK), iou[keep].split(CHUNK)):
-            found, box, which = stable_masks(crop, small)
-            masks.append(found)
-            boxes.append(box)
-            scores.append(score.cpu()[which])
-    return torch.cat(masks), torch.cat(boxes), torch.cat(scores)
+    keep = (iou > least) | (least <= 0)
+    logits = decoding.mask_logits(decoder, tokens, keys, tuple(crop.embedding.shape[2:]), keep)
+    found = []
+    for small, score in zip(logits.split(CHUNK), iou[keep].split(CHUNK)):
+        masks, boxes, which = stable_masks(crop, small)
+        found.append((masks, boxes, score.cpu()[which]))
+    return tuple(torch.cat(part) for part in zip(*found))
 
 
 def stable_masks(crop: Crop, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -228,9 +197,9 @@ def _full_size(sam: Sam, logits: torch.Tensor, size: tuple[int, int]) -> torch.T
     side = sam.image_encoder.img_size
     inner = tuple(int(length * side / max(size) + 0.5) for length in size)
     if logits.device.type != "cpu":
-        full = F.interpolate(logits[None], (side, side), mode="bilinear", align_corners=False)
+        full = F.interpolate(logits[:, None], (side, side), mode="bilinear", align_corners=False)
         full = full[..., : inner[0], : inner[1]]
-        return full[0] if inner == size else F.interpolate(full, size, mode="bilinear", align_corners=False)[0]
+        return (full if inner == size else F.interpolate(full, size, mode="bilinear", align_corners=False))[:, 0]
     full = torch.empty(len(logits), *size)
     for small, out in zip(logits.numpy(), full.numpy()):
         large = cv2.resize(small, (side, side), interpolation=cv2.INTER_LINEAR)[: inner[0], : inner[1]]
@@ -291,22 +260,18 @@ def _remove_small_regions(mask: np.ndarray, box: np.ndarray, smallest: int) -> b
     x0, y0, x1, y1 = box
     if smallest > min(mask.shape):
         x0, y0, x1, y1 = 0, 0, mask.shape[1] - 1, mask.shape[0] - 1
-    window = mask[max(y0 - 1, 0) : y1 + 2, max(x0 - 1, 0) : x1 + 2]
-    same = True
+    left, top, same = max(x0 - 1, 0), max(y0 - 1, 0), True
+    window = mask[top : y1 + 2, left : x1 + 2]
     for holes in (True, False):
         _, regions, stats, _ = cv2.connectedComponentsWithStats((window ^ holes).astype(np.uint8), connectivity=8)
-        left, top = stats[:, cv2.CC_STAT_LEFT], stats[:, cv2.CC_STAT_TOP]
-        right, bottom = left + stats[:, cv2.CC_STAT_WIDTH], top + stats[:, cv2.CC_STAT_HEIGHT]
-        small = stats[:, cv2.CC_STAT_AREA] < smallest
-        if holes:  # what reaches the added border is the outside
-            small &= ~((x0 > 0) & (left == 0)) & ~((y0 > 0) & (top == 0))
-            small &= ~((x1 + 1 < mask.shape[1]) & (right == window.shape[1]))
-            small &= ~((y1 + 1 < mask.shape[0]) & (bottom == window.shape[0]))
+        x, y, width, height, area = stats.T
+        beyond = (left + x < x0) | (top + y < y0) | (left + x + width > x1 + 1) | (top + y + height > y1 + 1)
+        small = (area < smallest) & ~beyond  # what reaches over the box is the outside
         small[0] = False
         if not small.any():
             continue
         same = False
         if not holes and small[1:].all():
-            small[1 + np.argmax(stats[1:, cv2.CC_STAT_AREA])] = False  # all islands are small: the largest stays
+            small[1 + np.argmax(area[1:])] = False  # all islands are small: the largest stays
         window[small[regions]] = holes
     return same

@@ -1,4 +1,4 @@
-"""Segment Anything models: the three official ones from their checkpoints, and `nano`, which ships with this package.
+"""Segment Anything models: MobileSAM and the three official ones from their checkpoints, and `nano`, which ships.
 
 All are segment_anything's own `Sam`, so that its predictor and generator work on them too.
 """
@@ -6,6 +6,7 @@ All are segment_anything's own `Sam`, so that its predictor and generator work o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,15 +25,16 @@ if TYPE_CHECKING:
 
 NANO = Path(__file__).with_name("nano.safetensors")
 NAMES = ("nano", "mobile", "vit_b", "vit_l", "vit_h")
+DIM = 64  # channels of nano's embedding
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A published checkpoint: where it is, its SHA-256, its ViT's width."""
+    """A published checkpoint."""
 
     url: str
     sha256: str
-    width: int
+    width: int  # of its ViT
 
     @property
     def file(self) -> str:
@@ -99,11 +101,8 @@ def checkpoint_path(name: str, checkpoint: str | Path | None = None) -> Path:
     """The file `load_sam` reads. Raises FileNotFoundError, naming the command to run, when it is not there."""
     path = Path(checkpoint) if checkpoint else NANO if name == "nano" else cache_dir() / CHECKPOINTS[name].file
     if not path.is_file():
-        remedy = (
-            "give the path of one"
-            if checkpoint or name == "nano"
-            else f"run: python -m lczlib fetch sam-{name.replace('_', '-')}"
-        )
+        command = f"run: python -m lczlib fetch sam-{name.replace('_', '-')}"
+        remedy = "give the path of one" if checkpoint or name == "nano" else command
         raise FileNotFoundError(f"{path}: no {name} checkpoint there; {remedy}")
     return path
 
@@ -117,39 +116,33 @@ def build_sam(name: str) -> Sam:
     return (own | segment_anything.sam_model_registry)[name]()
 
 
-def build_nano(size: int = 320, dim: int = 64) -> Sam:
+def build_nano(size: int = 320) -> Sam:
     """nano: segment_anything's prompt encoder and mask decoder (64 channels, 4 heads), `NanoEncoder` before them."""
     import_torchvision()
     from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 
     tokens = size // NanoEncoder.stride
-    transformer = TwoWayTransformer(
-        depth=2, embedding_dim=dim, num_heads=4, mlp_dim=4 * dim, attention_downsample_rate=1
-    )
-    return Sam(
-        NanoEncoder(size, dim),
-        PromptEncoder(
-            embed_dim=dim, image_embedding_size=(tokens, tokens), input_image_size=(size, size), mask_in_chans=16
-        ),
-        MaskDecoder(transformer_dim=dim, transformer=transformer, iou_head_hidden_dim=2 * dim),
-    ).eval()
+    transformer = TwoWayTransformer(2, DIM, num_heads=4, mlp_dim=4 * DIM, attention_downsample_rate=1)
+    decoder = MaskDecoder(transformer_dim=DIM, transformer=transformer, iou_head_hidden_dim=2 * DIM)
+    prompts = PromptEncoder(DIM, (tokens, tokens), (size, size), mask_in_chans=16)
+    return Sam(NanoEncoder(size), prompts, decoder).eval()
 
 
 class NanoEncoder(nn.Module):
-    """A small image encoder that groups before it is asked: (B, 3, 320, 320) -> (B, 64, 40, 40).
+    """A small image encoder that groups pixels to regions by itself: (B, 3, 320, 320) -> (B, 64, 40, 40).
 
-    A U-Net says for every second pixel how likely an instance ends there and how it looks. By that places are grouped
-    to regions, more and less boldly, `same` answering whether two neighbours are one, and carry the codes of their
-    regions (`grouping`), and how well they may meet an instance, said by `quality`. What 4 x 4 places carry becomes the
-    channels of the one token that covers them: the decoder refines a token to 4 x 4 places and finds their codes there.
+    A U-Net predicts for every second pixel (a place) the chance that an instance ends there, and its appearance.
+    `grouping` makes regions of the places, with the networks `same` (are two neighbours one instance?) and `quality`
+    (a region's IoU with an instance). What 4 x 4 places carry of their regions becomes the channels of the token that
+    covers them: the decoder refines a token to 4 x 4 places and finds their codes there.
     """
 
     stride = 8  # px a token
     needs_fp32 = True  # boundaries and answers are thresholded
 
-    def __init__(self, img_size: int = 320, dim: int = 64, widths: tuple[int, int, int, int] = (24, 48, 96, 192)):
+    def __init__(self, img_size: int = 320):
         super().__init__()
-        a, b, c, d = widths
+        a, b, c, d = 24, 48, 96, 192  # channels at 1/2, 1/4, 1/8, 1/16
         self.img_size = img_size
         self.at_2 = _halve(3, a)
         self.at_4 = nn.Sequential(_halve(a, b), _Residual(b))
@@ -160,13 +153,10 @@ class NanoEncoder(nn.Module):
         self.to_2, self.merge_2 = nn.Conv2d(b, a, 1), _Residual(a)
         self.boundary, self.look = nn.Conv2d(a, 1, 1), nn.Conv2d(3 + a + b, grouping.LOOKS, 1)
         self.same, self.quality = perceptron(grouping.QUESTION, 96, 48), perceptron(grouping.TRAITS, 64, 32)
-        self.neck = nn.Conv2d(16 * grouping.CHANNELS, dim, 1)
+        self.neck = nn.Conv2d(16 * grouping.CHANNELS, DIM, 1)
 
     def see(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalised RGB (B, 3, H, W) -> logits of a boundary (B, H/2, W/2), looks (B, 24, H/2, W/2).
-
-        H, W divisible by 16.
-        """
+        """Normalised RGB (B, 3, H, W), sides in 16 px -> boundary logits (B, H/2, W/2), looks (B, 24, H/2, W/2)."""
         fine = self.at_2(x.contiguous(memory_format=torch.channels_last))
         quarter = self.at_4(fine)
         middle = self.at_8(quarter)
@@ -177,22 +167,16 @@ class NanoEncoder(nn.Module):
         return self.boundary(fine)[:, 0].float(), looks.float()
 
     def embed(self, boundary: Tensor, looks: Tensor) -> tuple[Tensor, Tensor]:
-        """What `see` gives -> embedding (B, dim, H/8, W/8) and region numbers (B, 2, H/2, W/2), bolder first."""
+        """What `see` gives -> embedding (B, 64, H/8, W/8) and region numbers (B, 2, H/2, W/2), bolder first."""
         maps = boundary.detach().sigmoid().cpu().numpy(), looks.detach().cpu().numpy()
-        coded = [grouping.encode(*one, self.answer, self.judge) for one in zip(*maps)]
+        asked = partial(self.ask, self.same), partial(self.ask, self.quality)
+        coded = [grouping.encode(*one, *asked) for one in zip(*maps)]
         channels = torch.from_numpy(np.stack([one for one, _ in coded])).to(boundary)
         numbers = torch.from_numpy(np.stack([one for _, one in coded])).to(boundary.device)
         return self.neck(F.pixel_unshuffle(channels, 4)), numbers
 
-    def answer(self, questions: Tensor) -> Tensor:
-        """`grouping.Answer`, on the CPU in single precision."""
-        return self._ask(self.same, questions)
-
-    def judge(self, traits: Tensor) -> Tensor:
-        """`grouping.Judge`, likewise."""
-        return self._ask(self.quality, traits)
-
-    def _ask(self, network: nn.Module, known: Tensor) -> Tensor:
+    def ask(self, network: nn.Module, known: Tensor) -> Tensor:
+        """`same` or `quality`, of what `grouping` knows: in single precision, the result on the CPU."""
         with torch.autocast("cpu", enabled=False):
             return network(known.to(self.boundary.weight.device)).cpu()
 
@@ -234,9 +218,8 @@ def _read(path: Path) -> dict[str, Any]:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as fault:  # every reader has its own exceptions for a damaged file
         reason = (str(fault) or type(fault).__name__).splitlines()[0][:120]
-        raise InputError(
-            f"{path}: cannot be read as weights ({reason}); truncated or no checkpoint: fetch it again"
-        ) from None
+        remedy = "truncated or no checkpoint: fetch it again"
+        raise InputError(f"{path}: cannot be read as weights ({reason}); {remedy}") from None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{path}: holds no table of weights; give a SAM checkpoint")
     return state
@@ -251,10 +234,8 @@ def _check(state: dict[str, Tensor], wanted: dict[str, Tensor], path: Path, name
         found = own if f"image_encoder.{weight}" in state else found
     if found and found != name:
         raise InputError(f"{path}: a {found} checkpoint, not {name}; use the name {found} or another file")
-    wrong = [k for k in wanted if k not in state or state[k].shape != wanted[k].shape] + [
-        k for k in state if k not in wanted
-    ]
+    wrong = [k for k in wanted if k not in state or state[k].shape != wanted[k].shape]
+    wrong += [k for k in state if k not in wanted]
     if wrong:
-        raise InputError(
-            f"{path}: no {name} checkpoint, {len(wrong)} weights do not fit (first: {wrong[0]}); give another file"
-        )
+        fault = f"{len(wrong)} weights do not fit (first: {wrong[0]})"
+        raise InputError(f"{path}: no {name} checkpoint, {fault}; give another file")

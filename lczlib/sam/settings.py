@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from lczlib.errors import InputError
 
 
 @dataclass(frozen=True)
 class MaskSettings:
-    """How masks are made; the defaults are the paper's. Names and meaning of the first eight: segment_anything.
+    """How masks are made; the defaults are the paper's. The first eight: as SamAutomaticMaskGenerator names them.
 
     Attributes:
         min_area: masks below this many pixels are dropped.
@@ -44,9 +46,14 @@ class MaskSettings:
         settings = NAMED[name]
         return settings if sam == "nano" else replace(settings, pred_iou_thresh=PAPER.pred_iou_thresh)
 
-    def points_in(self, layer: int) -> int:
-        """Points a side of the grid over a crop of that layer; layer 0 is the whole image."""
-        return int(self.points_per_side / self.crop_n_points_downscale_factor**layer)
+    def crops(self, size: tuple[int, int]) -> list[tuple[list[int], np.ndarray]]:
+        """Of an image (height, width) and its overlapping crops: box x0, y0, x1, y1 and grid of points (P, 2), 0..1."""
+        from segment_anything.utils import amg
+
+        boxes, layers = amg.generate_crop_boxes(size, self.crop_n_layers, 512 / 1500)  # SAM's overlap
+        scale = self.crop_n_points_downscale_factor
+        grids = amg.build_all_layer_point_grids(self.points_per_side, self.crop_n_layers, scale)
+        return [(box, grids[layer]) for box, layer in zip(boxes, layers)]
 
     def generator_arguments(self) -> dict[str, float]:
         """The keyword arguments that give SamAutomaticMaskGenerator the same settings."""

@@ -1,7 +1,7 @@
 """Instance masks on disk: made once an image and settings, resumable, found again by content.
 
 `DATA/masks/<key>/` belongs to one model, its weights and one `MaskSettings`; `<SHA-256 of an image>.npz` in it holds
-that image's masks. A set that was renumbered or grown computes only what is new. An image takes about 3 kB, not 5 MB.
+that image's masks. A set that was renumbered or has grown computes only what is new. An image takes about 3 kB.
 """
 
 from __future__ import annotations
@@ -29,12 +29,9 @@ LAYOUT = 3  # of a file; another one belongs to another folder
 
 
 class MaskStore:
-    """The masks of a data set, by sample id: `store[i]` gives (masks (n, H, W) bool, boxes (n, 4) int32 XYWH), largest
-    first.
+    """The masks of a data set: `store[sample id]` is (masks (n, H, W) bool, boxes (n, 4) int32 XYWH), largest first.
 
-    Args:
-        path: the folder, named by model, weights and settings.
-        digests: SHA-256 of the image of each sample that this store is to be asked for.
+    `digests` holds, by sample id, the SHA-256 of the images.
     """
 
     def __init__(self, path: str | Path, digests: dict[int, str]):
@@ -80,7 +77,7 @@ def make_masks(
         sam: name of a model for `load_sam`, or "truth": the true instances of a synthetic set.
         ids: the samples wanted; None: all.
         workers, dask: of `parallel`; only this process writes.
-        checkpoint: weights for `load_sam`; must exist under the same path for all workers.
+        checkpoint: weights for `load_sam`, under the same path for all workers.
 
     Raises:
         FileNotFoundError, InputError: no RGB patches, no truth, no checkpoint, scheduler not reached; in one line.

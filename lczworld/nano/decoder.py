@@ -1,9 +1,9 @@
 """How `nano`'s decoder learns: SAM's promptable training on synthetic scenes, beside an encoder that groups already.
 
 Source: SAM (Kirillov et al. 2023), Sec. 3 and App. A: focal and dice loss 20 : 1 on the best of three masks, predicted
-IoU by mean squared error. This project's ("assumed"): the decoder's start (`start`); besides, two of the masks are
-taught the encoder's bolder and finer region, since those are what there is to be read, and the third is taught the true
-instance even where another is better; at the end the predicted IoU is learned anew, from the masks of whole scenes.
+IoU by mean squared error. This project's ("assumed"): the decoder's start (`start`); two of the masks are also taught
+the encoder's bolder and finer region, and the third the true instance even where another mask is better; at the end the
+predicted IoU is learned anew, from the masks of whole scenes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How `nano`'s encoder learns to group: where instances end, which neighbouring regions are one, how good regions are.
+"""How `nano`'s encoder learns: where instances end, which neighbouring regions are one, and the regions' IoU.
 
 Source: this project ("assumed"); nothing of it is in the paper.
 """
@@ -24,7 +24,7 @@ from .learning import Scenes, draw, entropy, fit, see, train
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
 
-JUDGED_LEVELS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)  # of the regions from which their quality is learned
+QUALITY_LEVELS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)  # of the regions from which their quality is learned
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,14 @@ class GroupingPlan:
     """Sizes of the training. A window is a part of a scene, enlarged to the network's input."""
 
     windows: int = 8  # a step
-    asked: int = 4  # of these, whose neighbouring regions are asked about
+    asked: int = 4  # of these, on which `same` learns
     rate: float = 2e-3
-    alone: float = 0.1  # share of the steps at the beginning that only learn where instances end
+    boundaries_only: float = 0.1  # share of the steps at the beginning that only learn where instances end
     settled: float = 0.25  # share at the end in which batches are normalised by what was seen so far, as in use
     whole: float = 0.25  # of the windows that are whole scenes; the generator sees scenes at 1 (image) and 1.5 (crops)
     largest: float = 1.7  # most that a scene is enlarged
-    judged: int = 3000  # windows on which, at the end, the quality of regions is learned
-    judge_steps: int = 6000
+    quality_windows: int = 3000  # on which, at the end, the quality of regions is learned
+    quality_steps: int = 6000
 
 
 @dataclass(frozen=True)
@@ -62,19 +62,13 @@ def boundaries(ids: Tensor) -> Tensor:
     return F.max_pool2d(edge, 2)
 
 
-def boundary_loss(logits: Tensor, truth: Tensor) -> Tensor:
-    """Cross-entropy in which a boundary counts twice: a gap in it joins two instances."""
-    return F.binary_cross_entropy_with_logits(logits, truth, pos_weight=torch.tensor(2.0, device=logits.device))
-
-
 def part(boundary: np.ndarray, looks: np.ndarray, ids: np.ndarray, same: nn.Module, limit: float) -> Parted:
     """Part a window as the encoder would, joining down to the certainty `limit`; from 1 on nothing is joined.
 
     Args:
-        boundary: chances (h, w). looks: (LOOKS, h, w). ids: (h, w), the instance of each place.
-        same: the network that answers whether neighbours are one.
+        boundary: chances (h, w). looks: (LOOKS, h, w). ids: (h, w), the instance of each place. same: of the encoder.
     """
-    graph = grouping.basins(boundary.astype(np.float32), looks.astype(np.float32), same, same)
+    graph = grouping.basins(boundary.astype(np.float32), looks.astype(np.float32), same)
     graph.join_alike(1 - grouping.STEP, limit)
     instance = shared(graph.numbers, ids).argmax(1)
     areas, (i, j) = graph.areas.astype(np.float32), graph.pairs
@@ -110,22 +104,24 @@ def shared(numbers: np.ndarray, ids: np.ndarray) -> np.ndarray:
     return np.bincount(flat, minlength=(int(numbers.max()) + 1) * width).reshape(-1, width)
 
 
-def met(places: np.ndarray) -> np.ndarray:
-    """IoU (n,) of each region with the instance it meets best, from `shared`; 0 is no instance."""
+def best_iou(places: np.ndarray) -> np.ndarray:
+    """The best IoU (n,) of each region with an instance, from `shared`; 0 is no instance."""
     every = places.sum(1, keepdims=True) + places.sum(0) - places
     return (places[:, 1:] / every[:, 1:]).max(1, initial=0)
 
 
-def judge(boundary: np.ndarray, looks: np.ndarray, ids: np.ndarray, same: nn.Module) -> tuple[np.ndarray, ...]:
+def quality_examples(
+    boundary: np.ndarray, looks: np.ndarray, ids: np.ndarray, same: nn.Module
+) -> tuple[np.ndarray, ...]:
     """Traits (n, TRAITS) of the regions of a window at many levels, and their IoU (n,) with instances; see `part`."""
-    graph = grouping.basins(boundary.astype(np.float32), looks.astype(np.float32), same, same)
-    levels = grouping.joinings(graph, JUDGED_LEVELS)
-    known = [(joined.traits().numpy(), met(shared(joined.numbers, ids))) for joined in levels]
+    graph = grouping.basins(boundary.astype(np.float32), looks.astype(np.float32), same)
+    levels = grouping.joinings(graph, QUALITY_LEVELS)
+    known = [(joined.traits().numpy(), best_iou(shared(joined.numbers, ids))) for joined in levels]
     return tuple(np.concatenate(kind) for kind in zip(*known))
 
 
 def _jobs(encoder: nn.Module, boundary: Tensor, looks: Tensor, ids: Tensor) -> list[dict[str, Any]]:
-    """What `part` and `judge` need of windows as `see` gives them, in half precision as it goes to other processes."""
+    """What `part` and `quality_examples` need of windows as `see` gives them, in half precision for other processes."""
     same = copy.deepcopy(encoder.same).cpu().requires_grad_(False)
     maps = (boundary.detach().sigmoid().half(), looks.detach().half(), ids[:, 1::2, 1::2])
     windows = zip(*(one.cpu().numpy() for one in maps))
@@ -154,8 +150,9 @@ def learn_to_group(
         images, ids = draw(scenes, plan.windows, encoder.img_size, rng, plan.largest, plan.whole)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16_pays(images.device)):
             boundary, looks = see(sam, images)
-        edges = boundary_loss(boundary, boundaries(ids))
-        if done < plan.alone:
+        twice = torch.tensor(2.0, device=boundary.device)  # a boundary counts: a gap in it joins two instances
+        edges = F.binary_cross_entropy_with_logits(boundary, boundaries(ids), pos_weight=twice)
+        if done < plan.boundaries_only:
             return edges, {"boundaries": edges.item(), "same": 0.0}
         some = slice(plan.asked)
         limits = rng.uniform(0.2, 1.4, plan.asked)
@@ -169,24 +166,23 @@ def learn_to_group(
 
 
 def learn_quality(sam: Sam, scenes: Scenes, plan: GroupingPlan, workers: int, rng: np.random.Generator) -> float:
-    """Teach the encoder how well its regions meet instances, on `plan.judged` windows; the rest of it stays as it is.
-
-    Regions of many levels, each weighted by the root of its area. Returns the cross-entropy reached.
+    """Teach `quality`, and nothing else, on `plan.quality_windows` windows: regions of many levels, each weighted by
+    the root of its area. Returns the cross-entropy reached.
     """
-    encoder, judged = sam.image_encoder, []
+    encoder, examples = sam.image_encoder, []
     encoder.quality.requires_grad_(True)
-    for start in range(0, plan.judged, plan.windows):
-        count = min(plan.windows, plan.judged - start)
+    for start in range(0, plan.quality_windows, plan.windows):
+        count = min(plan.windows, plan.quality_windows - start)
         images, ids = draw(scenes, count, encoder.img_size, rng, plan.largest, plan.whole)
         with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16, enabled=bf16_pays(images.device)):
             seen = see(sam, images)
-        judged += parallel(judge, _jobs(encoder, *seen, ids), workers)
-    known, truth = (torch.from_numpy(np.concatenate(kind)).float().to(sam.device) for kind in zip(*judged))
+        examples += parallel(quality_examples, _jobs(encoder, *seen, ids), workers)
+    known, truth = (torch.from_numpy(np.concatenate(kind)).float().to(sam.device) for kind in zip(*examples))
     weight = known[:, 0].exp().sqrt()  # the first trait is the logarithm of the area
 
     def loss(rows: Tensor | slice) -> Tensor:
         return entropy(encoder.quality(known[rows]), truth[rows], weight[rows])
 
-    fit(encoder.quality, loss, len(truth), plan.judge_steps, rng, rate=2e-3, decay=0.01)
+    fit(encoder.quality, loss, len(truth), plan.quality_steps, rng, rate=2e-3, decay=0.01)
     with torch.no_grad():
         return float(loss(slice(None)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from lczlib.sam import decoder as decoding
-from lczlib.sam.masks import Crop, Masks, encode_crops, generate_masks, prompts_of, stable_masks, truth_masks
+from lczlib.sam.masks import Masks, crops_of, generate_masks, stable_masks, truth_masks
 from lczlib.sam.settings import PAPER, MaskSettings
 
 if TYPE_CHECKING:
@@ -26,11 +26,7 @@ def overlaps(masks: np.ndarray, instances: np.ndarray) -> tuple[np.ndarray, np.n
     """IoU of every mask (n, H, W) with every true instance of (H, W) ids: (n, m), and the instances' areas (m,) px."""
     ids, flat, areas = np.unique(instances, return_inverse=True, return_counts=True)
     flat = flat.reshape(instances.shape)
-    both = (
-        np.stack([np.bincount(flat[mask], minlength=len(ids)) for mask in masks])
-        if len(masks)
-        else np.zeros((0, len(ids)))
-    )
+    both = np.array([np.bincount(flat[mask], minlength=len(ids)) for mask in masks]).reshape(-1, len(ids))
     iou = both / (masks.sum((1, 2))[:, None] + areas - both)
     return iou[:, ids > 0], areas[ids > 0]
 
@@ -38,14 +34,10 @@ def overlaps(masks: np.ndarray, instances: np.ndarray) -> tuple[np.ndarray, np.n
 def score(
     found: Iterable[Masks], instances: Sequence[np.ndarray], least: int = 100, level: float = 0.5, most: int = 50
 ) -> dict[str, object]:
-    """How well the masks of scenes meet their true instances.
-
-    Args:
-        found: masks of each scene, as `generate_masks` gives them.
-        instances: (H, W) true ids of each scene, 0 = none.
+    """How well the masks of scenes, as `generate_masks` gives them, find the true instances (H, W), 0 = none.
 
     Returns:
-        `found`: share of instances of at least `least` px that some mask meets with IoU >= `level`;
+        `found`: share of instances of at least `least` px with a mask of IoU >= `level`;
         `found_largest`: the same among the `most` largest instances of each scene (more masks than that are not kept);
         `mask_iou`: mean over masks of the best IoU with any instance; `masks`, `instances` a scene; `found_by_size`.
     """
@@ -54,40 +46,30 @@ def score(
     hit = np.concatenate([iou.max(0, initial=0) for iou, _ in tables]) >= level
     area = np.concatenate([areas for _, areas in tables])
     rank = np.concatenate([np.argsort(np.argsort(-areas, kind="stable")) for _, areas in tables])
-    classes = {
-        f"{low}-{high}": float(hit[(area >= low) & (area < high)].mean())
-        for low, high in pairwise(SIZES)
-        if ((area >= low) & (area < high)).any()
-    }
+    classes = {f"{low}-{high}": (area >= low) & (area < high) for low, high in pairwise(SIZES)}
     return {
         "found": float(hit[area >= least].mean()),
         "found_largest": float(hit[(area >= least) & (rank < most)].mean()),
         "mask_iou": float(best.mean()),
         "masks": len(best) / len(tables),
         "instances": float((area >= least).sum() / len(tables)),
-        "found_by_size": classes,
+        "found_by_size": {name: float(hit[one].mean()) for name, one in classes.items() if one.any()},
     }
 
 
 def reachable(instances: Sequence[np.ndarray], settings: MaskSettings = PAPER, least: int = 100) -> dict[str, float]:
-    """What a perfect model could find with these settings, as `score` names it: an instance counts when a point of the
-    grid or of a crop's grid falls on it and it is among the largest `max_masks` of those.
+    """What a perfect model could find with these settings, as `score` names it: the largest `max_masks` of the
+    instances on which a point of the grid or of a crop's grid falls.
     """
     found = []
     for ids in instances:
-        under = np.unique([number for x, y in _points(ids.shape, settings) for number in ids[y, x]])
-        found.append(truth_masks(np.where(np.isin(ids, under), ids, 0), settings))
+        under = []
+        for (x0, y0, x1, y1), grid in settings.crops(ids.shape):
+            x, y = (grid * (x1 - x0, y1 - y0) + (x0, y0)).astype(int).T
+            under.append(ids[y, x])
+        found.append(truth_masks(np.where(np.isin(ids, np.concatenate(under)), ids, 0), settings))
     limits = score(found, instances, least)
     return {name: limits[name] for name in ("found", "found_largest")}
-
-
-def _points(size: tuple[int, int], settings: MaskSettings) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Whole pixels x, y (n,) of the grid's points in the image and in each of its crops."""
-    from segment_anything.utils.amg import build_point_grid, generate_crop_boxes
-
-    for (x0, y0, x1, y1), layer in zip(*generate_crop_boxes(size, settings.crop_n_layers, 512 / 1500)):
-        grid = build_point_grid(settings.points_in(layer))
-        yield tuple((grid * (x1 - x0, y1 - y0) + (x0, y0)).astype(int).T)
 
 
 @torch.inference_mode()
@@ -100,21 +82,17 @@ def candidates(
         tokens (P, C) that the IoU is predicted from; iou (P, 3) of each mask with the instance it meets best; and
         (P, 3) bool, which of these count: the masks that are stable and end within their crop.
     """
-    from segment_anything.utils.amg import generate_crop_boxes
-
     found, decoder = [], sam.mask_decoder
     for image, ids in zip(scenes, instances):
-        boxes, layers = generate_crop_boxes(ids.shape, settings.crop_n_layers, 512 / 1500)
-        for box, layer, embedding in zip(boxes, layers, encode_crops(sam, image, boxes)):
-            crop = Crop(sam, settings, ids.shape, box, layer, embedding)
-            embedded, place, prompts = prompts_of(crop)
-            for some in prompts.split(32):
-                tokens, keys = decoding.attend(decoder, embedded, place, some)
+        for crop in crops_of(sam, image, settings):
+            x0, y0, x1, y1 = crop.box
+            for some in crop.prompts.split(32):
+                tokens, keys = decoding.attend(decoder, crop.embedding, crop.place, some)
                 every = torch.ones(len(some), 3, dtype=torch.bool)
-                logits = decoding.mask_logits(decoder, tokens, keys, tuple(embedded.shape[2:]), every)
+                logits = decoding.mask_logits(decoder, tokens, keys, tuple(crop.embedding.shape[2:]), every)
                 masks, _, stable = stable_masks(crop, logits)
                 full = np.zeros((len(masks), *ids.shape), bool)
-                full[:, box[1] : box[3], box[0] : box[2]] = masks
+                full[:, y0:y1, x0:x1] = masks
                 iou = torch.zeros(len(stable))
                 iou[stable] = torch.from_numpy(overlaps(full, ids)[0].max(1, initial=0)).float()
                 found.append((tokens[:, 0], iou.view(-1, 3), stable.view(-1, 3)))

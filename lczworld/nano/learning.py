@@ -61,10 +61,8 @@ def draw(
     parts = [v2.RandomResizedCrop(size, scale=(low, share), ratio=(1, 1)) for low in (share / largest**2, share)]
     light = [v2.RandomHorizontalFlip(), v2.RandomVerticalFlip(), v2.ColorJitter(0.25, 0.2, 0.2, 0.02)]
     camera = [v2.GaussianBlur(5, (0.3, 1.0)), v2.GaussianNoise(sigma=0.015)]
-    seen = v2.Compose(
-        [*light, v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True)]
-        + [v2.RandomApply([one], 0.25) for one in camera]
-    )
+    to_float = v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True)
+    seen = v2.Compose([*light, to_float, *(v2.RandomApply([one], 0.25) for one in camera)])
     drawn = []
     for i in rng.integers(0, len(scenes[0]), count):
         rgb, ids = (torch.as_tensor(np.array(one[i]) if isinstance(one, np.ndarray) else one[i]) for one in scenes)
@@ -170,7 +168,6 @@ def export(sam: nn.Module, path: Path) -> None:
     """Write the weights as half-precision safetensors (the loader brings them back to single precision)."""
     from safetensors.torch import save_file
 
+    state = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in sam.state_dict().items()}
     with atomic_path(path) as temporary:
-        save_file(
-            {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in sam.state_dict().items()}, temporary
-        )
+        save_file(state, temporary)

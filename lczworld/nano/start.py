@@ -1,9 +1,8 @@
 """Where the training of `nano`'s decoder begins: weights that look up what lies under the point they are asked about.
 
-SAM's decoder is a transformer in which anything could become anything, and from random weights a small one spends its
-training on finding out that it should (a) look at the place of its prompt, (b) carry the code found there, and (c) hold
-it against the code of every place. Here that is written down as a start; everything stays trainable. From there a
-prompt finds the region of its place with IoU 0.76 after four minutes on two cores.
+From random weights a small transformer spends its training on finding out that it should (a) attend to the place of
+its prompt, (b) carry the code found there, and (c) compare it with the code of every place. Here that is written down
+as a start; everything stays trainable.
 
 How the 64 channels are used at the start. The positional encoding is [sines, cosines] of 32 frequencies:
 
@@ -14,8 +13,8 @@ How the 64 channels are used at the start. The positional encoding is [sines, co
     both of these, image   what the token's 4 x 4 places carry, means of 2 x 2: their codes, then the qualities of their
                            regions, and 12 mixed details
 
-Attention has four heads, and each looks with the place shifted for another quarter of a token: its value is that
-quarter's code. So a point is answered by the quarter it lies on although a token has only one place.
+Attention has four heads, each with the place shifted to another quarter of a token, whose code is its value: a point
+is answered by the quarter it lies on although a token has only one place.
 
 Source: this project ("assumed"); the architecture is segment_anything's.
 """
@@ -40,7 +39,7 @@ SIN, FREE = torch.arange(WAVES), torch.arange(WAVES, 32)
 COS, KIND = SIN + 32, FREE + 32
 SIGNS = 1.0 - 2.0 * (torch.arange(len(KIND)) % 2)  # what tells points from the decoder's own tokens; no mean
 BODY = torch.cat([FREE, KIND])  # of an image token: codes of quarters, qualities of quarters, details
-CONTENT = 0.25  # size of what image tokens carry, small beside their place: attention is not to be led astray by it
+CONTENT = 0.25  # size of what image tokens carry: small beside their place, which attention follows
 SHARPNESS = 20.0  # of attention: the score of a token's quarter at its own place
 
 
@@ -50,30 +49,29 @@ def look_up(sam: Sam) -> None:
     codes, qualities = BODY[: QUARTERS * CHANNELS].split([QUARTERS * CODE, QUARTERS * (CHANNELS - CODE)])
     quarter = torch.cat([codes.view(QUARTERS, -1), qualities.view(QUARTERS, -1)], 1)  # channels of each
     _start_prompts(sam.prompt_encoder)
-    answer_by_boundary(sam.image_encoder.same)
+    _join_by_boundary(sam.image_encoder.same)
     _start_neck(sam.image_encoder.neck, quarter)
     decoder = sam.mask_decoder
     for own in (decoder.iou_token, decoder.mask_tokens):
         own.weight.zero_()
         own.weight[:, KIND] = torch.randn(len(own.weight), len(KIND)) * 0.3
     for layer in decoder.transformer.layers:
-        _listen_to_points(layer.self_attn, first=layer.skip_first_layer_pe)
-        _look(layer.cross_attn_token_to_image, quarter)
-        _whisper(layer.mlp.lin2, 0.2)
-        _whisper(layer.cross_attn_image_to_token.out_proj, 0.1)
+        _attend_to_points(layer.self_attn, first=layer.skip_first_layer_pe)
+        _attend_by_place(layer.cross_attn_token_to_image, quarter)
+        _quieten(layer.mlp.lin2, 0.2)
+        _quieten(layer.cross_attn_image_to_token.out_proj, 0.1)
         layer.norm4.weight.fill_(CONTENT)
-    _look(decoder.transformer.final_attn_token_to_image, quarter)
+    _attend_by_place(decoder.transformer.final_attn_token_to_image, quarter)
     _keep_codes(decoder, quarter)
     for i, head in enumerate(decoder.output_hypernetworks_mlps[1:]):
         _compare(head, BOLD[0] if i == 0 else CODE)
 
 
-@torch.no_grad()
-def answer_by_boundary(same: nn.Sequential) -> None:
+def _join_by_boundary(same: nn.Sequential) -> None:
     """Neighbours are one instance, to begin with, where the mean boundary between them is below a half."""
     first, _, middle, _, last = same
     for layer in (first, middle, last):
-        _whisper(layer, 0.1)
+        _quieten(layer, 0.1)
     first.weight[0], middle.weight[0], last.weight[0, 0] = 0, 0, -10
     first.weight[0, 0] = middle.weight[0, 0] = 1
     last.bias.fill_(5)
@@ -106,13 +104,13 @@ def _start_neck(neck: nn.Conv2d, quarter: Tensor) -> None:
     nn.init.zeros_(neck.bias)
 
 
-def _whisper(layer: nn.Linear, size: float) -> None:
-    """A branch beside the residual path begins with a low voice."""
+def _quieten(layer: nn.Linear, size: float) -> None:
+    """A branch beside the residual path begins small."""
     layer.weight *= size
     nn.init.zeros_(layer.bias)
 
 
-def _listen_to_points(attention: Attention, first: bool) -> None:
+def _attend_to_points(attention: Attention, first: bool) -> None:
     """Every token attends to the point: in the first layer it becomes a copy of it, so that all know the place."""
     depth = attention.internal_dim // attention.num_heads
     attention.q_proj.weight *= 0.3
@@ -126,10 +124,10 @@ def _listen_to_points(attention: Attention, first: bool) -> None:
             nn.init.eye_(layer.weight)
             nn.init.zeros_(layer.bias)
     else:
-        _whisper(attention.out_proj, 0.1)
+        _quieten(attention.out_proj, 0.1)
 
 
-def _look(attention: Attention, quarter: Tensor, gain: float = 2.0, token: float = 0.05) -> None:
+def _attend_by_place(attention: Attention, quarter: Tensor, gain: float = 2.0, token: float = 0.05) -> None:
     """Tokens attend to the image by place, head by head to another quarter, and take what it carries into free ones.
 
     `token`: the side of an image token in the units of the positional encoding (the image's is 2).
@@ -177,7 +175,7 @@ def _compare(head: nn.Module, numbers: int) -> None:
     """A mask's weights over the upscaled channels are the code that its token has found (its first `numbers`)."""
     first, middle, last = head.layers
     for layer in (first, middle, last):
-        _whisper(layer, 0.2)
+        _quieten(layer, 0.2)
     for c in range(CODE):
         pair = torch.tensor([2 * c, 2 * c + 1])
         first.weight[pair] = middle.weight[pair] = 0

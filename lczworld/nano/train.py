@@ -41,7 +41,7 @@ def finish(
         counts: scenes to "calibrate" and to "test" on.
 
     Returns:
-        `test`: how the masks meet instances; `calibration`: what was chosen, and why.
+        `test`: `score` of the masks; `calibration`: what was chosen, and why.
     """
     sam = with_calibration(sam, plan.factor, 0.0)
     error = decoder.learn_score(sam, plan, scenes, workers, np.random.default_rng(0))
@@ -76,20 +76,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     look_up(sam)
     sam.to(device)
     grouping, plan = PLANS[device], decoder.Plan()
-    first = encoder.learn_to_group(
-        sam, on_device, grouping, work / "encoder.pt", options.encoder_steps, seed, options.workers
-    )
+    steps = options.encoder_steps
+    first = encoder.learn_to_group(sam, on_device, grouping, work / "encoder.pt", steps, seed, options.workers)
     sam.cpu()
     second = decoder.train(sam, scenes, work / "decoder.pt", plan, options.decoder_steps, seed)
     counts = {"calibrate": options.calibrate, "test": options.test}
     report = finish(sam, plan, scenes, work, options.out, counts, options.workers)
     report["training"] = {
-        "encoder": {**first, "device": device, **vars(grouping)},
-        "decoder": {**second, **vars(plan)},
-        "scenes": options.train,
-        "seed": seed,
-        "parameters": sum(p.numel() for p in sam.parameters()),
-    }
+        "encoder": {**first, "device": device, **vars(grouping)}, "decoder": {**second, **vars(plan)},
+        "scenes": options.train, "seed": seed, "parameters": sum(p.numel() for p in sam.parameters()),
+    }  # fmt: skip
     write_json(options.out.with_suffix(".json"), report)
     print(report["test"])
 

@@ -12,7 +12,7 @@ from lczlib.sam import grouping
 from lczworld.nano import encoder, learning
 from lczworld.nano.encoder import GroupingPlan
 
-TINY = GroupingPlan(windows=2, asked=1, alone=0.3, judged=2, judge_steps=5)
+TINY = GroupingPlan(windows=2, asked=1, boundaries_only=0.3, quality_windows=2, quality_steps=5)
 
 
 @pytest.fixture(autouse=True)
@@ -123,8 +123,8 @@ def test_what_regions_share_with_instances_by_hand():
     numbers = np.array([[0, 0, 0], [1, 1, 1]])
     shared = encoder.shared(numbers, np.array([[7, 7, 2], [0, 3, 3]]))
     assert shared.argmax(1).tolist() == [7, 3]
-    assert encoder.met(shared) == pytest.approx([2 / 3, 2 / 3])
-    assert encoder.met(encoder.shared(numbers, np.array([[0, 0, 0], [1, 1, 2]]))) == pytest.approx([0, 2 / 3])
+    assert encoder.best_iou(shared) == pytest.approx([2 / 3, 2 / 3])
+    assert encoder.best_iou(encoder.shared(numbers, np.array([[0, 0, 0], [1, 1, 2]]))) == pytest.approx([0, 2 / 3])
 
 
 def test_quality_is_learned_and_nothing_else():
@@ -133,7 +133,7 @@ def test_quality_is_learned_and_nothing_else():
     for steps in (0, 200):
         sam = fresh().eval()
         before = {name: value.clone() for name, value in sam.state_dict().items()}
-        plan = replace(TINY, judged=6, judge_steps=steps)
+        plan = replace(TINY, quality_windows=6, quality_steps=steps)
         reached.append(encoder.learn_quality(sam, rectangles(), plan, 1, np.random.default_rng(0)))
     assert reached[1] < 0.8 * reached[0]
     changed = [name for name, value in sam.state_dict().items() if not torch.equal(value, before[name])]
@@ -143,7 +143,7 @@ def test_quality_is_learned_and_nothing_else():
 
 def test_encoder_learns_first_boundaries_then_who_is_one_and_settles(monkeypatch, tmp_path):
     seen, asked, real, same_loss = [], [], encoder.draw, encoder.same_loss
-    sam, plan = fresh(), replace(TINY, alone=0.3, settled=0.5)
+    sam, plan = fresh(), replace(TINY, boundaries_only=0.3, settled=0.5)
 
     def watched(*arguments):
         seen.append(sam.image_encoder.at_2[1].training)

@@ -23,8 +23,8 @@ def looked_up():
     at = torch.from_numpy(np.stack([x.ravel(), y.ravel()], 1))
     sparse, dense = sam.prompt_encoder((2.0 * at[:, None], torch.ones(len(at), 1)), None, None)
     tokens, keys = decoder.attend(sam.mask_decoder, embedding + dense[:1], sam.prompt_encoder.get_dense_pe()[0], sparse)
-    judges = sam.image_encoder.answer, sam.image_encoder.judge
-    channels, _ = grouping.encode(logits[0].sigmoid().numpy(), looks[0].numpy(), *judges)
+    encoder = sam.image_encoder
+    channels, _ = grouping.encode(logits[0].sigmoid().numpy(), looks[0].numpy(), encoder.same, encoder.quality)
     codes = torch.from_numpy(channels[: grouping.CODE])
     return sam, tokens, keys, codes, at
 
@@ -32,7 +32,7 @@ def looked_up():
 def test_neighbours_are_one_where_their_border_is_weak(looked_up):
     questions = torch.rand(5, grouping.QUESTION)
     questions[:, 0] = torch.tensor([0.0, 0.3, 0.5, 0.7, 1.0])
-    sure = looked_up[0].image_encoder.answer(questions)[:, 0].sigmoid()
+    sure = looked_up[0].image_encoder.same(questions)[:, 0].sigmoid()
     assert sure.diff().max() < 0
     assert sure[0] > 0.9 > 0.1 > sure[4]
 

@@ -12,7 +12,9 @@ from lczworld.nano import decoder, encoder, evaluation, train
 def test_one_command_trains_calibrates_evaluates_and_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(train, "scenes_of", lambda *_, **__: rectangles(2))
     monkeypatch.setattr(evaluation, "HALVINGS", 1)
-    monkeypatch.setitem(train.PLANS, "cpu", encoder.GroupingPlan(windows=1, asked=1, judged=1, judge_steps=2))
+    monkeypatch.setitem(
+        train.PLANS, "cpu", encoder.GroupingPlan(windows=1, asked=1, quality_windows=1, quality_steps=2)
+    )
     small = replace(decoder.Plan(), windows=1, prompts=2, scored=1, score_steps=2)
     monkeypatch.setattr(decoder, "Plan", lambda: small)
     out = tmp_path / "own.safetensors"
