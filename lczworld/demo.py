@@ -40,8 +40,8 @@ def view_picture(name: str, rgb: np.ndarray, ge: RunStream) -> View:
 def view_scene(label: int, city: int, seed: int, s2: RunStream, ge: RunStream) -> View:
     """A synthetic scene through both streams (label, city, seed as for `generate_scene`)."""
     scene = generate_scene(label, city, seed)
-    rgb = view_picture(f"{CITIES[city].name}, seed {seed}", scene.rgb, ge)
-    return View(rgb.name, label, rgb.rgb, rgb.masks, rgb.nodes, rgb.p_ge, scene.s2, s2(scene.s2[None])[0])
+    view = view_picture(f"{CITIES[city].name}, seed {seed}", scene.rgb, ge)
+    return replace(view, label=label, s2=scene.s2, p_s2=s2(scene.s2[None])[0])
 
 
 def gradient_times_input(model: torch.nn.Module, inputs: torch.Tensor, zone: int, *more: torch.Tensor) -> np.ndarray:
