@@ -153,8 +153,6 @@ def in_words(question: Mapping[str, Mapping]) -> str:
 
 def sam_costs(name: str, settings: MaskSettings, size: int = 320) -> dict[str, int]:
     """Encoder passes, prompts, parameters, multiply-adds: what the masks of an image of `size` px a side cost."""
-    from segment_anything.utils.amg import generate_crop_boxes
-
     with torch.device("meta" if name.startswith("vit") else "cpu"):
         sam = build_sam(name)
         side, (h, w) = sam.image_encoder.img_size, sam.prompt_encoder.image_embedding_size
@@ -162,11 +160,11 @@ def sam_costs(name: str, settings: MaskSettings, size: int = 320) -> dict[str, i
         image, prompt = torch.zeros(1, channels, h, w), torch.zeros(1, 2, channels)
         encoder = costs(sam.image_encoder, torch.zeros(1, 3, side, side))
         decoder = costs(sam.mask_decoder, image, image, prompt, image, (True,))
-    _, layers = generate_crop_boxes((size, size), settings.crop_n_layers, 512 / 1500)
-    prompts = sum(settings.points_in(layer) ** 2 for layer in layers)
+    crops = settings.crops((size, size))
+    prompts = sum(len(grid) for _, grid in crops)
     return {
-        "encoder_passes": len(layers),
+        "encoder_passes": len(crops),
         "prompts": prompts,
         "parameters": encoder["parameters"] + decoder["parameters"],
-        "multiply_adds": len(layers) * encoder["multiply_adds"] + prompts * decoder["multiply_adds"],
+        "multiply_adds": len(crops) * encoder["multiply_adds"] + prompts * decoder["multiply_adds"],
     }

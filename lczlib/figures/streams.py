@@ -83,18 +83,15 @@ def graph_of_instances(images: Sequence[np.ndarray], masks: Sequence, x: Sequenc
 
 def prompts(image: np.ndarray, settings: MaskSettings) -> Figure:
     """Where SAM is asked: left the grid over the image (H, W, 3), right the crops with grids of their own."""
-    from segment_anything.utils.amg import build_point_grid, generate_crop_boxes
-
     fig, axes = plt.subplots(1, 2, figsize=(ONE_COLUMN * 1.4, ONE_COLUMN * 0.78))
-    boxes, layers = generate_crop_boxes(image.shape[:2], settings.crop_n_layers, 512 / 1500)
-    for ax, layer, title in zip(axes, (0, 1), ("the image", f"{max(len(boxes) - 1, 0)} overlapping crops")):
+    whole, *crops = settings.crops(image.shape[:2])
+    for ax, shown, title in zip(axes, ([whole], crops), ("the image", f"{len(crops)} overlapping crops")):
         ax.imshow(image, alpha=0.75)
-        chosen = [box for box, of in zip(boxes, layers) if of == layer]
-        for (x0, y0, x1, y1), color in zip(chosen, mask_colors(len(chosen))):
-            x, y = (build_point_grid(settings.points_in(layer)) * (x1 - x0, y1 - y0) + (x0, y0)).T
+        for ((x0, y0, x1, y1), grid), color in zip(shown, mask_colors(len(shown))):
+            x, y = (grid * (x1 - x0, y1 - y0) + (x0, y0)).T
             ax.plot(x, y, "o", color=color, markersize=2.5, markeredgecolor="black", markeredgewidth=0.3)
             ax.add_patch(Rectangle((x0, y0), x1 - x0 - 1, y1 - y0 - 1, fill=False, edgecolor=color, linewidth=1.5))
-        ax.set_title(f"{title}: {len(chosen) * settings.points_in(layer) ** 2} points")
+        ax.set_title(f"{title}: {sum(len(grid) for _, grid in shown)} points")
         ax.set(xticks=[], yticks=[])
     return fig
 
