@@ -123,9 +123,9 @@ def build_nano(size: int = 320) -> Sam:
 
     tokens = size // NanoEncoder.stride
     transformer = TwoWayTransformer(2, DIM, num_heads=4, mlp_dim=4 * DIM, attention_downsample_rate=1)
+    encoder, prompts = NanoEncoder(size), PromptEncoder(DIM, (tokens, tokens), (size, size), mask_in_chans=16)
     decoder = MaskDecoder(transformer_dim=DIM, transformer=transformer, iou_head_hidden_dim=2 * DIM)
-    prompts = PromptEncoder(DIM, (tokens, tokens), (size, size), mask_in_chans=16)
-    return Sam(NanoEncoder(size), prompts, decoder).eval()
+    return Sam(encoder, prompts, decoder).eval()
 
 
 class NanoEncoder(nn.Module):
@@ -152,7 +152,7 @@ class NanoEncoder(nn.Module):
         self.to_4, self.merge_4 = nn.Conv2d(c, b, 1), _Residual(b)
         self.to_2, self.merge_2 = nn.Conv2d(b, a, 1), _Residual(a)
         self.boundary, self.look = nn.Conv2d(a, 1, 1), nn.Conv2d(3 + a + b, grouping.LOOKS, 1)
-        self.same, self.quality = perceptron(grouping.QUESTION, 96, 48), perceptron(grouping.TRAITS, 64, 32)
+        self.same, self.quality = _perceptron(grouping.QUESTION, 96, 48), _perceptron(grouping.TRAITS, 64, 32)
         self.neck = nn.Conv2d(16 * grouping.CHANNELS, DIM, 1)
 
     def see(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -194,8 +194,7 @@ class _Residual(nn.Module):
         return F.relu(x + self.second(F.relu(self.first(x))))
 
 
-def perceptron(inputs: int, first: int, second: int) -> nn.Sequential:
-    """A perceptron with one output."""
+def _perceptron(inputs: int, first: int, second: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, first), nn.ReLU(), nn.Linear(first, second), nn.ReLU(), nn.Linear(second, 1))
 
 

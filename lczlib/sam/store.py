@@ -61,23 +61,15 @@ class MaskStore:
         return digest.hexdigest()
 
 
-def make_masks(
-    data_dir: str | Path,
-    sam: str = "nano",
-    settings: MaskSettings = PAPER,
-    ids: Iterable[int] | None = None,
-    workers: int = 1,
-    dask: str | None = None,
-    checkpoint: str | Path | None = None,
-    progress: bool = True,
-) -> MaskStore:
+def make_masks(data_dir: str | Path, sam: str = "nano", settings: MaskSettings = PAPER,
+               ids: Iterable[int] | None = None, workers: int = 1, dask: str | None = None,
+               progress: bool = True) -> MaskStore:  # fmt: skip
     """Masks of all (or some) pairs of a data set; what is there already is not made again.
 
     Args:
         sam: name of a model for `load_sam`, or "truth": the true instances of a synthetic set.
         ids: the samples wanted; None: all.
         workers, dask: of `parallel`; only this process writes.
-        checkpoint: weights for `load_sam`, under the same path for all workers.
 
     Raises:
         FileNotFoundError, InputError: no RGB patches, no truth, no checkpoint, scheduler not reached; in one line.
@@ -96,15 +88,15 @@ def make_masks(
 
     wanted = [int(i) for i in (pairs.ids if ids is None else ids)]
     digests = {i: hashlib.sha256(np.ascontiguousarray(read(i))).hexdigest() for i in wanted}
-    store = MaskStore(_folder(Path(data_dir), sam, settings, checkpoint), digests)
+    store = MaskStore(_folder(Path(data_dir), sam, settings), digests)
     samples = {digest: i for i, digest in digests.items()}
     if all(store.file(digest).exists() for digest in samples):
         return store
     with file_lock(store.path):  # what another process made while we waited is there
         new = [digest for digest in samples if not store.file(digest).exists()]
         tasks = [new[i : i + TASK] for i in range(0, len(new), TASK)]
-        how = {"sam": sam, "settings": settings, "checkpoint": checkpoint}
-        jobs = ({"images": np.stack([read(samples[digest]) for digest in task]), **how} for task in tasks)
+        stacks = (np.stack([read(samples[digest]) for digest in task]) for task in tasks)
+        jobs = ({"images": stack, "sam": sam, "settings": settings} for stack in stacks)
         made = parallel(packed_masks, jobs, workers, dask)
         for task, packed in zip(tasks, tqdm(made, "masks", len(tasks), unit=f" x {TASK} images", disable=not progress)):
             for digest, arrays in zip(task, packed):
@@ -112,11 +104,11 @@ def make_masks(
     return store
 
 
-def _folder(data_dir: Path, sam: str, settings: MaskSettings, checkpoint: str | Path | None) -> Path:
+def _folder(data_dir: Path, sam: str, settings: MaskSettings) -> Path:
     """`masks/<key>`, made if needed, with what the key stands for in `settings.json`."""
     facts, weights = {"min_area": settings.min_area, "max_masks": settings.max_masks}, None
     if sam != "truth":
-        facts, weights = vars(settings), pooch.file_hash(str(checkpoint_path(sam, checkpoint)))
+        facts, weights = vars(settings), pooch.file_hash(str(checkpoint_path(sam)))
     params = {"sam": sam, "weights": weights, "settings": facts, "layout": LAYOUT}
     folder = data_dir / "masks" / content_key(params)
     if not (folder / "settings.json").exists():
@@ -125,17 +117,15 @@ def _folder(data_dir: Path, sam: str, settings: MaskSettings, checkpoint: str | 
 
 
 @lru_cache(maxsize=1)
-def _model(sam: str, checkpoint: str | Path | None) -> Any:
-    return load_sam(sam, checkpoint).to(pick_device())
+def _model(sam: str) -> Any:
+    return load_sam(sam).to(pick_device())
 
 
-def packed_masks(
-    images: np.ndarray, sam: str, settings: MaskSettings, checkpoint: str | Path | None = None
-) -> list[dict[str, np.ndarray]]:
+def packed_masks(images: np.ndarray, sam: str, settings: MaskSettings) -> list[dict[str, np.ndarray]]:
     """What is kept of each image of a stack (n, H, W, 3) uint8, or of instance maps (n, H, W) for "truth"."""
     if sam == "truth":
         return [pack(*truth_masks(image, settings)) for image in images]
-    return [pack(*found) for found in generate_masks(_model(sam, checkpoint), images, settings)]
+    return [pack(*found) for found in generate_masks(_model(sam), images, settings)]
 
 
 def pack(masks: np.ndarray, boxes: np.ndarray) -> dict[str, np.ndarray]:

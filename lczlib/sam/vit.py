@@ -42,7 +42,7 @@ def encode(encoder: ImageEncoderViT, x: Tensor) -> Tensor:
 
 
 def _attend(attention: Attention, x: Tensor) -> Tensor:
-    """Attention over windows x (B, h, w, C), with relative positions where the encoder has them."""
+    """Attention over windows x (B, h, w, C)."""
     from segment_anything.modeling.image_encoder import get_rel_pos
 
     b, h, w, _ = x.shape

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from segment_anything.modeling.transformer import Attention
 
 FREQUENCIES = (0.35, 1.1, 3.4, 10.0)  # periods over half of the image; the last tells the halves of a token apart
+TOKEN = 0.05  # side of an image token in the units of the positional encoding; the image's is 2
+GAIN = 2.0  # size of a code that a token has found
 QUARTERS = 4  # of a token, 2 x 2 places each, a head of attention for each
 WAVES = len(FREQUENCIES) * 2
 SIN, FREE = torch.arange(WAVES), torch.arange(WAVES, 32)
@@ -78,9 +80,8 @@ def _join_by_boundary(same: nn.Sequential) -> None:
 
 
 def _start_prompts(encoder: PromptEncoder) -> None:
-    waves = torch.zeros(2, 32)
-    for axis in range(2):
-        waves[axis, axis * len(FREQUENCIES) : (axis + 1) * len(FREQUENCIES)] = torch.tensor(FREQUENCIES)
+    waves, n = torch.zeros(2, 32), len(FREQUENCIES)
+    waves[0, :n] = waves[1, n : 2 * n] = torch.tensor(FREQUENCIES)
     encoder.pe_layer.positional_encoding_gaussian_matrix.copy_(waves)
     for kind in encoder.point_embeddings:
         kind.weight.zero_()
@@ -127,11 +128,8 @@ def _attend_to_points(attention: Attention, first: bool) -> None:
         _quieten(attention.out_proj, 0.1)
 
 
-def _attend_by_place(attention: Attention, quarter: Tensor, gain: float = 2.0, token: float = 0.05) -> None:
-    """Tokens attend to the image by place, head by head to another quarter, and take what it carries into free ones.
-
-    `token`: the side of an image token in the units of the positional encoding (the image's is 2).
-    """
+def _attend_by_place(attention: Attention, quarter: Tensor) -> None:
+    """Tokens attend to the image by place, head by head to another quarter, and take its code into free channels."""
     layers = attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj
     q, k, v, out = (torch.zeros_like(layer.weight) for layer in layers)
     depth = attention.internal_dim // attention.num_heads
@@ -139,14 +137,14 @@ def _attend_by_place(attention: Attention, quarter: Tensor, gain: float = 2.0, t
     waves = 2 * torch.pi * torch.tensor(FREQUENCIES).repeat(2)
     for head in range(QUARTERS):
         row = head * depth
-        shift = waves * torch.tensor([head % 2 - 0.5, head // 2 - 0.5]).repeat_interleave(len(FREQUENCIES)) * token / 2
+        shift = waves * torch.tensor([head % 2 - 0.5, head // 2 - 0.5]).repeat_interleave(len(FREQUENCIES)) * TOKEN / 2
         sines, cosines = row + SIN, row + SIN + WAVES
         q[sines, SIN] = q[cosines, COS] = scale
         k[sines, SIN] = k[cosines, COS] = scale * shift.cos()  # sin(a + b) = sin a cos b + cos a sin b
         k[sines, COS], k[cosines, SIN] = scale * shift.sin(), -scale * shift.sin()
         found = row + torch.arange(CHANNELS)
         v[found, quarter[head]] = 1 / CONTENT
-        out[FREE[:CHANNELS], found] = torch.tensor([gain] * CODE + [gain / 4] * (CHANNELS - CODE))
+        out[FREE[:CHANNELS], found] = torch.tensor([GAIN] * CODE + [GAIN / 4] * (CHANNELS - CODE))
         v[row + CHANNELS : row + depth] = torch.randn(depth - CHANNELS, v.shape[1]) * 0.05 / CONTENT
     out += torch.randn_like(out) * 0.02
     for layer, weight in zip(layers, (q, k, v, out), strict=True):
