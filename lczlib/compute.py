@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, LARGEST = -1, -3, 2**31 - 1  # malloc.h of glibc
 
-__all__ = ["ThreadMap", "begin_worker", "bf16_pays", "cpu_count", "instruction_set", "keep_freed_memory", "parallel",
-           "pick_device", "prepare_cpu", "thread_map"]  # fmt: skip
-
 
 @lru_cache(maxsize=1)
 def keep_freed_memory() -> None:

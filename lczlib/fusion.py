@@ -33,8 +33,7 @@ def fuse(p_s2, p_ge, alpha: float = PUBLISHED_ALPHA):
         p_s2, p_ge: (B, 17) probabilities of the two streams for the same pairs; arrays or tensors.
         alpha: weight of the S2 stream, 0..1; 1 gives Sentinel-2 alone.
 
-    Raises:
-        InputError: shapes that differ, or alpha outside 0..1.
+    Raises InputError where shapes differ or alpha is outside 0..1.
 
     Source: docs/paper.md, "Fusion"; 0.6 is the published script's.
     """
@@ -173,14 +172,11 @@ def log_linear(validation: Streams, labels, test: Streams) -> np.ndarray:
     def product(w: np.ndarray, streams: Streams) -> np.ndarray:
         return softmax(np.tensordot(w, np.log(np.stack(streams) + TINY), 1), -1)
 
+    def loss(w: np.ndarray) -> float:
+        return metrics.losses(labels, product(w, validation)).mean()
+
     k = len(validation)
-    found = minimize(
-        lambda w: metrics.losses(labels, product(w, validation)).mean(),
-        np.full(k, 1 / k),
-        method="L-BFGS-B",
-        bounds=[(0, 5)] * k,
-        options={"maxiter": 200},
-    )
+    found = minimize(loss, np.full(k, 1 / k), method="L-BFGS-B", bounds=[(0, 5)] * k, options={"maxiter": 200})
     return product(found.x, test)
 
 
@@ -215,15 +211,15 @@ def score_methods(
         {name: {"oa", "difference" (of oa, paired), "nll", "nll_difference": Interval; "f1_macro", "oa_w", "ece",
         "brier"}}.
     """
-    how = groups, draws, seed, seeds
+    how = {"groups": groups, "draws": draws, "seed": seed, "seeds": seeds}
     base, loss, out = predicted(ps[reference]), metrics.losses(labels, ps[reference]), {}
     for name, p in ps.items():
         y, own = predicted(p), metrics.losses(labels, p)
         s = metrics.scores(labels, y, p)
         out[name] = {m: s[m] for m in ("f1_macro", "oa_w", "ece", "brier")} | {
-            "oa": metrics.bootstrap(labels, y, groups, "oa", draws, seed, seeds),
-            "difference": metrics.bootstrap_difference(labels, y, base, groups, "oa", draws, seed, seeds),
-            "nll": metrics.bootstrap_mean(own, *how),
-            "nll_difference": metrics.bootstrap_mean(own - loss, *how),
+            "oa": metrics.bootstrap(labels, y, **how),
+            "difference": metrics.bootstrap_difference(labels, y, base, **how),
+            "nll": metrics.bootstrap_mean(own, **how),
+            "nll_difference": metrics.bootstrap_mean(own - loss, **how),
         }
     return out

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from lczlib.data.layout import GRAPH_FOLDER, read_npz
+from lczlib.data.layout import GRAPH_FOLDER, read_npz, write_npz
 from lczlib.errors import InputError
-from lczlib.runs import atomic_path, content_key, make_if_missing
+from lczlib.runs import content_key, make_if_missing
 
 if TYPE_CHECKING:
     from torch_geometric.data import Batch
@@ -85,15 +85,12 @@ def node_features(
     Args:
         image: (H, W, 3) uint8 RGB. masks: (n, H, W) bool.
         boxes: (n, 4) pixels, x, y, width, height; SAM's boxes are inclusive (width = largest x - smallest x).
-        masks_within_boxes: no mask reaches beyond its box: skips the check of that, two thirds of the time.
+        masks_within_boxes: promises that no mask reaches beyond its box: checking it takes two thirds of the time.
 
     Returns:
         (n, 5) float32: colours 0..1, centre x / W and y / H (both 320 in the paper).
 
-    Raises:
-        InputError: shapes or types that do not fit each other.
-
-    Source: published script; a mask is summed within its box, or over the whole image where it reaches beyond.
+    Raises InputError where shapes or types do not fit each other. Source: published script.
     """
     masks, boxes = _checked(image, masks, boxes)
     opaque = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)  # the fourth channel, 255 everywhere, counts pixels
@@ -117,9 +114,7 @@ def extra_features(image: np.ndarray, masks: np.ndarray, boxes: np.ndarray) -> n
 
     Returns:
         (n, 3) float32: area (square root of its share of the image), elongation (1 - minor / major axis of the
-        ellipse of equal moments), texture (standard deviation of grey over the mask, 0..0.5).
-
-    Source: assumed, an addition to the paper.
+        ellipse of equal moments), texture (standard deviation of grey over the mask, 0..0.5). Source: assumed.
     """
     masks, boxes = _checked(image, masks, boxes)
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
@@ -169,9 +164,7 @@ def load_graphs(
         settings, workers: of `make_masks`; settings None: the paper's.
         extra: append `EXTRA_FEATURES` to the paper's five.
 
-    Raises:
-        FileNotFoundError: there are neither RGB patches nor shipped graphs. Others: of `make_masks`,
-            `read_published_graphs`.
+    Raises FileNotFoundError where neither RGB patches nor shipped graphs are there, and what `make_masks` raises.
     """
     from lczlib.data.pairs import fingerprint
 
@@ -190,8 +183,7 @@ def load_graphs(
     def write() -> None:
         found = (masks[int(i)] for i in tqdm(pairs.ids, desc="graphs", disable=len(pairs) < 5000))
         graphs = GraphSet.from_masks(pairs.ids, pairs.rgb, found, extra)
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, ids=graphs.ids, x=graphs.x, nodes=graphs.nodes)
+        write_npz(path, ids=graphs.ids, x=graphs.x, nodes=graphs.nodes)
 
     make_if_missing(path, path.exists, write)
     return GraphSet(*read_npz(path, "ids", "x", "nodes"))
@@ -200,13 +192,11 @@ def load_graphs(
 def read_published_graphs(data_dir: str | Path, ids: np.ndarray | None = None) -> GraphSet:
     """The graphs that LCZC-GES2 ships (`gg_nodes_refine`), for users without the Google patches.
 
-    Only node features are read: the adjacency follows from the centres, and the pickled `e` is never touched.
+    Only node features are read: the adjacency follows from the centres, and the pickled `e` is never touched. Raises
+    FileNotFoundError where the folder or a wanted graph is missing, InputError where one is damaged.
 
     Args:
         data_dir: a clone of the published repository. ids: pairs wanted; None: all there are.
-
-    Raises:
-        FileNotFoundError: no such folder, or a wanted graph is missing. InputError: a damaged file, by name.
     """
     folder = Path(data_dir) / GRAPH_FOLDER
     if not folder.is_dir():
@@ -226,16 +216,11 @@ def read_published_graphs(data_dir: str | Path, ids: np.ndarray | None = None) -
 
 
 def regions(image: np.ndarray, method: str) -> np.ndarray:
-    """Divide an image (H, W, 3) uint8 RGB into regions: (H, W) integer ids from 1.
+    """Divide an image (H, W, 3) uint8 RGB into regions: (H, W) integer ids from 1. Assumed, not in the paper.
 
     Args:
         method: `slic`, 50 superpixels; `felzenszwalb`, graph-based regions (both scikit-image's, at half the
-            resolution); `grid`, 7 x 7 equal rectangles.
-
-    Raises:
-        InputError: unknown method.
-
-    Source: assumed, not in the paper.
+            resolution); `grid`, 7 x 7 equal rectangles; InputError otherwise.
     """
     from skimage import segmentation
 
@@ -285,10 +270,7 @@ def adjacency(x: torch.Tensor, nodes: torch.Tensor, edges: str = "complete", k: 
     Args:
         x: (B, M, F >= 5) padded node features. nodes: (B,).
         edges: `complete` joins all nodes whose centres differ (the paper); `nearest` joins each with its `k` nearest
-            and those with it; `distance` joins centres at most `distance` image widths apart.
-
-    Raises:
-        InputError: unknown kind of edges.
+            and those with it; `distance` joins centres at most `distance` image widths apart; InputError otherwise.
     """
     if edges not in EDGES:
         raise InputError(f"unknown edges {edges!r}; expected one of {', '.join(EDGES)}")
@@ -305,16 +287,14 @@ def adjacency(x: torch.Tensor, nodes: torch.Tensor, edges: str = "complete", k: 
     return near | near.transpose(1, 2)
 
 
-def to_batch(
-    x: torch.Tensor, nodes: torch.Tensor, edges: str = "complete", k: int = 8, distance: float = 0.25
-) -> Batch:
-    """Padded graphs (B, M, F) as one torch_geometric Batch with listed edges (arguments as `adjacency`)."""
+def to_batch(x: torch.Tensor, nodes: torch.Tensor) -> Batch:
+    """Padded graphs x (B, M, F), nodes (B,) as one torch_geometric Batch with the listed edges of complete graphs."""
     from torch_geometric.data import Batch
 
     valid = torch.arange(x.shape[1], device=x.device) < nodes[:, None]
     number = torch.full(valid.shape, -1, dtype=torch.long, device=x.device)
     number[valid] = torch.arange(int(valid.sum()), device=x.device)
-    graph, one, other = adjacency(x, nodes, edges, k, distance).nonzero(as_tuple=True)
+    graph, one, other = adjacency(x, nodes).nonzero(as_tuple=True)
     batch = Batch(x=x[valid], edge_index=torch.stack([number[graph, other], number[graph, one]]))
     batch.batch = torch.arange(len(x), device=x.device).repeat_interleave(nodes)
     batch._num_graphs = len(x)

@@ -19,7 +19,7 @@ from lczlib.zones import CODES, SIMILARITY, K, to_index
 
 
 def confusion(labels, predictions) -> np.ndarray:
-    """Confusion matrix (17, 17) of labels 1..17, rows = reference; ValueError for other codes or lengths."""
+    """Confusion matrix (17, 17) of labels 1..17, rows = reference; InputError for other codes or lengths."""
     t, p = (to_index(np.ravel(v)) for v in (labels, predictions))
     if t.shape != p.shape:
         raise InputError(f"labels: {t.size} against {p.size} predictions; pass one prediction per label")
@@ -105,8 +105,8 @@ def scores(labels, predictions, probabilities=None) -> dict:
         labels, predictions: (N,) 1..17. probabilities: (N, 17), for the measures of `calibration`.
 
     Returns:
-        {"n", the names of `MEASURES`, "f1" / "producers" / "users": {1..17: value}} and the calibration measures.
-        What has no pairs to be measured on is NaN.
+        {"n", the names of `MEASURES`, "f1" / "producers" / "users": {1..17: value}} and what `calibration` gives; NaN
+        where there is no pair to measure.
     """
     cm = confusion(labels, predictions)
     out = {"n": int(cm.sum())} | {name: float(m(cm)) for name, m in MEASURES.items()}
@@ -181,8 +181,7 @@ class Interval(NamedTuple):
 def resample(groups, draws: int = 1000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Group number of each pair (N,), and how often each bootstrap draw holds each group (draws, G).
 
-    Args:
-        groups: (N,) names; an empty one makes the pair a group of its own.
+    An empty name in `groups` (N,) makes the pair a group of its own.
     """
     g = np.asarray(groups).astype(str)
     g = np.where(g == "", [f"pair {i}" for i in range(g.size)], g)

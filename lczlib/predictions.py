@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lczlib.data.layout import read_npz, write_npz
 from lczlib.data.splits import polygon_groups
 from lczlib.errors import InputError
-from lczlib.runs import atomic_path
 from lczlib.zones import K
 
 COLUMNS = ("id", "split", "city", "polygon", "label")
@@ -74,21 +74,19 @@ class Predictions:
 
     def save(self, path: str | Path) -> Path:
         """Write to npz, without pickles, atomically; probabilities as float32."""
-        columns = {name: self.frame[name].to_numpy() for name in ("id", "label")}
-        columns |= {name: self.frame[name].to_numpy().astype(str) for name in ("split", "city", "polygon")}
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, p=self.p.astype(np.float32), **columns)
+        columns = {name: self.frame[name].to_numpy(np.int64 if name in ("id", "label") else str) for name in COLUMNS}
+        write_npz(Path(path), p=self.p.astype(np.float32), **columns)
         return Path(path)
 
     @classmethod
     def load(cls, path: str | Path) -> Predictions:
-        """Read what `save` wrote. Raises FileNotFoundError, naming the notebooks that write predictions."""
+        """Read what `save` wrote. Raises FileNotFoundError, naming the notebooks that write predictions; InputError."""
         if not Path(path).exists():
             raise FileNotFoundError(
                 f"{path}: no predictions there; run notebooks 02 (Sentinel-2), 03 (graphs) and 06 (transfer) first"
             )
-        with np.load(path, allow_pickle=False) as stored:
-            return cls(pd.DataFrame({name: stored[name] for name in COLUMNS}), stored["p"])
+        *columns, p = read_npz(Path(path), *COLUMNS, "p")
+        return cls(pd.DataFrame(dict(zip(COLUMNS, columns))), p)
 
 
 def join(first: Predictions, second: Predictions) -> tuple[Predictions, Predictions]:

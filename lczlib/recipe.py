@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from lczlib.compute import bf16_pays, pick_device
 from lczlib.errors import InputError
 
-__all__ = ["Recipe"]
-
 MEANING = {  # what a departure means, for the tables of the notebooks
     "epochs": "epochs at most",
     "batch_size": "pairs per step",

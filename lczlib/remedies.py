@@ -58,12 +58,10 @@ def align(target: Inputs, source: Inputs, how: Callable[[np.ndarray, np.ndarray]
 def adapt(model: nn.Module, target: Inputs, source: Inputs) -> dict[str, np.ndarray]:
     """Probabilities (N, 17) of all pairs of a city with each remedy that needs no label of it.
 
-    Args:
-        model: trained without that city. target: its patches (N, 32, 32, 10) or graphs. source: some of those that the
-            model was trained on.
+    "none"; "batch-norm" (the target's own statistics, patches only); "moments"; "CORAL".
 
-    Returns:
-        "none"; "batch-norm" (the target's own statistics, patches only); "moments"; "CORAL".
+    Args:
+        model: trained without that city. target: its patches (N, 32, 32, 10) or graphs. source: some of the training's.
     """
     p = {"none": predict(model, target)}
     if not isinstance(target, GraphSet):
@@ -122,12 +120,11 @@ def fine_tune(
 def few_labels(model: nn.Module, inputs: Inputs, index: pd.DataFrame, per_zone: int, seed: int = 0, **tuning):
     """Predictions in a new city after training on with a few labelled pairs of it.
 
+    They are of the pairs kept for testing, the same for every `per_zone`; none where no zone has two polygons.
+
     Args:
         model: never saw the city. inputs, index: all pairs of the city. tuning: of `fine_tune`.
         per_zone: labelled pairs in each zone (`labelled_share`); 0: none, the model as it is.
-
-    Returns:
-        Predictions of the pairs kept for testing, the same for every `per_zone`; none where no zone has two polygons.
     """
     label, test = labelled_share(index, max(per_zone, 1), seed)
     if per_zone and len(label):

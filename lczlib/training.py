@@ -30,9 +30,6 @@ from lczlib.predictions import Predictions
 from lczlib.recipe import Recipe
 from lczlib.runs import Run, atomic_path, content_key, file_lock
 
-__all__ = ["Nadam", "Recipe", "Result", "augment_graphs", "augment_patches", "brighten", "train_many",
-           "train_stream"]  # fmt: skip
-
 HISTORY = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "lr")
 
 
@@ -70,8 +67,7 @@ def train_stream(
         seed: of weights, order and augmentation.
         work_dir: the run is kept in `work_dir/runs`, keyed by everything above.
 
-    Raises:
-        InputError: inputs that do not fit the index, a split without training pairs, or a loss that is not finite.
+    Raises InputError where inputs do not fit the index, the split has no training pair, or a loss is not finite.
     """
     if recipe.stream != stream:
         raise InputError(f"recipe is for stream {recipe.stream!r}, training is for {stream!r}; use one of the two")
@@ -182,40 +178,43 @@ class Nadam(torch.optim.NAdam):
 
 
 class _Training:
-    """State of one training: network, optimizer, history, best weights; saved after every epoch."""
+    """State of one training: network, optimizer, history and best weights, saved after every epoch."""
 
     def __init__(self, run: Run, inputs: Inputs, labels: Tensor, rows: dict, recipe: Recipe, seed: int):
-        device = pick_device()
-        self.run, self.rows, self.recipe, self.seed, self.device = run, rows, recipe, seed, device
-        self.inputs, self.labels = inputs, labels.to(device)
+        self.run, self.rows, self.recipe, self.seed, self.device = run, rows, recipe, seed, pick_device()
+        self.inputs, self.labels = inputs, labels.to(self.device)
         torch.manual_seed(seed)
         self.model = self._new_model()
         self.optimizer = Nadam(self.model, recipe.learning_rate)
-        self.history: list[list[float]] = []
+        self.history: list[list[float]] = []  # rows of HISTORY
         self.best: dict[str, Tensor] = {}
-        self.best_accuracy, self.best_loss, self.waited = -1.0, float("inf"), 0
-        self._resume()
+        if (path := run.path / "checkpoint.pt").exists():
+            try:
+                state = torch.load(path, map_location=self.device, weights_only=True)
+            except Exception as fault:
+                reason = type(fault).__name__
+                raise InputError(f"{path}: damaged checkpoint ({reason}); delete it and run again") from None
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.history, self.best = state["history"], {name: value.cpu() for name, value in state["best"].items()}
 
     def _new_model(self) -> nn.Module:
         return make_model(self.run.params["model"], self.recipe, self.run.params["features"]).to(self.device)
 
     def finish(self, split: Split, index: pd.DataFrame) -> None:
         """Train to the end, then write weights, history and predictions."""
-        unseen = not len(self.rows["validation"])  # then the last weights are kept, after all epochs
+        unvalidated = not len(self.rows["validation"])  # then the last weights are kept, after all epochs
         for epoch in tqdm(range(len(self.history), self.recipe.epochs), self.run.path.name, leave=False, disable=None):
-            if self.waited >= self.recipe.patience:
+            losses, accuracies = ([row[k] for row in self.history] for k in (3, 4))  # of validation
+            if losses and not unvalidated and epoch - 1 - np.argmin(losses) >= self.recipe.patience:
                 break
             rate = self.recipe.learning_rate_at(epoch)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             trained, validated = self._pass(self.rows["train"], epoch, True), self._pass(self.rows["validation"], epoch)
             self.history.append([epoch, *trained, *validated, rate])
-            val_loss, val_accuracy = validated
-            if val_accuracy > self.best_accuracy or unseen:
-                self.best_accuracy = val_accuracy
+            if unvalidated or validated[1] > max(accuracies, default=-1):
                 self.best = {name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()}
-            self.waited = 0 if val_loss < self.best_loss or unseen else self.waited + 1
-            self.best_loss = min(self.best_loss, val_loss)
             self._save()
         self._write(split, index)
 
@@ -265,23 +264,10 @@ class _Training:
             yield brighten(*args, change) if self.recipe.light else args, labels
 
     def _save(self) -> None:
-        state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "best": self.best,
-                 "history": self.history, "counters": [self.best_accuracy, self.best_loss, self.waited]}  # fmt: skip
+        state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        state |= {"best": self.best, "history": self.history}
         with atomic_path(self.run.path / "checkpoint.pt") as temporary:
             torch.save(state, temporary)
-
-    def _resume(self) -> None:
-        path = self.run.path / "checkpoint.pt"
-        if not path.exists():
-            return
-        try:
-            state = torch.load(path, map_location=self.device, weights_only=True)
-        except Exception as fault:
-            raise InputError(f"{path}: damaged checkpoint ({type(fault).__name__}); delete it and run again") from None
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.history, self.best = state["history"], {name: value.cpu() for name, value in state["best"].items()}
-        self.best_accuracy, self.best_loss, self.waited = state["counters"]
 
     def _write(self, split: Split, index: pd.DataFrame) -> None:
         """The best weights, their batch norms estimated again where the recipe says so, history and predictions."""
@@ -298,5 +284,6 @@ class _Training:
         with atomic_path(self.run.path / "history.csv") as temporary:
             pd.DataFrame(self.history, columns=HISTORY).astype({"epoch": int}).to_csv(temporary, index=False)
         where = {"threads": torch.get_num_threads(), "instruction_set": instruction_set(self.device)}
-        self.run.finish({"best_val_accuracy": self.best_accuracy, "epochs": len(self.history)} | where)
+        best = max(accuracy for *_, accuracy, _ in self.history)
+        self.run.finish({"best_val_accuracy": best, "epochs": len(self.history)} | where)
         (self.run.path / "checkpoint.pt").unlink(missing_ok=True)

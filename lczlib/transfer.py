@@ -13,7 +13,7 @@ from torch import nn
 
 from lczlib import fusion, metrics
 from lczlib.data import Pairs, split_pairs
-from lczlib.data.splits import Split, crossed_splits, make_split, split_of_cities
+from lczlib.data.splits import Fold, Split, city_folds, make_split, split_of_cities
 from lczlib.graphs import COLOUR, GraphSet
 from lczlib.models.inference import Inputs
 from lczlib.predictions import Predictions, join
@@ -21,26 +21,9 @@ from lczlib.recipe import Recipe
 from lczlib.runs import content_key, find_run, read_json
 from lczlib.training import Result, train_many
 
-Fold = tuple[str, ...]  # the cities that one training leaves out
 Crossed = dict[str, Predictions]  # PARTS: every pair once in each, sorted by id
 PARTS = ("seen", "unseen")
 MODELS = {"s2": "resnet3d11", "ge": "gcn"}
-
-
-def city_folds(index: pd.DataFrame, folds: int, seed: int = 0) -> dict[Fold, Split]:
-    """Splits that leave cities out in turn, one for each fold of cities.
-
-    Each tests on its cities and on a share of the polygons of the others (`crossed_splits`), so that every pair is
-    tested twice: by a training that never saw its city, and by one that saw other polygons of it.
-
-    Args:
-        index: id, label, city, polygon. folds: at least three; as many as cities leaves out one at a time.
-    """
-    cities = sorted(index["city"].unique())
-    fold_of = {city: cities[k::folds] for k in range(folds) for city in cities[k::folds]}
-    names = {"+".join(fold): tuple(fold) for fold in fold_of.values()}
-    by_fold = crossed_splits(index.assign(city=["+".join(fold_of[c]) for c in index["city"]]), seed)
-    return {names[name]: split for name, split in by_fold.items()}
 
 
 @dataclass(frozen=True)
@@ -125,12 +108,9 @@ class Study:
         return random, apart, seeds
 
     def more_cities(self, counts: Sequence[int]) -> dict[int, Predictions]:
-        """Sentinel-2 trainings on 1, 3, ... cities, tested on another one: each seed takes the next city.
+        """{number of cities trained on: predictions of Sentinel-2 in another one}; each seed takes the next city.
 
         All train on about as many pairs (`split_of_cities`), for as many steps as if on all other cities.
-
-        Returns:
-            {number of cities: predictions of the cities left out, those of all seeds below each other}.
         """
         cities, short, found = sorted(self.index["city"].unique()), self.recipes["s2"], {}
         pace = len(cities) - 1

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lczlib.data import check, make_split, open_pairs, read_published_split, split_pairs
 from lczlib.data.layout import read_rgb, read_s2, rgb_path, s2_path, truth_path, write_index, write_npz, write_pair
-from lczlib.data.splits import crossed_splits
+from lczlib.data.splits import city_folds
 
 
 @pytest.fixture
@@ -215,11 +215,12 @@ def test_a_city_is_held_out_whole():
         make_split(index, "city", test_city="nowhere")
 
 
-def test_crossed_splits_test_every_pair_with_its_city_seen_and_unseen():
+def test_city_folds_test_every_pair_with_its_city_seen_and_unseen():
     rows = [(z, f"c{c}", f"{z}/{p}") for c in range(4) for z in range(1, 18) for p in range(3) for _ in range(2)]
     index = pd.DataFrame(rows, columns=["label", "city", "polygon"]).rename_axis("id").reset_index()
-    splits = crossed_splits(index, seed=1)
-    assert list(splits) == ["c0", "c1", "c2", "c3"]
+    folds = city_folds(index, 4, seed=1)
+    assert list(folds) == [("c0",), ("c1",), ("c2",), ("c3",)]
+    splits = {city: split for (city,), split in folds.items()}
     place = (index["city"] + index["polygon"]).to_numpy()
     unseen = seen = np.zeros(len(index), int)
     for city, split in splits.items():
@@ -236,9 +237,9 @@ def test_crossed_splits_test_every_pair_with_its_city_seen_and_unseen():
     assert (seen == 1).all()
     sizes = [len(split.train) for split in splits.values()]
     assert max(sizes) - min(sizes) <= 6
-    np.testing.assert_array_equal(crossed_splits(index, seed=1)["c2"].test, splits["c2"].test)
+    np.testing.assert_array_equal(city_folds(index, 4, seed=1)[("c2",)].test, splits["c2"].test)
     with pytest.raises(ValueError, match="needs three"):
-        crossed_splits(index[index["city"] < "c2"])
+        city_folds(index[index["city"] < "c2"], 4)
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 4, 5])

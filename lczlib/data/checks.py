@@ -42,21 +42,19 @@ def check(data_dir: str | Path) -> list[Fault]:
     if files := so2sat.find_files(data_dir):
         _check_so2sat(faults, files)
         return faults
-    try:
-        index = layout.read_index(data_dir)
-    except InputError as fault:
-        if (data_dir / "index.csv").exists():
+    index = pd.DataFrame({"id": layout.patch_ids(data_dir / layout.S2_FOLDER), "label": 0, "city": "", "polygon": ""})
+    if (data_dir / "index.csv").exists() or not len(index):
+        try:
+            index = layout.read_index(data_dir)
+        except InputError as fault:
             faults.note_error(data_dir / "index.csv", fault)
             return faults
-        ids = layout.patch_ids(data_dir / layout.S2_FOLDER)  # some of the patches that stand for an index are damaged
-        index = pd.DataFrame({"id": ids, "label": 0, "city": "", "polygon": ""})
     _check_index(faults, data_dir, index)
     seen: dict[bytes, tuple] = {}
-    for sample_id, label, city, polygon in index[list(layout.INDEX_COLUMNS)].itertuples(index=False):
-        place = (label, city, polygon)
-        _check_patch(faults, layout.read_s2, layout.s2_path(data_dir, sample_id), place, seen)
+    for sample_id, label, *place in index[list(layout.INDEX_COLUMNS)].itertuples(index=False):
+        label = _check_patch(faults, layout.read_s2, layout.s2_path(data_dir, sample_id), (label, *place), seen)
         if (data_dir / layout.RGB_FOLDER).exists():
-            _check_patch(faults, layout.read_rgb, layout.rgb_path(data_dir, sample_id), place, seen)
+            _check_patch(faults, layout.read_rgb, layout.rgb_path(data_dir, sample_id), (label, *place), seen)
         if (data_dir / layout.TRUTH_FOLDER).exists():
             path, expected = layout.truth_path(data_dir, sample_id), layout.RGB_SHAPE[:2]
             with faults.reading(path):
@@ -107,22 +105,27 @@ def _check_index(faults: _Faults, data_dir: Path, index: pd.DataFrame) -> None:
         faults.note(data_dir / "index.csv", fault, "one polygon, one zone")
 
 
-def _check_patch(faults: _Faults, read, path: Path, place: tuple[int, str, str], seen: dict[bytes, tuple]) -> None:
-    """One patch; `place` is its label, city and polygon, `seen` those of the patches before, by content."""
+def _check_patch(faults: _Faults, read, path: Path, place: tuple[int, str, str], seen: dict[bytes, tuple]) -> int:
+    """One patch; `place`: its label (0: as the patch says), city and polygon; `seen`: those of earlier patches.
+
+    Returns the label.
+    """
+    label, *area = place
     with faults.reading(path):
         image, own_label = read(path)
-        label, low = place[0], image.min()
-        if label and own_label != label:
-            faults.note(path, f"label {own_label}, but {label} in the index", "make both the same")
+        label, low = label or own_label, image.min()
+        if own_label != label:
+            faults.note(path, f"label {own_label}, but that of the pair is {label}", "make both the same")
         if low == image.max():
             faults.note(path, f"every value is {low}", "no-data? cut the patch elsewhere")
-            return
+            return label
         if empty := _empty_pixels(image):
             faults.note(path, f"{empty} pixels look like no-data (lowest value {low})", "cut it elsewhere")
-        twin, *where = seen.setdefault(hashlib.sha256(image.tobytes()).digest(), (path.name, *place))
-        if tuple(where) != place:
+        twin, *where = seen.setdefault(hashlib.sha256(image.tobytes()).digest(), (path.name, label, *area))
+        if where != [label, *area]:
             claims = "label" if where[0] != label else "polygon"
             faults.note(path, f"the same patch as {twin} with another {claims}", "keep one of the two")
+    return label
 
 
 def _empty_pixels(image: np.ndarray) -> int:

@@ -48,8 +48,7 @@ def fetch_file(url: str, to: str | Path, sha256: str | None = None) -> Path:
         sha256: expected digest. None where the publisher gives none: the digest is then noted beside the file
             (`<file>.sha256`) at the first download and holds from then on.
 
-    Raises:
-        InputError: no connection, an answer that is no file, or a digest that differs (the file is removed).
+    Raises InputError where there is no connection or no such file, or the digest differs (the download is removed).
     """
     to = Path(to)
     to.parent.mkdir(parents=True, exist_ok=True)

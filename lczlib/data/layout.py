@@ -136,19 +136,14 @@ def write_index(data_dir: str | Path, frame: pd.DataFrame, kind: str = "own city
 def read_index(data_dir: str | Path) -> pd.DataFrame:
     """The pairs of a data set: id, label (1..17), city and polygon ("" where unknown), sorted by id.
 
-    Without `index.csv` (the published set) it is gathered from the patches. Raises FileNotFoundError where there is no
-    data, InputError where the index is damaged.
+    Raises FileNotFoundError where there is no `index.csv`, InputError where it is damaged.
     """
-    data_dir, path = Path(data_dir), Path(data_dir) / "index.csv"
+    path = Path(data_dir) / "index.csv"
     if not path.exists():
-        ids = patch_ids(data_dir / S2_FOLDER)
-        if not ids:
-            raise FileNotFoundError(
-                f"{data_dir}: no index.csv and no {S2_FOLDER}/ there; make pairs with `python -m lczworld synth "
-                f"{data_dir}` or give the folder of LCZC-GES2"
-            )
-        labels = [_label(s2_path(data_dir, i), read_npz(s2_path(data_dir, i), "label")[0]) for i in ids]
-        return pd.DataFrame({"id": ids, "label": labels, "city": "", "polygon": ""})
+        raise FileNotFoundError(
+            f"{data_dir}: no index.csv and no {S2_FOLDER}/ there; make pairs with `python -m lczworld synth "
+            f"{data_dir}` or give the folder of LCZC-GES2"
+        )
     try:
         frame = pd.read_csv(path, dtype={"city": str, "polygon": str}, keep_default_na=False)
         frame = frame.loc[:, list(INDEX_COLUMNS)].astype({"id": np.int64, "label": np.int64})

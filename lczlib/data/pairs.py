@@ -138,7 +138,7 @@ class Pairs:
         return layout.read_truth(layout.truth_path(self.data_dir, sample_id))
 
     def subset(self, ids: Iterable[int]) -> Pairs:
-        """The pairs with these ids, in ascending order. Raises ValueError on an unknown id."""
+        """The pairs with these ids, in ascending order; InputError on an unknown id."""
         wanted = np.unique(np.fromiter(ids, dtype=np.int64))
         unknown = np.setdiff1d(wanted, self.ids)
         if len(unknown):
@@ -149,8 +149,8 @@ class Pairs:
 def open_pairs(data_dir: str | Path) -> Pairs:
     """Open a data set: synthetic, LCZC-GES2 as published, one's own city, or So2Sat LCZ42 (a folder or an .h5 file).
 
-    The published LCZC-GES2 has no index; its patches are packed at once, labels too, so that each file is read only
-    once. Raises what `layout.read_index` and `so2sat.read_files` do.
+    The published LCZC-GES2 has no index: its patches and labels are packed at once, so that each file is read once.
+    Raises what `layout.read_index` and `so2sat.read_files` do.
     """
     if files := so2sat.find_files(data_dir):
         index, patches = so2sat.read_files(files)

@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from lczlib.data.layout import S2_SHAPE
+from lczlib.data.layout import INDEX_COLUMNS, S2_SHAPE
 from lczlib.errors import InputError
 from lczlib.zones import K
 
@@ -131,9 +131,7 @@ def read_files(paths: list[Path]) -> tuple[pd.DataFrame, Patches]:
     """
     files, labels = zip(*map(_open, paths))
     places = pd.concat([_places(file.path, file.count) for file in files], ignore_index=True)
-    index = (
-        places.assign(label=np.concatenate(labels)).rename_axis("id").reset_index()[["id", "label", "city", "polygon"]]
-    )
+    index = places.assign(label=np.concatenate(labels)).rename_axis("id").reset_index()[list(INDEX_COLUMNS)]
     names = [path.name for path in paths]
     if {"training.h5", "testing.h5"} <= set(names):
         index["part"] = np.repeat([FILES[name] for name in names], [len(one) for one in labels])
@@ -150,19 +148,18 @@ def _open(path: Path) -> tuple[_File, np.ndarray]:
             count, kinds = len(label), (sen2.dtype.kind, label.dtype.kind in "fiu")
             if (sen2.shape, label.shape, kinds) != ((count, *S2_SHAPE), (count, K), ("f", True)) or not count:
                 raise InputError(f"sen2 is {sen2.dtype} {sen2.shape}, label {label.dtype} {label.shape}")
-            zones = []
-            for start in range(0, count, 1 << 14):
-                rows = label[start : start + (1 << 14)]
-                if not (((rows == 0) | (rows == 1)).all() and (rows.sum(1) == 1).all()):
-                    raise InputError(f"labels {start} to {start + len(rows) - 1} are not all one-hot")
-                zones.append(rows.argmax(1) + 1)
+            rows = label[:]
+            sound = ((rows == 0) | (rows == 1)).all(1) & (rows.sum(1) == 1)
+            if not sound.all():
+                raise InputError(f"labels are not all one-hot, patch {sound.argmin()} first")
+            zones = rows.argmax(1) + 1
             found = _File(path, count, sen2.dtype, sen2.id.get_offset())
     except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError, MemoryError) as fault:
         remedy = f"expected sen2 (N, 32, 32, {S2_SHAPE[-1]}) float and label (N, {K})"
         raise InputError(f"{path}: not a file of So2Sat LCZ42 ({fault}); {remedy}, download it again") from None
     if found.offset is None:
         warnings.warn(f"{path}: chunked or compressed; read by h5py, slower than as published", stacklevel=4)
-    _check_reflectance(found, zones := np.concatenate(zones))
+    _check_reflectance(found, zones)
     return found, zones
 
 

@@ -19,6 +19,7 @@ from lczlib.errors import InputError
 if TYPE_CHECKING:
     from lczlib.data.pairs import Pairs
 
+Fold = tuple[str, ...]  # the cities that one training leaves out
 STRATEGIES = ("sample_pool", "polygon_pool", "city")
 PUBLISHED = {"sample_pool": "partition_random.npz", "polygon_pool": "partition_polygons_1125.npz"}
 SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}  # the published random split: 13,355 / 1,920 / the rest
@@ -96,31 +97,38 @@ def split_pairs(pairs: Pairs, strategy: str, seed: int = 0) -> Split:
     return make_split(pairs.index, strategy, seed)
 
 
-def crossed_splits(index: pd.DataFrame, seed: int = 0) -> dict[str, Split]:
-    """For each city (three at least) a split that tests on all of it and on some polygons of every other city.
+def city_folds(index: pd.DataFrame, folds: int, seed: int = 0) -> dict[Fold, Split]:
+    """Splits that leave cities out in turn, one for each fold of cities: all of them are tested on.
 
-    Over all splits every pair is tested exactly twice: once where its city is left out, once where other polygons of
-    its city are trained on. All train on nearly the same number of pairs, so that the two answers to a pair differ by
-    nothing but the city.
+    Each also tests on some polygons of every other fold, so that every pair is tested exactly twice: by a training that
+    never saw its city, and by one that saw other polygons of it. All train on nearly the same number of pairs: the two
+    answers to a pair differ by nothing but the city.
+
+    Args:
+        index: id, label, city, polygon. folds: at least three; as many as cities leaves out one at a time.
     """
     cities, rng = sorted(index["city"].unique()), np.random.default_rng(seed)
-    if len(cities) < 3:
-        raise InputError(f"the index has {len(cities)} cities; leaving one out in turn needs three")
+    if min(folds, len(cities)) < 3:
+        raise InputError(f"{len(cities)} cities in {folds} folds; leaving some out in turn needs three of each")
+    fold_of = {city: tuple(cities[k::folds]) for k in range(folds) for city in cities[k::folds]}
+    index = index.assign(city=["+".join(fold_of[city]) for city in index["city"]])
     polygons = polygon_groups(index)
-    order = rng.permutation(cities)
-    # Dealt zone by zone in a ring of cities, so that every split lacks as many polygons of each zone as any other: at
+    folds_by_name = {"+".join(fold): fold for fold in fold_of.values()}
+    order = rng.permutation(sorted(folds_by_name))
+    # Dealt zone by zone in a ring of folds, so that every split lacks as many polygons of each zone as any other: at
     # random, those that test a zone would be those that saw least of it.
-    tester, start = pd.Series("", index.index), 0  # of each pair: the other city whose split tests it
+    tester, start = pd.Series("", index.index), 0  # of each pair: the other fold whose split tests it
     for label in sorted(index["label"].unique()):
         here, most = index["label"] == label, 0
-        for place, city in enumerate(order):
-            rows = here & (index["city"] == city)
+        for place, fold in enumerate(order):
+            rows = here & (index["city"] == fold)
             names = rng.permutation(polygons[rows].unique())
             steps = 1 + (start + np.arange(len(names))) % (len(order) - 1)
             tester[rows] = polygons[rows].map(dict(zip(names, order[(place + steps) % len(order)])))
             most = max(most, len(names))
         start += most
-    return {city: _tested_on(index, (index["city"] == city) | (tester == city), rng) for city in cities}
+    tested = {name: (index["city"] == name) | (tester == name) for name in sorted(folds_by_name)}
+    return {folds_by_name[name]: _tested_on(index, rows, rng) for name, rows in tested.items()}
 
 
 def _tested_on(index: pd.DataFrame, tested: pd.Series, rng: np.random.Generator) -> Split:
@@ -176,7 +184,7 @@ class _ArraysOnly(pickle.Unpickler):
 
     def find_class(self, module: str, name: str):
         if (module, name) == ("_codecs", "encode"):
-            return _encode_latin1
+            return self.encode_latin1
         new = module.replace("numpy.core.", "numpy._core.")
         if f"{new}.{name}" not in self._ADMITTED:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}")
@@ -185,11 +193,12 @@ class _ArraysOnly(pickle.Unpickler):
     def persistent_load(self, pid: object):
         raise pickle.UnpicklingError("it refers to things outside the file")
 
-
-def _encode_latin1(text: str, encoding: str) -> bytes:
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"it asks for the encoding {encoding!r}")
-    return text.encode("latin1")
+    @staticmethod
+    def encode_latin1(text: str, encoding: str) -> bytes:
+        """`_codecs.encode` for the one encoding that arrays of protocol 2 and below are stored in."""
+        if encoding != "latin1":
+            raise pickle.UnpicklingError(f"it asks for the encoding {encoding!r}")
+        return text.encode("latin1")
 
 
 def read_published_split(path: str | Path) -> Split:

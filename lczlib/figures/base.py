@@ -60,7 +60,7 @@ class Gallery:
         follows_from: str = "training",
         **parameters: object,
     ) -> Path:
-        """Save a figure as `stem`.png, .pdf and .json, close it, and display the picture with its caption.
+        """Save a figure as `stem`.png, .pdf and .json, close it, display it with its caption; returns the PNG's path.
 
         Args:
             fig: stamped when the data are synthetic. stem: notebook number first, e.g. "04_alpha".
@@ -70,9 +70,6 @@ class Gallery:
             follows_from: "data" or "predictions" (the same numbers on every machine), or "training" (another processor
                 trains slightly other networks): decides how `./run_all.sh --check` compares the numbers.
             parameters: of this figure, beside those of the gallery.
-
-        Returns:
-            Path of the PNG.
         """
         from IPython import display
 
@@ -118,9 +115,7 @@ def write_picture(fig: Figure, stem: str, folder: Path, data: str, pdf: bool = T
     """Write `stem`.png (300 dpi; 150 where large) and `stem`.pdf into `folder`, without dates; close the figure.
 
     All colours come from palettes of 256, of the whole PNG and of each photograph in the PDF: a third of the bytes.
-
-    Returns:
-        Path of the PNG.
+    Returns the PNG's path.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if data == "synthetic":  # said small at the lower right, in a strip that the layout leaves free

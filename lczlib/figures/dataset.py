@@ -32,11 +32,7 @@ def statistics(pairs: Pairs) -> dict[str, np.ndarray]:
 
 
 def typical(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Row of the most typical place of each zone present: nearest to its zone's median, in standard deviations.
-
-    Args:
-        values: (n, f) statistics. labels: (n,) 1..17.
-    """
+    """Row of the most typical place of each zone of `labels` (n,): nearest to the median of its `values` (n, f)."""
     values = (values - values.mean(0)) / (values.std(0) + 1e-9)
     rows = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     return np.array([row[np.square(values[row] - np.median(values[row], 0)).sum(1).argmin()] for row in rows])
@@ -67,8 +63,7 @@ def samples(rgb: np.ndarray, s2: np.ndarray, labels: np.ndarray, title: str) -> 
 def spectra(means: np.ndarray, labels: np.ndarray, title: str) -> Figure:
     """A panel per zone: its median spectrum and middle half minus the mean of all zones; grey: the other zones.
 
-    Args:
-        means: (n, 10) mean reflectance of each patch. labels: (n,) 1..17.
+    `means` (n, 10) holds the mean reflectance of each patch, `labels` (n,) its zone.
     """
     quartiles = {z: np.quantile(means[labels == z], (0.25, 0.5, 0.75), axis=0) for z in np.unique(labels)}
     medians = np.transpose([q[1] for q in quartiles.values()])  # (10, zones)
@@ -89,11 +84,7 @@ def spectra(means: np.ndarray, labels: np.ndarray, title: str) -> Figure:
 
 
 def shares_in_range(truth: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """{zone code: {property: share 0..1 of its places inside the range of Stewart & Oke}}.
-
-    Args:
-        truth: columns label 1..17 and PROPERTIES.
-    """
+    """{code: {property: share of places inside the range of Stewart & Oke}}; columns of `truth`: label, PROPERTIES."""
     shares: dict[str, dict[str, float]] = {}
     for label, rows in truth.groupby("label"):
         ranges = RANGES[CODES[label - 1]]
@@ -105,8 +96,7 @@ def shares_in_range(truth: pd.DataFrame) -> dict[str, dict[str, float]]:
 def properties(truth: pd.DataFrame, title: str) -> Figure:
     """Median and middle 80 % of the places of each zone, the range of Stewart & Oke (grey), percent of places inside.
 
-    Args:
-        truth: as for `shares_in_range`; heights (m) are drawn on a logarithmic axis.
+    `truth` is that of `shares_in_range`; heights (m) are drawn on a logarithmic axis.
     """
     inside, places = shares_in_range(truth), truth.groupby("label")
     zones = np.array(list(places.groups))
@@ -129,11 +119,7 @@ def properties(truth: pd.DataFrame, title: str) -> Figure:
 
 
 def sensors(recall: Mapping[str, list[Interval]], title: str) -> Figure:
-    """Share of the places of each zone that statistics of the bands identify, with intervals, for each sensor.
-
-    Args:
-        recall: "s2", "ge" -> an Interval for each of the 17 zones.
-    """
+    """Share of the places of each zone that statistics of the bands identify, for each sensor ("s2", "ge")."""
     fig, axis = plt.subplots(figsize=(TWO_COLUMNS, 2.3))
     axis.axhline(1 / K, color="#555555", linewidth=0.8, linestyle=":", label="chance, 1 in 17")
     side_by_side(axis, recall, names=SENSORS)

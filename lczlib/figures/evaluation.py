@@ -91,17 +91,17 @@ def confusion_matrices(matrices: Mapping[str, np.ndarray], title: str, published
         matrices: "s2", "ge", "fused" to counts (17, 17), rows = reference.
         published: the paper's matrices by the same names, where they are known; each in a panel of its own.
     """
-    ours = {stream: (STREAM_NAMES[stream], cm) for stream, cm in matrices.items()}
-    theirs = {f"{s} published": (f"{STREAM_NAMES[s]}, published", cm) for s, cm in (published or {}).items()}
-    lines = 2 + -(-len(theirs) // 2)
+    panels = [(stream, STREAM_NAMES[stream], cm) for stream, cm in matrices.items()]
+    panels += [(stream, f"{STREAM_NAMES[stream]}, published", cm) for stream, cm in (published or {}).items()]
+    lines = -(-(len(panels) + 1) // 2)
     fig, axes = plt.subplots(lines, 2, figsize=(TWO_COLUMNS, 3.7 * lines))
     places = [*axes.flat[:3], *axes.flat[4:]]
-    for ax, (stream, (name, cm)) in zip(places, (ours | theirs).items()):
+    for ax, (stream, name, cm) in zip(places, panels):
         cm = np.asarray(cm)
         numbers = np.where(cm > 0, np.char.mod("%.3g", cm), "")
         _matrix(ax, cm / np.maximum(cm.sum(1, keepdims=True), 1e-9), numbers, cmap="Blues", vmin=0, vmax=1)
-        ax.set_title(f"{name}: {np.trace(cm) / cm.sum():.1%} right", color=STREAM_COLORS[stream.split()[0]])
-    for ax in places[3 + len(theirs) :]:
+        ax.set_title(f"{name}: {np.trace(cm) / cm.sum():.1%} right", color=STREAM_COLORS[stream])
+    for ax in places[len(panels) :]:
         ax.remove()
     change = matrices["fused"] - matrices["s2"]
     span = np.abs(change).max() or 1
@@ -138,11 +138,9 @@ def resample_boxes(
     """
     fig, (top, low) = plt.subplots(2, 1, figsize=(TWO_COLUMNS, 5.4))
     rim = [patheffects.withStroke(linewidth=2.4, foreground=INK)]  # a box may be so flat that nothing else is drawn
-    style = {
-        "medianprops": {"color": "white", "linewidth": 1.1, "path_effects": rim},
-        "flierprops": {"markersize": 1.5},
-    }
-    style |= {"widths": 0.72 / len(methods), "patch_artist": True, "manage_ticks": False}
+    median = {"color": "white", "linewidth": 1.1, "path_effects": rim}
+    style = {"medianprops": median, "flierprops": {"markersize": 1.5}, "widths": 0.72 / len(methods)}
+    style |= {"patch_artist": True, "manage_ticks": False}
     for k, (name, found) in enumerate(methods.items()):
         shift, color = 0.8 * ((k + 0.5) / len(methods) - 0.5), {"facecolor": STREAM_COLORS[name], "linewidth": 0.6}
         zones = {CODES.index(code): np.asarray(values, float) for code, values in found["f1"].items()}
@@ -164,11 +162,7 @@ def resample_boxes(
 
 
 def zone_gain(f1: Mapping[str, Sequence[float]], gains: Sequence[Interval], title: str) -> Figure:
-    """Above: F1 of each zone for both streams and the fusion; below: fused minus Sentinel-2, paired intervals.
-
-    Args:
-        f1: stream to (17,). gains: 17 intervals.
-    """
+    """Above: F1 of each of the 17 zones for both streams and the fusion; below: fused minus Sentinel-2, paired."""
     fig, (top, low) = plt.subplots(2, 1, figsize=(TWO_COLUMNS, 3.8), sharex=True)
     side_by_side(top, {stream: [Interval(v, np.nan, np.nan) for v in values] for stream, values in f1.items()})
     top.set(ylabel="F1", ylim=(-0.03, 1.03))
@@ -183,11 +177,7 @@ def zone_gain(f1: Mapping[str, Sequence[float]], gains: Sequence[Interval], titl
 
 
 def measures(values: Mapping[str, Mapping[str, Interval]], gains: Mapping[str, Interval], title: str) -> Figure:
-    """Several measures for both streams and the fusion with intervals; beside them fused minus Sentinel-2, paired.
-
-    Args:
-        values: {stream: {measure: Interval}}. gains: {measure: Interval}.
-    """
+    """Several measures for both streams and the fusion with intervals; beside them fused minus Sentinel-2, paired."""
     fig, (left, right) = plt.subplots(1, 2, figsize=(TWO_COLUMNS, 0.25 * len(gains) + 1.1), sharey=True)
     y = np.arange(len(gains))
     side_by_side(left, {stream: list(rows.values()) for stream, rows in values.items()}, vertical=False)
@@ -203,8 +193,7 @@ def measures(values: Mapping[str, Mapping[str, Interval]], gains: Mapping[str, I
 def reliability_diagrams(panels: Mapping[str, Mapping], scores: Mapping[str, Mapping], title: str) -> Figure:
     """Accuracy against confidence with intervals, one panel a stream; the bars below show where the pairs are.
 
-    Args:
-        panels: {stream: of `metrics.reliability`}. scores: {stream: of `metrics.calibration`}.
+    For each stream `panels` holds what `metrics.reliability` gives, `scores` what `metrics.calibration` gives.
     """
     fig, axes = plt.subplots(1, len(panels), figsize=(TWO_COLUMNS, 2.6), sharey=True)
     for ax, (stream, r) in zip(axes, panels.items(), strict=True):
@@ -221,12 +210,9 @@ def reliability_diagrams(panels: Mapping[str, Mapping], scores: Mapping[str, Map
 
 
 def differences(answers: Mapping[str, Mapping[str, Mapping]], title: str) -> Figure:
-    """A panel for each question, one x range for all: accuracy against the paper's design, in points.
+    """A panel for each question (`designs.compare` answers it): accuracy against the paper's design, in points.
 
     A row is a design: small dots are seeds, the bar is the 95 % interval of the paired difference.
-
-    Args:
-        answers: {question: what `lczlib.designs.compare` gives}.
     """
     lines = [len(rows) for rows in answers.values()]
     size = (TWO_COLUMNS, 0.6 + 0.3 * len(lines) + 0.19 * sum(lines))
@@ -250,8 +236,7 @@ def differences(answers: Mapping[str, Mapping[str, Mapping]], title: str) -> Fig
 def costs(table: pd.DataFrame, title: str) -> Figure:
     """Multiply-adds of one pair, a dot for each part of the method and its rivals, on one logarithmic axis.
 
-    Args:
-        table: name, stream ("s2", "ge" or "" for the masks), multiply_adds.
+    Columns of `table`: name, stream ("s2", "ge" or "" for the masks), multiply_adds.
     """
     fig, ax = plt.subplots(figsize=(TWO_COLUMNS, 0.6 + 0.17 * len(table)))
     amount = EngFormatter(places=1)

@@ -37,13 +37,10 @@ def mask_colors(count: int) -> np.ndarray:
 
 
 def paint_masks(image: np.ndarray, masks: np.ndarray, strength: float = 0.55) -> np.ndarray:
-    """An RGB image with its masks in `mask_colors` and their rims darker, the last on top.
+    """An RGB image with its masks in `mask_colors` and their rims darker, the last on top: (H, W, 3) 0..1.
 
     Args:
         image: (H, W, 3) uint8. masks: (n, H, W) bool, largest first. strength: 0 (image only) to 1 (colours only).
-
-    Returns:
-        (H, W, 3) 0..1.
     """
     image = np.asarray(image) / 255
     shown = image.copy()
@@ -56,10 +53,9 @@ def paint_masks(image: np.ndarray, masks: np.ndarray, strength: float = 0.55) ->
 
 
 def draw_graph(ax: Axes, xy: np.ndarray, colors: np.ndarray | str = "white", size: float | np.ndarray = 16) -> None:
-    """A complete graph: a thin line between every two nodes, the nodes on top.
+    """A complete graph at `xy` (n, 2): a thin line between every two nodes, the nodes on top.
 
-    Args:
-        xy: (n, 2) positions in the coordinates of `ax`. colors: (n, 3) 0..1 or one colour. size: points^2, one or (n,).
+    `colors` is (n, 3) 0..1 or one colour, `size` in square points one or (n,).
     """
     first, second = np.triu_indices(len(xy), 1)
     lines = np.stack([xy[first], xy[second]], 1)
@@ -170,11 +166,7 @@ def rows_of_intervals(
     colors: Mapping[str, str] | None = None,
     zero: bool = True,
 ) -> Figure:
-    """Named rows of values with intervals, one panel for each group.
-
-    Args:
-        panels: {panel: {row: Interval}}. title: the message. colors: of a panel by its name. zero: draw a line at 0.
-    """
+    """Rows of intervals by name: `panels` {panel: {row: Interval}}; `colors` of panels; `zero`: a line at 0."""
     most, alike = max(map(len, panels.values())), len({tuple(rows) for rows in panels.values()}) == 1
     size = (TWO_COLUMNS if len(panels) > 1 else ONE_COLUMN * 1.4, 0.22 * most + 0.95)
     fig, axes = plt.subplots(1, len(panels), figsize=size, squeeze=False, sharey=alike)

@@ -1,4 +1,4 @@
-"""Figures of the two streams: where SAM is asked, instance masks, graphs; how the networks train."""
+"""Figures of the two streams: where SAM is asked, instance masks, graphs, training; a pair on its way through both."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from lczlib.data import BANDS
 from lczlib.figures.base import ONE_COLUMN, STREAM_COLORS, STREAM_NAMES, TWO_COLUMNS
+from lczlib.figures.explorer import View
 from lczlib.figures.primitives import GREY, INK, draw_graph, mask_colors, paint_masks, picture, pictures, scale_bar
+from lczlib.fusion import fuse
 from lczlib.metrics import Interval
 from lczlib.sam import MaskSettings
-from lczlib.zones import K
+from lczlib.zones import CODES, K
 
 
 def training_curves(
@@ -69,9 +72,7 @@ def _curves(axis: Axes, history: pd.DataFrame, name: str, color: str) -> None:
 def graph_of_instances(images: Sequence[np.ndarray], masks: Sequence, x: Sequence, titles: Sequence[str]) -> Figure:
     """Each column one place: the patch, its instance masks, the graph (nodes in their mean colour, size by area).
 
-    Args:
-        images: (320, 320, 3) uint8 each. masks: (n, 320, 320) bool each. x: (n, >= 5) node features each.
-        titles: one each.
+    Of each place: image (320, 320, 3) uint8, masks (n, 320, 320) bool, node features `x` (n, >= 5), title.
     """
     white = [np.full_like(image, 255) for image in images]
     rows = {"RGB patch": images, "instance masks": list(map(paint_masks, images, masks)), "graph": white}
@@ -99,8 +100,7 @@ def prompts(image: np.ndarray, settings: MaskSettings) -> Figure:
 def masks_and_graph(image: np.ndarray, masks: np.ndarray, boxes: np.ndarray, features: np.ndarray) -> Figure:
     """Four panels: RGB patch, instance masks, the graph over the image, node features with their scale.
 
-    Args:
-        image: (H, W, 3) uint8. masks: (n, H, W) bool. boxes: (n, 4) XYWH px. features: (n, 5) of `node_features`.
+    image (H, W, 3) uint8, masks (n, H, W) bool, boxes (n, 4) XYWH px, features (n, 5) of `node_features`.
     """
     fig, axes = plt.subplots(1, 4, figsize=(TWO_COLUMNS, 2.1), width_ratios=(1, 1, 1, 0.6))
     picture(axes[0], image, "RGB patch")
@@ -111,4 +111,60 @@ def masks_and_graph(image: np.ndarray, masks: np.ndarray, boxes: np.ndarray, fea
     axes[3].set(xticks=range(5), xticklabels=["R", "G", "B", "x", "y"], ylabel="node", title="features")
     fig.colorbar(table, ax=axes[3], label="0 to 1")
     scale_bar(axes[0])
+    return fig
+
+
+def one_pair(view: View, alpha: float) -> Figure:
+    """The demo's pair: a row for each stream, from the patch to probabilities, and their weighted sum at the right."""
+    fig = plt.figure(figsize=(TWO_COLUMNS, 3.1))
+    widths = (1, 0.16, 1, 0.16, 1, 0.16, 0.78, 0.16, 1.15, 0.16, 1.15)  # of panels and the arrows between them
+    grid = fig.add_gridspec(2, len(widths), width_ratios=widths)
+    patches = fig.add_subplot(grid[0, 0]), fig.add_subplot(grid[1, 0])
+    picture(patches[0], view.s2, "Sentinel-2, ten bands")
+    picture(patches[1], view.rgb, "RGB, 1 m")
+    for axis in patches:
+        scale_bar(axis)
+    picture(fig.add_subplot(grid[1, 2]), paint_masks(view.rgb, view.masks), f"{len(view.masks)} instance masks")
+    graph = fig.add_subplot(grid[1, 4])
+    picture(graph, np.full_like(view.rgb, 255), "complete graph")
+    draw_graph(graph, view.nodes[:, 3:5] * len(view.rgb), view.nodes[:, :3])
+    volume, layers = "3D ResNet11\n3 x 3 x 3 kernels over rows, columns and bands", "GCN\n3 layers,\nmean over\nnodes"
+    for stream, cell, text in (("s2", grid[0, 2:7], volume), ("ge", grid[1, 6], layers)):
+        axis = fig.add_subplot(cell)
+        axis.axis("off")
+        box = {"boxstyle": "round,pad=0.6", "facecolor": "white", "edgecolor": STREAM_COLORS[stream], "linewidth": 1.2}
+        axis.text(0.5, 0.5, text, ha="center", va="center", fontsize=7, bbox=box)
+    fused = fuse(view.p_s2[None], view.p_ge[None], alpha)[0]
+    _bars(fig.add_subplot(grid[0, 8]), view.p_s2, "p of Sentinel-2", "s2", view.label)
+    _bars(fig.add_subplot(grid[1, 8]), view.p_ge, "p of RGB", "ge", view.label)
+    _bars(fig.add_subplot(grid[:, 10]), fused, f"fused, alpha {alpha:g}", "fused", view.label)
+    for cell in (grid[0, 1], grid[0, 7], *(grid[1, column] for column in (1, 3, 5, 7)), grid[:, 9]):
+        axis = fig.add_subplot(cell)
+        axis.axis("off")
+        arrow = {"arrowstyle": "-|>", "color": "#444444", "linewidth": 0.8}
+        axis.annotate("", (1.3, 0.5), (-0.3, 0.5), xycoords="axes fraction", annotation_clip=False, arrowprops=arrow)
+    return fig
+
+
+def _bars(axis: Axes, p: np.ndarray, title: str, stream: str, label: int) -> None:
+    """The five most probable zones and the reference (bold), in the order of zones."""
+    zones = np.unique(np.append(np.argsort(-p)[:5], label - 1))
+    axis.barh(range(len(zones)), p[zones], color=STREAM_COLORS[stream], height=0.6)
+    axis.set(ylim=(len(zones) - 0.4, -0.6), xlim=(0, 1), xticks=[0, 0.5, 1])
+    axis.set_title(title, fontsize=7)
+    axis.set_yticks(range(len(zones)), [f"LCZ {CODES[zone]}" for zone in zones])
+    axis.get_yticklabels()[int(np.flatnonzero(zones == label - 1)[0])].set_fontweight("bold")
+
+
+def attribution(bands: np.ndarray, view: View, nodes: np.ndarray) -> Figure:
+    """Effect of each band (10,) and each node (n,) on the answer: bars, and circles over the RGB picture."""
+    fig, (left, right) = plt.subplots(1, 2, figsize=(TWO_COLUMNS, 2.4), width_ratios=(1.6, 1))
+    left.bar(BANDS, bands, color=STREAM_COLORS["s2"])
+    left.axhline(0, color="#444444", linewidth=0.6)
+    left.set(ylabel="gradient x input", title="What moved Sentinel-2's answer")
+    picture(right, view.rgb, alpha=0.5)
+    size = 150 * np.abs(nodes) / max(np.abs(nodes).max(), 1e-9) + 4
+    xy, colors = view.nodes[:, 3:5] * len(view.rgb), np.where(nodes > 0, "#b2182b", "#2166ac")
+    right.scatter(*xy.T, s=size, c=colors, alpha=0.8, edgecolors="black", linewidths=0.4)
+    right.set_title("What moved RGB's answer")
     return fig

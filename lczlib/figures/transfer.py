@@ -50,10 +50,9 @@ def drops(rows: Mapping[str, Mapping], title: str, published: Mapping[str, float
 
 
 def shift_against_drop(table: pd.DataFrame, titles: Mapping[str, str], title: str) -> Figure:
-    """Each city's distance to the others against what it loses when unseen.
+    """Each city's distance to the others against what it loses when unseen; `titles` are those of the panels.
 
-    Args:
-        table: index city; columns "spectra", "node colours", "drop s2", "drop ge". titles: of the panels.
+    `table` has the index city and the columns "spectra", "node colours", "drop s2", "drop ge".
     """
     fig, axes = plt.subplots(1, 2, figsize=(TWO_COLUMNS, 2.6), sharey=True)
     for ax, (column, stream) in zip(axes, (("spectra", "s2"), ("node colours", "ge"))):
@@ -70,11 +69,7 @@ def shift_against_drop(table: pd.DataFrame, titles: Mapping[str, str], title: st
 def along_shift(
     drop: Mapping[str, Mapping[float, Interval]], gain: Mapping[str, Mapping[float, Interval]], title: str
 ) -> Figure:
-    """Left: drop of each stream along the strength of the shift; right: gain of each remedy along it.
-
-    Args:
-        drop: {stream: {shift: Interval}}. gain: {remedy: {shift: Interval}}, of the Sentinel-2 stream.
-    """
+    """Left: drop {stream: {shift: Interval}} along the shift; right: gain of each remedy of Sentinel-2 along it."""
     fig, axes = plt.subplots(1, 2, figsize=(TWO_COLUMNS, 2.8), sharey=True)
     for ax, lines, name in ((axes[0], drop, "drop, positive = loss"), (axes[1], gain, "gain of a remedy")):
         for k, (key, rows) in enumerate(lines.items()):

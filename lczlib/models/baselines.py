@@ -1,6 +1,7 @@
 """What the two streams are compared with, each with its parameters and multiply-adds (`costs`).
 
-Sentinel-2 patches: "resnet2d11", "resnet50", "densenet" (torchvision's), and a random forest on band statistics.
+Sentinel-2 patches: "resnet2d11"; torchvision's "resnet50" and "densenet" (121 layers, growth 32 at width 64), both with
+a 3x3 stem of stride 1 for 32 pixels ("assumed"); a random forest on band statistics.
 Graphs: "deepsets", and "gcn", "sage", "gin", "gat" on complete graphs or, by a suffix, on others: "gcn-nearest",
 "sage-distance" (torch_geometric's dense layers: a graph here has 50 nodes at most).
 """
@@ -20,30 +21,20 @@ from lczlib.zones import K
 PATCH_NETWORKS = ("resnet2d11", "resnet50", "densenet")
 GRAPH_NETWORKS = ("deepsets", "gcn", "sage", "gin", "gat")
 
-__all__ = ["GRAPH_NETWORKS", "PATCH_NETWORKS", "GraphNetwork", "band_statistics", "costs", "layer_shapes",
-           "make_baseline", "random_forest"]  # fmt: skip
-
 
 def make_baseline(name: str, width: int, features: int) -> nn.Module:
     """A baseline by name; ValueError where there is none.
 
-    Args:
-        width: filters of the first stage or units of a graph layer; resnet50 has its own.
-        features: bands, or features of a node.
+    width: filters of the first stage (resnet50 has its own) or units of a graph layer. features: bands, or of a node.
     """
     kind, _, edges = name.partition("-")
     if kind in GRAPH_NETWORKS and edges in ("", *EDGES):
         return GraphNetwork(kind, features, width, edges or "complete")
+    if name not in PATCH_NETWORKS:
+        known = ", ".join(("resnet3d11", *PATCH_NETWORKS, *GRAPH_NETWORKS))
+        raise ValueError(f"unknown network {name!r}; expected one of {known} (graphs: -nearest, -distance)")
     if name == "resnet2d11":
         return ResNet2D11(width, features)
-    if name in PATCH_NETWORKS:
-        return _of_torchvision(name, width, features)
-    known = ", ".join(("resnet3d11", *PATCH_NETWORKS, *GRAPH_NETWORKS))
-    raise ValueError(f"unknown network {name!r}; expected one of {known} (graphs: -nearest, -distance)")
-
-
-def _of_torchvision(name: str, width: int, bands: int) -> nn.Module:
-    """ResNet50, or DenseNet121 (growth 32 at width 64), with a 3x3 stem of stride 1 for 32 pixels ("assumed")."""
     from lczlib.sam._torchvision_ops import import_torchvision
 
     import_torchvision()
@@ -51,10 +42,10 @@ def _of_torchvision(name: str, width: int, bands: int) -> nn.Module:
 
     if name == "resnet50":
         model = models.resnet50(num_classes=K)
-        model.conv1 = nn.Conv2d(bands, 64, 3, padding=1, bias=False)
+        model.conv1 = nn.Conv2d(features, 64, 3, padding=1, bias=False)
     else:
         model = models.DenseNet(max(width // 2, 4), (6, 12, 24, 16), width, num_classes=K)
-        model.features.conv0 = nn.Conv2d(bands, width, 3, padding=1, bias=False)
+        model.features.conv0 = nn.Conv2d(features, width, 3, padding=1, bias=False)
     return model
 
 

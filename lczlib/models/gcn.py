@@ -21,8 +21,6 @@ from lczlib.graphs import CENTRE, adjacency
 if TYPE_CHECKING:
     from torch_geometric.data import Batch
 
-__all__ = ["InstanceGCN", "normalised"]
-
 
 class InstanceGCN(nn.Module):
     """The paper's graph network: three GCSConv layers, mean over the nodes, dense; logits.
@@ -30,7 +28,6 @@ class InstanceGCN(nn.Module):
     Args:
         features: per node; columns 3 and 4 are the box centre. The paper's: R, G, B, x, y.
         hidden: units of each layer; 32 in the paper.
-        zones: classes.
 
     A graph without nodes gives the bias of the dense layer.
 
@@ -40,8 +37,12 @@ class InstanceGCN(nn.Module):
     def __init__(self, features: int = 5, hidden: int = 32, zones: int = 17):
         super().__init__()
         self.features, self.hidden, self.zones = features, hidden, zones
-        widths = [features, hidden, hidden, hidden]
-        self.layers = nn.ModuleList(_layer(widths[k], widths[k + 1]) for k in range(3))
+        self.layers = nn.ModuleList()
+        for inputs in (features, hidden, hidden):  # named as torch_geometric's GraphConv: lin_rel W1 and b, lin_root W2
+            layer = {"lin_rel": nn.Linear(inputs, hidden), "lin_root": nn.Linear(inputs, hidden, bias=False)}
+            for linear in layer.values():
+                linear.reset_parameters()  # drawn twice, as GraphConv does: a seed goes on giving the same weights
+            self.layers.append(nn.ModuleDict(layer))
         self.head = nn.Linear(hidden, zones)
         for linear in (m for m in self.modules() if hasattr(m, "weight")):
             nn.init.xavier_uniform_(linear.weight)
@@ -95,14 +96,6 @@ class InstanceGCN(nn.Module):
         for layer in self.layers:
             x = (layer.lin_rel(a @ x) + layer.lin_root(x)).relu()
         return (valid.to(x.dtype).unsqueeze(1) @ x).squeeze(1) / nodes.clamp(min=1)[:, None]
-
-
-def _layer(inputs: int, outputs: int) -> nn.ModuleDict:
-    """Weights of a GCSConv, named as torch_geometric's `GraphConv` names them: `lin_rel` W1 and b, `lin_root` W2."""
-    layer = nn.ModuleDict({"lin_rel": nn.Linear(inputs, outputs), "lin_root": nn.Linear(inputs, outputs, bias=False)})
-    for linear in layer.values():
-        linear.reset_parameters()  # drawn a second time, as `GraphConv` does: a seed goes on giving the same weights
-    return layer
 
 
 def normalised(a: Tensor) -> Tensor:

@@ -32,11 +32,7 @@ if TYPE_CHECKING:
 
 Inputs = np.ndarray | Patches | GraphSet
 DEMO = Path(__file__).parent / "demo"  # the shipped runs, `demo-s2` and `demo-ge`
-
 CLOSE = 0.02  # difference of the two best zones below which a patch in bf16 is computed again in fp32
-
-__all__ = ["Inputs", "RunStream", "arguments", "load_model", "load_stream", "make_model", "predict",
-           "reestimate_batch_norm"]  # fmt: skip
 
 
 def make_model(name: str, recipe: Recipe, features: int) -> nn.Module:

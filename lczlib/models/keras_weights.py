@@ -12,18 +12,13 @@ from lczlib.errors import InputError
 from lczlib.models.gcn import InstanceGCN
 from lczlib.models.resnet3d import ResNet3D11
 
-__all__ = ["load_keras"]
-
 
 def load_keras(path: str | Path, model: ResNet3D11 | InstanceGCN) -> None:
     """Load a Keras HDF5 weight file into `model`, in place; either all weights are loaded or none.
 
-    Layers are met in the order in which Keras lists them, each tensor by its name (kernel, bias, gamma, beta,
+    Layers are read in the order in which Keras lists them, each tensor by its name (kernel, bias, gamma, beta,
     moving_mean, moving_variance, kernel_1, kernel_2). At the end of a residual block the main path comes before the
-    shortcut, as Keras orders `Add()([main, shortcut])`.
-
-    Args:
-        path: file of `save_weights("....hdf5")` or of `save("....h5")`.
+    shortcut, as Keras orders `Add()([main, shortcut])`. The file is that of `save_weights` or of `save`.
 
     Raises InputError where it is not HDF5, damaged, or of another architecture; the model is left as it was.
     """
@@ -80,10 +75,8 @@ def _slots(model: ResNet3D11 | InstanceGCN) -> Iterator[Slot]:
     """In Keras's order, by depth: at the end of a block the two convolutions, then their two batch norms."""
     if isinstance(model, InstanceGCN):
         for k in range(len(model.layers)):
-            relative, root, bias = (
-                f"layers.{k}.{name}" for name in ("lin_rel.weight", "lin_root.weight", "lin_rel.bias")
-            )
-            yield {"kernel_1": (relative, (1, 0)), "kernel_2": (root, (1, 0)), "bias": (bias, None)}
+            yield {"kernel_1": (f"layers.{k}.lin_rel.weight", (1, 0)), "bias": (f"layers.{k}.lin_rel.bias", None),
+                   "kernel_2": (f"layers.{k}.lin_root.weight", (1, 0))}  # fmt: skip
     else:
         yield from (_conv("stem"), _norm("stem"))
         for k in range(len(model.blocks)):

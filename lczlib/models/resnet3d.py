@@ -10,8 +10,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 KERAS_EPS, KERAS_MOMENTUM = 1e-3, 0.99
 
-__all__ = ["Bottleneck", "ResNet3D11", "count_numbers", "set_batch_norm_momentum"]
-
 
 class ConvNorm(nn.Sequential):
     """Convolution with `same` padding and bias, then batch normalisation with Keras's constants."""
@@ -36,12 +34,9 @@ class ConvNorm(nn.Sequential):
 
 
 class Bottleneck(nn.Module):
-    """`relu(expand(relu(spatial(relu(reduce(x))))) + shortcut(x))`, the stride in both 1x1x1 convolutions.
+    """`relu(expand(relu(spatial(relu(reduce(x))))) + shortcut(x))`: `filters` channels within, 4 x filters at the end.
 
-    Args:
-        inputs: channels that come in.
-        filters: channels of the two inner convolutions; 4 x filters go out.
-        stride: of `reduce` and `shortcut`, on all three axes.
+    The stride, on all three axes, is that of the 1x1x1 convolutions `reduce` and `shortcut`.
     """
 
     def __init__(self, inputs: int, filters: int, stride: int):
@@ -76,8 +71,6 @@ class ResNet3D11(nn.Module):
 
     Args:
         width: filters of stem and first block; 64 in the paper.
-        bands: bands of a patch.
-        zones: classes.
         thin_training: leave the unread positions out in training as well.
 
     Source: docs/paper.md, "Sentinel-2 stream"; weights start as Keras's do (Glorot uniform, zero biases).
