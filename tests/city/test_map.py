@@ -62,20 +62,6 @@ def test_another_input_or_stream_does_not_continue_the_old_map(tmp_path):
     assert map_scene(tmp_path / "m.tif", s2, predict_s2=other).computed == 9
 
 
-def test_two_dask_workers_make_the_same_map(tmp_path):
-    from distributed import LocalCluster
-
-    s2 = write_s2(tmp_path / "s2.tif", coded_scene(layout(40, 40)))
-    alone = map_scene(tmp_path / "alone.tif", s2, predict_s2=Coded())
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None
-    ) as cluster:
-        shared = map_scene(tmp_path / "dask.tif", s2, predict_s2=Coded(), dask=cluster.scheduler_address)
-    assert shared.computed == 9
-    for band in (1, 2, 3):
-        np.testing.assert_array_equal(read(shared.path, band), read(alone.path, band))
-
-
 class Deadly(Coded):
     """Ends the process that computes, as the kernel does where memory runs out, the first time it is asked."""
 
