@@ -8,7 +8,6 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn.ensemble import RandomForestClassifier
 
-from lczlib.compute import parallel
 from lczlib.data.layout import BANDS
 from lczlib.zones import CODES, RANGES
 from lczworld import COVER, generate_scene
@@ -22,8 +21,7 @@ PROPERTIES = ("bsf", "isf", "psf", "mean_height")
 def table(shift: float = 1.0, count: int = PLACES, zones: range = range(1, 18)) -> dict[str, np.ndarray]:
     """Band means and deviations of both patches and the properties of `count` places of each zone and city."""
     places = product(zones, range(8), range(count))
-    jobs = [{"label": z, "city": c, "place": k, "shift": shift} for z, c, k in places]
-    rows = list(parallel(seen, jobs, workers=2))
+    rows = [seen(z, c, k, shift) for z, c, k in places]
     names = ("label", "city", "place", "s2", "rgb", *PROPERTIES, "svf")
     found = {name: np.array([row[column] for row in rows]) for column, name in enumerate(names)}
     return found | {"both": np.concatenate([found["s2"], found["rgb"]], 1)}
