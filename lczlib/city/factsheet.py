@@ -9,6 +9,7 @@ import base64
 import io
 import tempfile
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -29,7 +30,7 @@ from lczlib.runs import atomic_path, write_json, write_text
 
 NAMES = {"forest": "random forest", "s2": "Sentinel-2 stream", "ge": "RGB stream", "fused": "both streams fused"}
 SHORT = {"forest": "forest", "s2": "Sentinel-2", "ge": "RGB", "fused": "fused"}
-A4, MARGIN = (8.27, 11.69), 0.6  # inches
+A4, MARGIN, WIDTH = (8.27, 11.69), 0.6, 7.07  # inches; width of the text
 
 
 def message(numbers: dict) -> list[str]:
@@ -117,77 +118,49 @@ def write_factsheet(folder: str | Path, numbers: dict, map: str | Path | None = 
     return [*made, write_kmz(raster, folder)] if raster else made
 
 
+SIZES = {"h1": 15, "h2": 10.5, "message": 10.5, "p": 9, "li": 8, "figcaption": 7.5, "facts": 7.5}  # points
+ROOM = {"h2": 3.3, "img": 0.6}  # inches kept free below: a heading stays with what follows, a picture with its caption
+
+
+def _lines(page: str) -> Iterator[tuple[str, str | np.ndarray, dict]]:
+    """Each line of text and each picture of a page: tag, content, style."""
+    root = ElementTree.fromstring(page.partition("\n")[2])  # without the doctype
+    for element in root.find("body/main").iter():
+        text = " ".join("".join(element.itertext()).split())
+        if element.tag == "table":
+            rows = [["".join(cell.itertext()) for cell in row] for row in element.iter("tr")]
+            widths = [max(map(len, column)) + 2 for column in zip(*rows)]
+            size = min(7, 72 * WIDTH / (0.602 * sum(widths)))  # a letter is 0.602 times as wide as high
+            for number, row in enumerate(rows):
+                style = {"size": size, "family": "monospace", "weight": "normal" if number else "bold"}
+                yield "td", "".join(map(str.ljust, row, widths)), style
+        elif element.tag == "img":
+            yield "img", plt.imread(io.BytesIO(base64.b64decode(element.get("src").partition(",")[2]))), {}
+        elif size := SIZES.get(element.get("class"), SIZES.get(element.tag)):
+            mark = "\N{BULLET} " if element.tag == "li" else ""
+            style = {"size": size, "weight": "bold" if element.tag in ("h1", "h2") else "normal"}
+            yield "", "", {"size": size if element.tag == "h2" else 3}  # a gap
+            for line in textwrap.wrap(mark + text, int(72 * WIDTH / (0.56 * size))):
+                yield element.tag, line, style
+
+
 def write_pdf(path: Path, page: str) -> Path:
     """A page of headings, paragraphs, lists, tables and PNGs (well-formed HTML with a `main`) on sheets of A4."""
-    root = ElementTree.fromstring(page.partition("\n")[2])  # without the doctype
     with atomic_path(path) as temporary, PdfPages(temporary, metadata={"CreationDate": None, "ModDate": None}) as pdf:
-        sheets = _Sheets(pdf)
-        for element in root.find("body/main").iter():
-            text = " ".join("".join(element.itertext()).split())
-            if element.tag == "table":
-                sheets.table([["".join(cell.itertext()) for cell in row] for row in element.iter("tr")])
-            elif element.tag == "img":
-                sheets.picture(base64.b64decode(element.get("src").partition(",")[2]))
-            elif size := SIZES.get(element.get("class"), SIZES.get(element.tag)):
-                sheets.text(text, size, element.tag)
-        sheets.close()
+        sheet, y = plt.figure(figsize=A4, layout="none"), A4[1] - MARGIN  # inches from below
+        for tag, content, style in _lines(page):
+            height = WIDTH * content.shape[0] / content.shape[1] if tag == "img" else 1.5 * style["size"] / 72
+            if y - height - ROOM.get(tag, 0) < MARGIN:
+                pdf.savefig(sheet)
+                plt.close(sheet)
+                sheet, y = plt.figure(figsize=A4, layout="none"), A4[1] - MARGIN
+            y -= height
+            if tag == "img":
+                axes = sheet.add_axes((MARGIN / A4[0], y / A4[1], WIDTH / A4[0], height / A4[1]))
+                axes.imshow(content, interpolation="none")
+                axes.axis("off")
+            else:
+                sheet.text(MARGIN / A4[0], y / A4[1], content, **style)
+        pdf.savefig(sheet)
+        plt.close(sheet)
     return path
-
-
-SIZES = {"h1": 15, "h2": 10.5, "message": 10.5, "p": 9, "li": 8, "figcaption": 7.5, "facts": 7.5}  # points
-
-
-class _Sheets:
-    """Sheets of A4, filled from top to bottom; `y` is how far up, in inches."""
-
-    def __init__(self, pdf: PdfPages):
-        self.pdf, self.sheet, self.y = pdf, None, 0.0
-
-    def _down(self, inches: float) -> None:
-        """Move down, to a new sheet where this one is full."""
-        if self.sheet is None or self.y - inches < MARGIN:
-            self.close()
-            self.sheet, self.y = plt.figure(figsize=A4, layout="none"), A4[1] - MARGIN
-        self.y -= inches
-
-    def close(self) -> None:
-        """Write the sheet."""
-        if self.sheet:
-            self.pdf.savefig(self.sheet)
-            plt.close(self.sheet)
-
-    def _put(self, inches: float, text: str, size: float, bold: bool = False) -> None:
-        weight = "bold" if bold else "normal"
-        self.sheet.text((MARGIN + inches) / A4[0], self.y / A4[1], text, size=size, weight=weight)
-
-    def text(self, text: str, size: float, tag: str) -> None:
-        """A paragraph; a heading stays with what follows."""
-        if tag == "h2":
-            self._down(3.5)
-            self.y += 3.3
-        mark = "\N{BULLET} " if tag == "li" else ""
-        for line in textwrap.wrap(mark + text, int(72 * (A4[0] - 2 * MARGIN) / (0.56 * size))):
-            self._down(1.4 * size / 72)
-            self._put(0, line, size, tag[0] == "h")
-        self.y -= 0.06
-
-    def table(self, rows: list[list[str]]) -> None:
-        """Columns as wide as their longest cells, the first row bold."""
-        widths = [max(map(len, column)) + 3 for column in zip(*rows)]
-        size = min(7.5, 72 * (A4[0] - 2 * MARGIN) / (0.56 * sum(widths)))
-        places = np.cumsum([0, *widths]) * 0.56 * size / 72
-        for number, row in enumerate(rows):
-            self._down(1.7 * size / 72)
-            for place, cell in zip(places, row):
-                self._put(place, cell, size, number == 0)
-        self.y -= 0.1
-
-    def picture(self, png: bytes) -> None:
-        """A PNG over the whole width, with room for its caption."""
-        image, width = plt.imread(io.BytesIO(png)), A4[0] - 2 * MARGIN
-        height = width * image.shape[0] / image.shape[1]
-        self._down(height + 0.6)
-        self.y += 0.6
-        axes = self.sheet.add_axes((MARGIN / A4[0], self.y / A4[1], width / A4[0], height / A4[1]))
-        axes.imshow(image, interpolation="none")
-        axes.axis("off")
