@@ -6,7 +6,8 @@ rasters    Sentinel-2 and RGB GeoTIFFs, whatever their bands, values and no-data
 polygons   labelled areas of KML, GeoJSON, shapefile, GeoPackage
 patches    pairs cut from both
 windows    one window of 320 m for each pixel of a map, and the zones that the streams find there
-map        a map in chunks, resumed; output: GeoTIFFs and copies; legend: names and colours beside them; plot
+map        the streams of a map, and the map in chunks, resumed; output: GeoTIFFs and copies; legend: names and colours
+           beside them; page: a page for a browser; plot
 assess     runs beside a random forest on held-out training areas; factsheet: as a page and a PDF
 compare    with another map, with polygons, at points; zone_raster: any LCZ raster as labels
 cli        the options of the commands

@@ -115,15 +115,12 @@ def answer_pairs(stream: RunStream, pairs: Pairs, workers: int = 1) -> np.ndarra
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What the forests answer for pairs put aside: `row` (M,) of the index, number of the `draw` (M,), `p` (M, 17).
+    """What the forests answer for pairs put aside."""
 
-    `areas`, `pairs`: how many a forest was trained on, on average.
-    """
-
-    row: np.ndarray
-    draw: np.ndarray
-    p: np.ndarray
-    areas: float
+    row: np.ndarray  # (M,) of the index
+    draw: np.ndarray  # (M,) number of the resample
+    p: np.ndarray  # (M, 17)
+    areas: float  # that a forest was trained on, on average
     pairs: float
 
 
@@ -151,7 +148,7 @@ def assess(
     Args:
         data: pairs whose index names their polygons, the training areas.
         runs: a trained run of stream "s2", of "ge" (RGB), or both; none: the forest alone.
-        seed: of the resamples and the forests. count: resamples. workers: processes.
+        seed: of the resamples and the forests. count: resamples.
 
     Returns:
         {"data", "design", "runs", "notes", "everywhere" (the forest on all areas put aside), "suspicious" (`suspect`),

@@ -6,6 +6,8 @@ import argparse
 import re
 from dataclasses import fields
 
+RUNS = {"dest": "runs", "action": "append", "default": [], "metavar": "RUN"}
+
 
 def _scene_options(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """How to read the two images, shared by `patches` and `map`."""
@@ -16,8 +18,9 @@ def _scene_options(parser: argparse.ArgumentParser, required: bool = True) -> No
     )
     parser.add_argument("--offset", type=float, default=0.0, help="added to DN: -1000 where baseline 04.00 left it in")
     parser.add_argument("--units", choices=("auto", "dn", "reflectance"), default="auto")
-    numbers = lambda text: [int(number) for number in text.split(",")]  # noqa: E731
-    parser.add_argument("--rgb-bands", type=numbers, help="bands holding red, green, blue, such as 3,2,1")
+    parser.add_argument(
+        "--rgb-bands", type=lambda text: [*map(int, text.split(","))], help="bands of red, green, blue, such as 3,2,1"
+    )
 
 
 def scene_options(parser: argparse.ArgumentParser) -> None:
@@ -66,12 +69,10 @@ def map_options(parser: argparse.ArgumentParser) -> None:
     """Options of `python -m lczlib map`."""
     _scene_options(parser, required=False)
     parser.add_argument("--out", required=True, help="the map: a GeoTIFF with bands lcz, lczFilter, probability")
-    runs = {"dest": "runs", "action": "append", "default": [], "metavar": "RUN"}
-    parser.add_argument("--run", help="folder of a trained run, demo-s2 or demo-ge; once per stream", **runs)
+    parser.add_argument("--run", help="folder of a trained run, demo-s2 or demo-ge; once per stream", **RUNS)
     parser.add_argument("--alpha", type=float, help="weight of the Sentinel-2 stream where both are used (published)")
     parser.add_argument("--step", type=float, default=100.0, help="m between windows, and size of a map pixel (100)")
-    masks = "instance masks: nano, mobile, vit_b, vit_l, vit_h (as the run was trained)"
-    parser.add_argument("--masks", help=masks)
+    parser.add_argument("--masks", help="instance masks: nano, mobile, vit_b, vit_l, vit_h (as the run was trained)")
     faster = "arithmetic of the Sentinel-2 stream; auto: bf16 where a short measurement says that it pays"
     parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help=faster)
     parser.add_argument("--dask", metavar="ADDRESS", help="spread the windows over an existing Dask scheduler")
@@ -120,8 +121,7 @@ def map(args: argparse.Namespace) -> None:
 
 def assess_options(parser: argparse.ArgumentParser) -> None:
     """Options of `python -m lczlib assess`."""
-    runs = {"dest": "runs", "action": "append", "default": [], "metavar": "RUN"}
-    parser.add_argument("--run", help="folder of a trained run, once per stream; none: the forest alone", **runs)
+    parser.add_argument("--run", help="folder of a trained run, once per stream; none: the forest alone", **RUNS)
     parser.add_argument("--map", metavar="LCZ.tif", help="a map to show with the area of its zones; its KMZ beside")
     parser.add_argument("--out", metavar="FOLDER", help="of the factsheet (build/assess/NAME)")
     parser.add_argument("--seed", type=int, default=0, help="of resamples and forests")

@@ -30,21 +30,14 @@ LON, LAT = ("lon", "longitude", "lng", "long"), ("lat", "latitude")
 
 @dataclass(frozen=True)
 class Comparison:
-    """Agreement with another map, which is taken as the reference.
+    """Agreement with another map, which is taken as the reference."""
 
-    Attributes:
-        scores: names of `lczlib.metrics.scores`. matrix: (17, 17), rows = the other map. pixels: compared.
-        bands: names of the bands compared, here and there.
-        agreement: path of the raster: 1 differs, 2 agrees, 0 no data in either.
-        warnings: what is doubtful about either map.
-    """
-
-    scores: dict
-    matrix: np.ndarray
-    pixels: int
-    bands: tuple[str, str]
-    agreement: Path
-    warnings: tuple[str, ...] = ()
+    scores: dict  # by the names of `lczlib.metrics.scores`
+    matrix: np.ndarray  # (17, 17), rows = the other map
+    pixels: int  # compared
+    bands: tuple[str, str]  # names of the bands compared, here and there
+    agreement: Path  # of the raster: 1 differs, 2 agrees, 0 no data in either
+    warnings: tuple[str, ...]  # what is doubtful about either map
 
     def __str__(self) -> str:
         s = self.scores
@@ -59,23 +52,20 @@ class Comparison:
         return "\n".join([head, *(f"warning: {text}" for text in self.warnings), *rows, str(self.agreement)])
 
 
-def compare_maps(
-    here: str | Path, other: str | Path, band: int | None = None, own_band: int | None = None
-) -> Comparison:
+def compare_maps(here: str | Path, other: str | Path, band: int | None = None) -> Comparison:
     """Compare a map with another one on the first one's grid; writes `_agreement.tif` and `_agreement.json`.
 
     Like is compared with like: the filtered zones of both, or the unfiltered ones of both where the other map has no
     others. The other map is brought to this grid by nearest neighbour: zones are not averaged.
 
     Args:
-        here, other: LCZ rasters of any notation, type and CRS. band: of the other map; own_band: of this one; None:
-            by band names and contents (`ZoneRaster`).
+        here, other: LCZ rasters of any notation, type and CRS. band: of the other map, see `ZoneRaster`.
 
     Raises:
         FileNotFoundError, InputError: unreadable, no CRS, no overlap, or a code that is no LCZ.
     """
-    one, two = ZoneRaster(here, own_band), ZoneRaster(other, band)
-    if own_band is None and two.filtered is False and one.filtered:
+    one, two = ZoneRaster(here), ZoneRaster(other, band)
+    if two.filtered is False and one.filtered:
         one.use(next((n for n in one.zone_bands if n != one.band), one.band))
     grid = {name: getattr(one.data, name) for name in ("crs", "transform", "width", "height")}
     ground = grid | {"crs": one.source.crs, "transform": one.source.transform}  # across 180 degrees without a jump
@@ -192,10 +182,9 @@ def window_purity(labels: np.ndarray, cell: int, side: int = 32) -> np.ndarray:
 
 
 def score_polygons(path: str | Path, polygons: gpd.GeoDataFrame, band: int | None = None) -> dict[str, object]:
-    """Scores of a map inside labelled polygons (pixels whose centre lies in one).
+    """Scores of a map inside labelled polygons (pixels whose centre lies in one): n (pixels), oa, oa_w, kappa.
 
-    Returns:
-        n (pixels), oa, oa_w, kappa, and `found`: for each zone of the polygons, the share of each zone mapped there.
+    And `found`: for each zone of the polygons, the share of each zone mapped there.
     """
     zones = ZoneRaster(path, band)
     shapes = zip(polygons.to_crs(zones.source.crs).geometry, polygons["label"], strict=True)

@@ -94,11 +94,7 @@ def render(numbers: dict, pictures: dict[str, str], raster: ZoneRaster | None = 
 
 
 def write_factsheet(folder: str | Path, numbers: dict, map: str | Path | None = None) -> list[Path]:
-    """Write factsheet.html, .pdf and .json into a folder, and the map's KMZ; returns their paths.
-
-    Args:
-        numbers: of `assess`. map: a map of `map_scene` or any LCZ raster.
-    """
+    """Write factsheet.html, .pdf and .json of the numbers of `assess`, and the KMZ of a map; returns their paths."""
     folder, methods, raster = Path(folder), numbers["methods"], ZoneRaster(map) if map else None
     matrices = {name: found["matrix"] for name, found in methods.items()}
     title = "{resamples} resamples, {pairs_compared} pairs of {areas_compared} areas in all".format(**numbers["design"])

@@ -13,7 +13,7 @@ import numpy as np
 from rasterio.crs import CRS
 
 from lczlib.city.zone_raster import ZoneRaster
-from lczlib.runs import atomic_path
+from lczlib.runs import atomic_path, write_text
 from lczlib.zones import ZONES
 
 COLORMAP = {0: (255, 255, 255, 0)} | {zone.label: (*bytes.fromhex(zone.color[1:]), 255) for zone in ZONES}
@@ -34,9 +34,9 @@ def write_legend(
     ]
     entries = sorted(entries)
     table = "".join(f"{value} {r} {g} {b}\n" for value, _, _, (r, g, b, _) in entries)
-    for suffix, text in ((".tif.aux.xml", _aux_xml(bands, entries)), (".qml", _qml(shown, entries)), (".clr", table)):
-        with atomic_path(path.with_name(path.name + ".aux.xml") if "aux" in suffix else path.with_suffix(suffix)) as at:
-            at.write_text(text, encoding="utf-8")
+    write_text(path.with_name(f"{path.name}.aux.xml"), _aux_xml(bands, entries))
+    write_text(path.with_suffix(".qml"), _qml(shown, entries))
+    write_text(path.with_suffix(".clr"), table)
 
 
 def _aux_xml(bands: dict[int, str], entries: Sequence[Entry]) -> str:

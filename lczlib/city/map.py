@@ -32,18 +32,15 @@ PAYS = 1.2  # times faster from which bf16 is chosen
 def open_streams(
     runs: Sequence[str | Path], s2: bool, rgb: bool, masks: str | None = None, precision: str = "fp32"
 ) -> tuple[RunStream | None, RunStream | None]:
-    """The streams of the images given, from trained runs.
+    """The streams (Sentinel-2, RGB) of the images given; None for the other.
 
     Args:
         runs: folders of runs, "demo-s2", "demo-ge".
         masks: a model for instance masks, with the paper's settings; None: those that the run was trained on.
         precision: of the Sentinel-2 stream: "fp32", "bf16", or "auto": whichever is faster here.
 
-    Returns:
-        Sentinel-2 stream or None, RGB stream or None.
-
     Raises:
-        InputError: no run, a run that is none, of the wrong stream, or missing for one of the images.
+        InputError: no run, a run that is none, or no run for one of the images.
     """
     wanted = ["s2"] * s2 + ["ge"] * rgb
     if not runs:
@@ -139,7 +136,6 @@ def map_scene(
     """Map a scene; write `out` (bands lcz, lczFilter, probability) and what belongs beside it (`output.write_map`).
 
     Args:
-        out: the GeoTIFF.
         predict_s2, predict_ge: trained streams: patches (n, 32, 32, 10) or images (n, 320, 320, 3) -> (n, 17)
             probabilities, as `open_streams` gives them.
         trained_on: kind of the data the streams were trained on; "synthetic" is written on every output.

@@ -17,7 +17,7 @@ from lczlib.city.legend import encode_png
 from lczlib.city.polygons import read_polygons
 from lczlib.city.zone_raster import ZoneRaster
 from lczlib.errors import InputError
-from lczlib.runs import atomic_path
+from lczlib.runs import write_text
 from lczlib.zones import CODES, ZONES
 
 
@@ -45,11 +45,8 @@ def write_page(path: str | Path, areas: str | Path | None = None) -> Path:
     filled = {"LEAFLET_CSS": style, "LEAFLET_JS": script, "TITLE": html.escape(data["title"])}
     filled["DATA"] = json.dumps(data).replace("<", "\\u003c")
     page = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
-    target = Path(path).with_suffix(".html")
-    with atomic_path(target) as temporary:
-        found = re.sub("__([A-Z_]+)__", lambda place: filled[place[1]], page)
-        temporary.write_text(found, encoding="utf-8")
-    return target
+    page = re.sub("__([A-Z_]+)__", lambda place: filled[place[1]], page)
+    return write_text(Path(path).with_suffix(".html"), page)
 
 
 def _layers(zones: ZoneRaster) -> dict[str, object]:

@@ -36,19 +36,12 @@ OUTSIDE = "polygon outside of the Sentinel-2 scene"
 
 @dataclass(frozen=True)
 class SceneOptions:
-    """How to read the two images, shared by `patches` and `map`.
+    """How to read the two images, shared by `patches` and `map`."""
 
-    Attributes:
-        bands: names of all bands of the Sentinel-2 file in order, where it does not name them itself.
-        offset: added to DN before the division by 10000: -1000 where processing 04.00 or later left it in.
-        units: "dn", "reflectance", or "auto": by tags of scale and offset, else by the values.
-        rgb_bands: 1-based bands of the RGB file that hold red, green and blue.
-    """
-
-    bands: Sequence[str] | None = None
-    offset: float = 0.0
-    units: str = "auto"
-    rgb_bands: Sequence[int] | None = None
+    bands: Sequence[str] | None = None  # of the Sentinel-2 file, all in order, where it does not name them itself
+    offset: float = 0.0  # added to DN before the division by 10000: -1000 where processing 04.00 or later left it in
+    units: str = "auto"  # "dn", "reflectance", or "auto": by tags of scale and offset, else by the values
+    rgb_bands: Sequence[int] | None = None  # 1-based, of red, green and blue
 
     def open(self, s2: str | Path | None, rgb: str | Path | None) -> tuple[Sentinel2 | None, RGB | None]:
         """The images that are given, of the same place (else InputError)."""
@@ -61,20 +54,13 @@ class SceneOptions:
 
 @dataclass(frozen=True)
 class CutOptions(SceneOptions):
-    """How to read the images and how to cut.
+    """How to read the images and how to cut."""
 
-    Attributes:
-        class_column: of the polygons' zones, where it has no usual name.
-        city: name of the city; None: the Sentinel-2 file's name.
-        spacing: m between squares. coverage: least share of a square that lies in its polygon, 0..1.
-        append: add to the pairs already there (another city) instead of refusing.
-    """
-
-    class_column: str | None = None
-    city: str | None = None
-    spacing: float = 160.0
-    coverage: float = 0.5
-    append: bool = False
+    class_column: str | None = None  # of the polygons' zones, where it has no usual name
+    city: str | None = None  # name of the city; None: the Sentinel-2 file's name
+    spacing: float = 160.0  # m between squares
+    coverage: float = 0.5  # least share of a square that lies in its polygon, 0..1
+    append: bool = False  # add to the pairs already there (another city) instead of refusing
 
 
 @dataclass
@@ -108,9 +94,6 @@ def cut_patches(
     Returns:
         What was cut, skipped and assumed; also written to `out/patches.json`.
 
-    Raises:
-        FileNotFoundError, InputError: in one line.
-
     Source: paper, "patches were cut from labelled polygons"; spacing and coverage are assumed.
     """
     how = CutOptions(**options)
@@ -141,12 +124,13 @@ def cut_patches(
                 number = len(rows) + (int(old["id"].max()) + 1 if len(old) else 0)
                 write_pair(out, number, *pair, area.label)
                 rows.append((number, area.label, area.city, area.polygon))
-                views += [_brightness_and_hue(*pair)] if image and len(views) < 64 else []
+                views += [pair] if image and len(views) < 64 else []
     if not rows:
         why = ", ".join(f"{n} x {reason}" for reason, n in report.skipped.items())
         advice = "lower --coverage" if TOO_SMALL in report.skipped else "use an image without gaps there"
         raise InputError(f"{polygons}: no square could be cut ({why}); draw larger areas or {advice}")
-    _compare_views(views, image, report)
+    if image:
+        _compare_views(views, image, report)
     index = pd.concat([old, pd.DataFrame(rows, columns=["id", "label", "city", "polygon"])], ignore_index=True)
     write_index(out, index, kind="own city", s2=str(s2), rgb=str(rgb or ""), offset=how.offset, spacing=how.spacing)
     counts = Counter(label for _, label, *_ in rows)
@@ -222,18 +206,13 @@ def _read_pair(
     return s2, rgb
 
 
-def _brightness_and_hue(s2: np.ndarray, rgb: np.ndarray) -> np.ndarray:
-    """(4, 1024): brightness and red-minus-blue of the Sentinel-2 patch, then of the RGB patch, at 10 m."""
-    coarse = rgb.reshape(PATCH, 10, PATCH, 10, 3).mean(axis=(1, 3), dtype=np.float64)
+def _compare_views(pairs: list[tuple[np.ndarray, np.ndarray]], image: RGB, report: CutReport) -> None:
+    """Warn where the two images do not show the same ground, or red and blue look swapped: both at 10 m."""
+    s2 = np.stack([patch for patch, _ in pairs])
     red, green, blue = (s2[..., BANDS.index(band)] for band in ("B4", "B3", "B2"))
-    return np.stack([red + green + blue, red - blue, coarse.sum(-1), coarse[..., 0] - coarse[..., 2]]).reshape(4, -1)
-
-
-def _compare_views(views: list[np.ndarray], image: RGB | None, report: CutReport) -> None:
-    """Warn where the two images do not show the same ground, or red and blue look swapped."""
-    if not views:
-        return
-    related = np.corrcoef(np.concatenate(views, axis=1))
+    rgb = np.stack([patch.reshape(PATCH, 10, PATCH, 10, 3).mean(axis=(1, 3), dtype=np.float64) for _, patch in pairs])
+    views = red + green + blue, red - blue, rgb.sum(-1), rgb[..., 0] - rgb[..., 2]
+    related = np.corrcoef([view.ravel() for view in views])
     if related[0, 2] < 0.1:
         other = "does not look like the same ground as the Sentinel-2 scene"
         report.warnings.append(f"{image.path}: {other}; check its CRS")

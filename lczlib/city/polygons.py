@@ -49,8 +49,7 @@ def read_polygons(path: str | Path, column: str | None = None, city: str = "") -
         where the zones come from, what was mended or left out; what is doubtful begins with "warning: ".
 
     Raises:
-        FileNotFoundError: no such file.
-        InputError: unreadable, without a CRS or polygons, or a class that is no zone.
+        FileNotFoundError, InputError: unreadable, without a CRS or polygons, or a class that is no zone.
     """
     path = Path(path)
     if not path.exists():

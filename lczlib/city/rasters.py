@@ -49,6 +49,7 @@ class Sentinel2:
         check: bool = True,
     ):  # fmt: skip
         self.path, self.source, self.offset = Path(path), Source(path), float(offset)
+        self.data = self.source.data
         self.notes: list[str] = []
         self.warnings: list[str] = []
         pixel = self.source.pixel
@@ -67,11 +68,6 @@ class Sentinel2:
             self.factor, self.addend = (v.astype(np.float32)[:, None, None] for v in (scale, add / scale))
         if check:
             self._report((sample + np.ravel(self.addend)) * np.ravel(self.factor), assumed)
-
-    @property
-    def data(self) -> rasterio.DatasetReader:
-        """The open file."""
-        return self.source.data
 
     @property
     def arguments(self) -> tuple:
@@ -172,8 +168,7 @@ class RGB:
     def read(self, crs: CRS, left: float, top: float, side: int = 320) -> tuple[np.ndarray, np.ndarray]:
         """The square of `side` m whose upper left corner is (left, top) in `crs`, at 1 m.
 
-        Returns:
-            (side, side, 3) uint8 and (side, side) bool: True where there is data.
+        (side, side, 3) uint8, and (side, side) bool: True where there is data.
         """
         target = self.source.warped(self._values, 3, crs, Affine(1, 0, left, 0, -1, top), (side, side))
         valid = np.isfinite(target).all(axis=0)

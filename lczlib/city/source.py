@@ -42,12 +42,7 @@ def one_line(
 
 
 def open_raster(path: str | Path) -> rasterio.DatasetReader:
-    """Open a raster that lies somewhere on Earth.
-
-    Raises:
-        FileNotFoundError: no such file.
-        InputError: no raster; several in one; no CRS or place; a CRS that leads nowhere.
-    """
+    """Open a raster that lies somewhere on Earth; InputError where it is none, holds several, or has no place."""
     if not Path(path).exists():
         raise FileNotFoundError(f"{path}: no such file; give the path of a GeoTIFF")
     with one_line(path, "not a raster that GDAL can open"):

@@ -30,25 +30,18 @@ CHUNK = {"s2": 16, "ge": 6}  # pixels along each side of a chunk
 
 @dataclass(frozen=True)
 class MapJob:
-    """All that is needed to compute a chunk anywhere: sources, streams and grid; picklable.
+    """All that is needed to compute a chunk anywhere: sources, streams and grid; picklable."""
 
-    Attributes:
-        s2, rgb: what opens the images again (arguments of `Sentinel2` and `RGB`), None where not given.
-        files: path, size and time of each, so that a changed file is another job.
-        predict_s2, predict_ge: the streams, None where not given. alpha: weight of the Sentinel-2 stream.
-        step: m between windows, size of a pixel. crs: WKT. corner: left, top. size: rows and columns of 10 m.
-    """
-
-    s2: tuple | None
+    s2: tuple | None  # arguments that open the image again
     rgb: tuple | None
-    files: tuple
+    files: tuple  # path, size and time of each, so that a changed file is another job
     predict_s2: Predict | None
     predict_ge: Predict | None
-    alpha: float
-    step: float
-    crs: str
-    corner: tuple[float, float]
-    size: tuple[int, int]
+    alpha: float  # weight of the Sentinel-2 stream
+    step: float  # m between windows, size of a pixel
+    crs: str  # WKT
+    corner: tuple[float, float]  # left, top
+    size: tuple[int, int]  # rows and columns of 10 m
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -76,25 +69,17 @@ class MapJob:
 
 @dataclass(frozen=True)
 class MapOptions(SceneOptions):
-    """How to read the images and how to map.
+    """How to read the images and how to map."""
 
-    Attributes: `alpha`: weight of the Sentinel-2 stream where both are used, None: the published value; `step`: m
-    between windows.
-    """
-
-    alpha: float | None = None
-    step: float = 100.0
+    alpha: float | None = None  # weight of the Sentinel-2 stream where both are used; None: the published value
+    step: float = 100.0  # m between windows
 
 
 def open_job(
     s2: str | Path | None, rgb: str | Path | None, predict_s2: Predict | None, predict_ge: Predict | None,
     how: MapOptions,
 ) -> tuple[MapJob, list[str]]:  # fmt: skip
-    """Open and check the sources; the job, and notes and warnings about the input, one line each.
-
-    Raises:
-        InputError, FileNotFoundError: in one line.
-    """
+    """The job, and notes and warnings about the input, one line each; InputError where it cannot be mapped."""
     step, alpha = how.step, PUBLISHED_ALPHA if how.alpha is None else how.alpha
     if not (s2 or rgb):
         raise InputError("nothing to map: no image given; give --s2, --rgb or both")
@@ -128,11 +113,7 @@ def _opened(kind: type, arguments: tuple, files: tuple, thread: int) -> Sentinel
 
 
 def classify_chunk(job: MapJob, rows: slice, cols: slice) -> np.ndarray:
-    """Zones of the map pixels of a chunk.
-
-    Returns:
-        (2, rows, cols) uint8: label 1..17 of the most probable zone, and its probability in per cent; 0 = no data.
-    """
+    """(2, rows, cols) uint8 of a chunk: label 1..17 of the most probable zone, its probability in per cent; or 0."""
     (tops, own_rows), (lefts, own_cols) = job.windows(0, rows), job.windows(1, cols)
     (top, row_of), (left, col_of) = (np.unique(starts, return_inverse=True) for starts in (tops, lefts))
     used = np.ones((len(top), len(left)), bool)
