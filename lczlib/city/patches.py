@@ -11,12 +11,11 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import shapely
-from rasterio.transform import array_bounds
 from shapely.geometry import Polygon, box
 from tqdm.auto import tqdm
 
 from lczlib.city.polygons import read_polygons
-from lczlib.city.rasters import RGB, Sentinel2, require_overlap
+from lczlib.city.rasters import RGB, Sentinel2
 from lczlib.city.source import S2_PIXEL, apply_affine
 from lczlib.data.layout import BANDS, read_index, write_index, write_pair
 from lczlib.data.pairs import open_pairs
@@ -48,7 +47,10 @@ class SceneOptions:
         scene = Sentinel2(s2, self.bands, self.offset or 0.0, self.units or "auto") if s2 else None
         image = RGB(rgb, self.rgb_bands) if rgb else None
         if scene and image:
-            require_overlap(scene, image)
+            (left, bottom, right, top), (west, south, east, north) = image.source.bounds(scene.crs), scene.bounds
+            if right <= west or left >= east or top <= south or bottom >= north:
+                places = f"it lies at {image.source.place}, the scene at {scene.source.place}"
+                raise InputError(f"{rgb}: does not overlap {s2} ({places}); give two images of the same place")
         return scene, image
 
 
@@ -141,7 +143,7 @@ def cut_patches(
 
 
 def _on_scene(areas: gpd.GeoDataFrame, scene: Sentinel2, polygons: str | Path, report: CutReport) -> gpd.GeoDataFrame:
-    frame = box(*array_bounds(scene.height, scene.width, scene.transform))
+    frame = box(*scene.bounds)
     here = areas.to_crs(scene.crs)
     inside = here.intersects(frame) & np.isfinite(here.bounds).all(axis=1)
     if not inside.any():
@@ -159,7 +161,7 @@ def _on_scene(areas: gpd.GeoDataFrame, scene: Sentinel2, polygons: str | Path, r
 def _squares(area: Polygon, scene: Sentinel2, how: CutOptions, report: CutReport) -> Iterator[tuple[int, int]]:
     """Upper left corners (row, col) on the Sentinel-2 grid of the squares of one polygon."""
     found = 0
-    for center in _centers(area, how.spacing, array_bounds(scene.height, scene.width, scene.transform)):
+    for center in _centers(area, how.spacing, scene.bounds):
         col, row = apply_affine(~scene.transform, *center)
         row, col = round(row) - PATCH // 2, round(col) - PATCH // 2
         left, top = apply_affine(scene.transform, col, row)

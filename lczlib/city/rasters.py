@@ -14,10 +14,11 @@ import numpy as np
 import rasterio
 from affine import Affine
 from rasterio.crs import CRS
+from rasterio.transform import array_bounds
 from rasterio.windows import Window
 
 from lczlib.city.bands import band_order, names_of, physics_warnings, rgb_order, vegetation
-from lczlib.city.source import PAD, Source, apply_affine
+from lczlib.city.source import PAD, Source
 from lczlib.data.layout import BANDS
 from lczlib.errors import InputError
 from lczlib.runs import atomic_path
@@ -39,8 +40,8 @@ def write_image(path: str | Path, image: np.ndarray, crs: str, left: float, top:
 class Sentinel2:
     """A Sentinel-2 raster seen as reflectance on a 10 m grid (`Source.ten_metre_grid`), never clipped.
 
-    Attributes: `crs`, `transform`, `height`, `width` of the grid; `units`, settled: "dn", "reflectance" or "tags";
-    `notes` (what was assumed), `warnings`. Arguments as in `SceneOptions`; check=False: units are settled already.
+    Attributes: `crs`, `transform`, `height`, `width`, `bounds` of the grid; `units`, settled: "dn", "reflectance" or
+    "tags"; `notes` (what was assumed), `warnings`. Arguments as in `SceneOptions`; check=False: `units` are settled.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Sentinel2:
         if not 2 <= pixel <= 61:
             raise InputError(f"{path}: pixels of {pixel:.4g} m; Sentinel-2 bands at 10 m (or 20 m) are expected")
         self.crs, self.transform, self.height, self.width = self.source.ten_metre_grid()
+        self.bounds = array_bounds(self.height, self.width, self.transform)
         self.native = self.transform == self.source.transform
         self.factor, self.addend, self.units = 1.0, 0.0, ""
         self.indexes, assumed = band_order(self.data, bands, lambda: self.source.sample(self._raw, 48, 6))
@@ -211,12 +213,3 @@ def _blocks(mask: np.ndarray, side: float) -> np.ndarray:
     solid = cv2.morphologyEx(found, cv2.MORPH_OPEN, np.ones((round(side) | 1,) * 2, np.uint8)) > 0
     parts = cv2.connectedComponents(found, connectivity=4)[1]
     return np.isin(parts, np.unique(parts[solid & mask])) & mask
-
-
-def require_overlap(scene: Sentinel2, image: RGB) -> None:
-    """Raise InputError where the two images lie in different places."""
-    left, bottom, right, top = image.source.bounds(scene.crs)
-    x, y = apply_affine(scene.transform, np.array([0, scene.width]), np.array([0, scene.height]))
-    if right <= x[0] or left >= x[1] or top <= y[1] or bottom >= y[0]:
-        places = f"it lies at {image.source.place}, the scene at {scene.source.place}"
-        raise InputError(f"{image.path}: does not overlap {scene.path} ({places}); give two images of the same place")

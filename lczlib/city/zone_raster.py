@@ -7,19 +7,17 @@ tagged so, or with many values of 51..61, is in the numbers of WRF 4.4.2 and lat
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import rasterio
 from affine import Affine
-from pyproj import Geod
 from rasterio.crs import CRS
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import calculate_default_transform
 from rasterio.windows import Window
 
-from lczlib.city.source import Source, one_line
+from lczlib.city.source import EARTH, Source, apply_affine, one_line, transformer
 from lczlib.errors import InputError
 from lczlib.zones import K, from_wrf_codes, to_labels
 
@@ -145,10 +143,15 @@ def row_windows(data: rasterio.DatasetReader | WarpedVRT, rows: int = 256) -> It
 
 
 def pixel_areas(grid: rasterio.DatasetReader | WarpedVRT) -> np.ndarray:
-    """(rows,) km2 of a pixel: on the ellipsoid where the CRS counts in degrees, else of the grid itself."""
-    step = grid.transform
-    if not grid.crs.is_geographic:
-        return np.full(grid.height, abs(step.determinant) / 1e6)
-    edges, geod = step.f + step.e * np.arange(grid.height + 1), Geod(ellps="WGS84")
-    rings = (((0, step.a, step.a, 0), (north, north, south, south)) for north, south in pairwise(edges))
-    return np.array([abs(geod.polygon_area_perimeter(*ring)[0]) for ring in rings]) / 1e6
+    """(rows,) km2 of a pixel: on the ellipsoid in the middle of each row, or of the grid itself where that is alike.
+
+    Alike in UTM and other CRS in metres; not in degrees, feet, or Web Mercator far from the equator.
+    """
+    rows, middle = np.arange(grid.height + 1), grid.width // 2
+    corners = [apply_affine(grid.transform, middle + side, rows) for side in (0, 1)]
+    lon, lat = np.swapaxes([transformer(grid.crs, "EPSG:4326").transform(*ends) for ends in corners], 0, 1)
+    order = np.array([0, 0, 1, 1]), np.array([0, 1, 1, 0])  # around a pixel: side, row
+    rings = ((axis[order[0], order[1] + row] for axis in (lon, lat)) for row in rows[:-1])
+    ground = np.array([abs(EARTH.polygon_area_perimeter(*ring)[0]) for ring in rings]) / 1e6
+    own = np.full(grid.height, abs(grid.transform.determinant) / 1e6)
+    return own if np.allclose(own, ground, rtol=0.04) else ground

@@ -98,6 +98,18 @@ def test_each_copy_keeps_the_area_of_each_zone(tmp_path, side):
         np.testing.assert_allclose(measure_areas(copy)["km2"], here, rtol=0.01 if side == 40 else 0.02)
 
 
+@pytest.mark.parametrize(("crs", "unit"), [("EPSG:3857", 1.0), ("EPSG:2263", 0.3048), ("EPSG:32633", 1.0)])
+def test_areas_are_those_on_the_ground_in_any_unit_and_projection(tmp_path, crs, unit):
+    lon, lat = (-74.0, 40.7) if crs == "EPSG:2263" else (13.0, 52.5)
+    (x,), (y,) = transform("EPSG:4326", crs, [lon], [lat])
+    zones = np.full((1, 30, 20), 6, np.uint8)
+    path = write_tif(tmp_path / "a.tif", zones, pixel=100 / unit, crs=crs, left=x, top=y, nodata=0)
+    share = np.cos(np.radians(52.5)) ** 2 if crs == "EPSG:3857" else 1
+    found = measure_areas(path)
+    assert found["km2"][5] == pytest.approx(6 * share, rel=0.01)
+    assert found["pixels"][5] == 600
+
+
 @pytest.mark.parametrize(("values", "profile"), [
     (lambda labels: to_old_codes(labels).astype(np.int16), {"nodata": -9999}),
     (lambda labels: labels.astype(np.float32), {"nodata": float("nan")}),
