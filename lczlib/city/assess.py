@@ -82,7 +82,7 @@ def resample_areas(index: pd.DataFrame, seen: np.ndarray, seed: int, count: int 
     return parts
 
 
-def trained_on(stream: RunStream, pairs: Pairs, p: np.ndarray) -> np.ndarray:
+def seen_in_training(stream: RunStream, pairs: Pairs, p: np.ndarray) -> np.ndarray:
     """Whether each pair (N,) lies in an area that the run was trained on, or chose its epoch with.
 
     Areas are known again by city and name, and, where they were named anew since, by their pairs: a pair for which the
@@ -151,10 +151,10 @@ def assess(
         seed: of the resamples and the forests. count: resamples.
 
     Returns:
-        {"data", "design", "runs", "notes", "everywhere" (the forest on all areas put aside), "suspicious" (`suspect`),
-        "methods", "differences" (`compare`)}.
+        {"data", "design", "runs", "notes", "everywhere" (the forest on all areas put aside), "suspicious" (of
+        `suspicious_areas`), "methods", "differences" (of `compare_methods`)}.
 
-    Raises what `count_areas`, `load_stream` and `trained_on` do.
+    Raises what `count_areas`, `load_stream` and `seen_in_training` do.
     """
     pairs = open_pairs(data)
     labels, areas, of_zone = pairs.labels, polygon_groups(pairs.index), count_areas(pairs)
@@ -164,7 +164,7 @@ def assess(
     if len(streams) < len(runs):
         raise InputError(f"--run: {len(runs)} runs of one stream; give one of s2 and one of ge")
     p = {name: answer_pairs(stream, pairs, workers) for name, stream in streams.items()}
-    known = {name: trained_on(stream, pairs, p[name]) for name, stream in streams.items()}
+    known = {name: seen_in_training(stream, pairs, p[name]) for name, stream in streams.items()}
     seen = np.any([np.zeros(len(pairs), bool), *known.values()], axis=0)
     if p and areas[~seen & (of_zone[labels] > 1).to_numpy()].nunique() < 2:
         p, seen = {}, np.zeros(len(pairs), bool)
@@ -191,8 +191,8 @@ def assess(
         "runs": [_about(stream, int(areas[known[name]].nunique())) for name, stream in streams.items()],
         "notes": notes,
         "everywhere": dict(zip(MEASURES, _measures(everywhere, everywhere.sum(1) > 0).tolist())),
-        "suspicious": suspect(pairs.index, held, p, seen),
-    } | compare(labels[fair], found, areas.to_numpy(str)[fair], held.draw[~seen[held.row]], seed)  # fmt: skip
+        "suspicious": suspicious_areas(pairs.index, held, p, seen),
+    } | compare_methods(labels[fair], found, areas.to_numpy(str)[fair], held.draw[~seen[held.row]], seed)  # fmt: skip
 
 
 def _about(stream: RunStream, known: int) -> dict:
@@ -211,7 +211,7 @@ def _measures(cm: np.ndarray, tested: np.ndarray) -> np.ndarray:
     return np.stack([*(metrics.MEASURES[name.lower()](cm) for name in MEASURES[:-1]), f1], -1)
 
 
-def compare(labels: np.ndarray, found: dict[str, np.ndarray], areas: np.ndarray, draw: np.ndarray, seed: int) -> dict:
+def compare_methods(labels: np.ndarray, found: dict, areas: np.ndarray, draw: np.ndarray, seed: int) -> dict:
     """Measures of each method and their paired differences, on the same pairs in the same resamples.
 
     Args:
@@ -235,7 +235,7 @@ def compare(labels: np.ndarray, found: dict[str, np.ndarray], areas: np.ndarray,
     return {"methods": methods, "differences": differences}
 
 
-def suspect(index: pd.DataFrame, held: HeldOut, p: dict[str, np.ndarray], seen: np.ndarray) -> list[dict]:
+def suspicious_areas(index: pd.DataFrame, held: HeldOut, p: dict[str, np.ndarray], seen: np.ndarray) -> list[dict]:
     """Areas that look like another zone when put aside, those of which the forest is surest first.
 
     Args:

@@ -109,7 +109,7 @@ def band_order(
         twice = ", ".join(band for band in BANDS if found.count(band) > 1)
         has = f"the file has {data.count} bands" + (f", {twice} more than once" if twice else "")
         raise InputError(f"{data.name}: bands missing ({', '.join(missing)}; {has}); {advice}")
-    return [_only(data, names, found, band) for band in BANDS], assumed
+    return [_place_of(data, names, found, band) for band in BANDS], assumed
 
 
 def _order_by_contents(sample: np.ndarray) -> list[str]:
@@ -126,7 +126,7 @@ def _order_by_contents(sample: np.ndarray) -> list[str]:
     return found
 
 
-def _only(data: rasterio.DatasetReader, names: Sequence[str], found: Sequence[str], band: str) -> int:
+def _place_of(data: rasterio.DatasetReader, names: Sequence[str], found: Sequence[str], band: str) -> int:
     """1-based place of a band; of several that mean it the one with nothing else in its name."""
     places = [place for place, one in enumerate(found) if one == band]
     plain = [place for place in places if names[place].strip().upper() in (band, f"{band[0]}0{band[1:]}")]

@@ -62,7 +62,7 @@ def read_polygons(path: str | Path, column: str | None = None, city: str = "") -
         why = "; ".join(notes[:3]) + "; ..." * (len(notes) > 3)
         raise InputError(f"{path}: no usable polygon in it ({why or 'it is empty'}); draw areas, not points")
     frame["city"] = frame["city"].replace("", None).fillna(city).astype(str) if "city" in frame else city
-    frame = _separated(frame, notes)
+    frame = _joined(frame, notes)
     number = frame.groupby(["city", "label"]).cumcount() + 1
     rows = zip(frame["city"], frame["label"], number, strict=True)
     frame["polygon"] = [f"{city}/LCZ-{CODES[label - 1]}/{n:02d}".lstrip("/") for city, label, n in rows]
@@ -203,7 +203,7 @@ def _mended(frame: gpd.GeoDataFrame, notes: list[str]) -> gpd.GeoDataFrame:
     return parts.drop(columns="place").reset_index(drop=True)
 
 
-def _separated(frame: gpd.GeoDataFrame, notes: list[str]) -> gpd.GeoDataFrame:
+def _joined(frame: gpd.GeoDataFrame, notes: list[str]) -> gpd.GeoDataFrame:
     """Join overlapping polygons of one zone, which else leak through a split by polygon; name those of two zones."""
     shapes = frame.geometry.to_numpy()
     areas = shapely.area(shapes)

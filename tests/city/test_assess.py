@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from lczlib.__main__ import main
 from lczlib.city import assess as module
-from lczlib.city.assess import MEASURES, assess, forest_features, resample_areas, trained_on
+from lczlib.city.assess import MEASURES, assess, forest_features, resample_areas, seen_in_training
 from lczlib.city.factsheet import render, write_factsheet
 from lczlib.data import layout, make_split, open_pairs
 from lczlib.errors import InputError
@@ -126,7 +126,7 @@ def test_the_forest_is_scikit_learns(city, monkeypatch):
 
 def test_no_pair_tested_was_trained_on_by_any_method(city, run, monkeypatch):
     trained, compared = [], {}
-    compare = module.compare
+    compare = module.compare_methods
 
     def watch_forest(train, labels, test, seed):
         trained.append((train, test))
@@ -137,7 +137,7 @@ def test_no_pair_tested_was_trained_on_by_any_method(city, run, monkeypatch):
         return compare(labels, found, areas, draw, seed)
 
     monkeypatch.setattr(module, "random_forest", watch_forest)
-    monkeypatch.setattr(module, "compare", watch_compare)
+    monkeypatch.setattr(module, "compare_methods", watch_compare)
     numbers = assess(city, [run], count=4)
     for one, other in trained:
         assert not set(map(bytes, one)) & set(map(bytes, other))
@@ -155,15 +155,15 @@ def test_no_pair_tested_was_trained_on_by_any_method(city, run, monkeypatch):
 
 def test_areas_are_known_again_under_other_names_and_numbers(city, run, tmp_path):
     pairs, stream = open_pairs(city), load_stream(run)
-    before = trained_on(stream, pairs, p := module.answer_pairs(stream, pairs))
+    before = seen_in_training(stream, pairs, p := module.answer_pairs(stream, pairs))
     assert 0 < before.sum() < len(pairs)
     order = np.random.default_rng(0).permutation(len(pairs))  # cut again: other ids, other city, other numbers
     index = pairs.index.iloc[order].reset_index(drop=True).assign(id=range(len(pairs)), city="HK")
     index["polygon"] = "new " + index["polygon"]
     renamed = module.Pairs(tmp_path, index, pairs.kind, index["id"].to_numpy())
-    np.testing.assert_array_equal(trained_on(stream, renamed, p[order]), before[order])
+    np.testing.assert_array_equal(seen_in_training(stream, renamed, p[order]), before[order])
     other = open_pairs(write_city(tmp_path / "Wien", "Wien", seed=9))
-    assert not trained_on(stream, other, module.answer_pairs(stream, other)).any()
+    assert not seen_in_training(stream, other, module.answer_pairs(stream, other)).any()
 
 
 def test_fusion_differences_and_matrices_belong_together(both):
@@ -269,6 +269,6 @@ def test_each_fault_is_told_in_one_line(make, tmp_path, capsys):
 
 def test_a_run_without_a_record_serves_where_its_pairs_are_of_another_kind(city):
     pairs = open_pairs(city)
-    assert not trained_on(load_stream("demo-s2"), pairs, None).any()
+    assert not seen_in_training(load_stream("demo-s2"), pairs, None).any()
     with pytest.raises(InputError, match="nothing tells which synthetic pairs"):
-        trained_on(load_stream("demo-s2"), module.Pairs(city, pairs.index, "synthetic", pairs.ids), None)
+        seen_in_training(load_stream("demo-s2"), module.Pairs(city, pairs.index, "synthetic", pairs.ids), None)
