@@ -40,7 +40,7 @@ def open_streams(
         precision: of the Sentinel-2 stream: "fp32", "bf16", or "auto": whichever is faster here.
 
     Raises:
-        InputError: no run, a run that is none, or no run for one of the images.
+        InputError: no run, a run that is none, two of one stream, or none for one of the images.
     """
     wanted = ["s2"] * s2 + ["ge"] * rgb
     if not runs:
@@ -48,6 +48,8 @@ def open_streams(
         remedy = "make one with `python -m lczlib train DATA --stream s2`, or try --run demo-s2"
         raise InputError(f"--run: a map needs a trained run ({names}); {remedy}")
     found = {stream.stream: stream for stream in map(load_stream, runs)}
+    if len(found) < len(runs):
+        raise InputError(f"--run: {len(runs)} runs of one stream; give one of s2 and one of ge")
     for name in wanted:
         if name not in found:
             known = ", ".join(map(str, runs))
@@ -107,7 +109,7 @@ def compute(job: MapJob, store: ChunkStore, dask: str | None = None, progress: b
     """Compute the chunks that are not there yet, here or on the workers of a Dask scheduler."""
     prepare_cpu()
     left = np.flatnonzero(store.done == 0).tolist()
-    jobs = [dict(zip(("job", "rows", "cols"), (job, *store.chunks[number]), strict=True)) for number in left]
+    jobs = [{"job": job, "rows": rows, "cols": cols} for rows, cols in (store.chunks[number] for number in left)]
     pace = 1 if sys.stderr.isatty() else 30  # s
     results = zip(left, parallel(classify_chunk, jobs, dask=dask), strict=True)
     for number, found in tqdm(results, "mapping", len(left), unit="chunk", disable=not progress, mininterval=pace):

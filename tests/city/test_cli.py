@@ -55,6 +55,8 @@ def test_runs_that_do_not_serve_are_refused(tmp_path, run):
         open_streams([tmp_path], True, False)
     with pytest.raises(ValueError, match=r"--run: no run of stream ge among .*; give one"):
         open_streams([run], True, True)
+    with pytest.raises(InputError, match="--run: 2 runs of one stream"):
+        open_streams([run, "demo-s2"], True, False)
     with pytest.raises(InputError, match=r"--run: a map needs a trained run .*python -m lczlib train"):
         open_streams([], True, False)
     stream, none = open_streams([run], True, False)
