@@ -6,8 +6,6 @@ on the others. The streams are not trained again: their answers count only on ar
 Source: Demuzere et al. 2021, doi 10.3389/fenvs.2021.637455 (resamples, measures); features and this design are ours.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Which band of a file is which: by names in the wordings of the field, else by number, contents and physics."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 

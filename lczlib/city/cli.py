@@ -1,7 +1,5 @@
 """Options of the city commands (`scene`, `patches`, `map`, ...); what they run is imported when they run."""
 
-from __future__ import annotations
-
 import argparse
 import re
 from dataclasses import fields

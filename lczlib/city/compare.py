@@ -1,7 +1,5 @@
 """Agreement of a map with another LCZ map of the same place, or with labelled polygons; zones at points."""
 
-from __future__ import annotations
-
 import csv
 from dataclasses import dataclass
 from pathlib import Path

@@ -3,8 +3,6 @@
 Texts and order are those of the template `factsheet.html`; the PDF is set from the finished page.
 """
 
-from __future__ import annotations
-
 import base64
 import io
 import tempfile

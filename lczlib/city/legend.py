@@ -1,7 +1,5 @@
 """The meaning of a raster's numbers, beside it for every reader: names, colours, styles, and an overlay for KMZ."""
 
-from __future__ import annotations
-
 import io
 import zipfile
 from collections.abc import Callable, Sequence

@@ -4,8 +4,6 @@ Chunks are kept in a memory-mapped file beside the map until it is finished: mem
 map that was stopped goes on where it was.
 """
 
-from __future__ import annotations
-
 import shutil
 import sys
 import time

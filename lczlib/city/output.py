@@ -1,7 +1,5 @@
 """What a map is written as: GeoTIFFs that GIS, WRF's and the field's tools read right, each with names and colours."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -54,7 +52,7 @@ def filter_zones(labels: np.ndarray, step: float) -> np.ndarray:
     return np.where(labels > 0, winner, 0).astype(np.uint8)
 
 
-def write_map(out: Path, job: MapJob, found: np.ndarray, tags: dict[str, object], cog: bool = False) -> pd.DataFrame:
+def write_map(out: Path, job: "MapJob", found: np.ndarray, tags: dict[str, object], cog: bool = False) -> pd.DataFrame:
     """Write a map and what belongs beside it; returns the area of each zone (of the filtered band).
 
     `out`: bands lcz, lczFilter (1-17, 0 = no data), probability (per cent of the winner, 0 = no data).

@@ -1,7 +1,5 @@
 """A map as one HTML page that needs nothing else, no network either: zones, probability, training areas, legend."""
 
-from __future__ import annotations
-
 import base64
 import html
 import json

@@ -1,7 +1,5 @@
 """Pairs of patches cut from GeoTIFFs and labelled polygons: one's own city in the layout of LCZC-GES2."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """LCZ maps: zones in their colours with the code printed, scale bar in m, area per zone."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import geopandas as gpd

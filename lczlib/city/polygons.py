@@ -3,8 +3,6 @@
 What cannot be used is mended or named, never dropped in silence; a class name that is no zone stops the reading.
 """
 
-from __future__ import annotations
-
 import re
 import zipfile
 from pathlib import Path

@@ -4,8 +4,6 @@ Nothing here reads more than the window it was asked for, so memory does not gro
 before anything is resampled. What is assumed about a file is a line in `notes`, what is doubtful one in `warnings`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -4,8 +4,6 @@ Needs the optional packages of `pip install "lczlib[stac]"`. A square of 1024 pi
 the other, so that memory does not grow with the box.
 """
 
-from __future__ import annotations
-
 import datetime
 from collections import Counter
 from collections.abc import Callable

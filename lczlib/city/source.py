@@ -1,7 +1,5 @@
 """A raster file on the ground: where it lies, what of it is no data, and its values on any other grid."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

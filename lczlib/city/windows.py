@@ -5,8 +5,6 @@ so that every pixel has a whole one; windows with at most half of no-data are us
 window's mean; a pixel of the map whose own ground is mostly no-data stays no-data.
 """
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Assumed: of several unnamed bands that hold zones the second is the filtered one
 tagged so, or with many values of 51..61, is in the numbers of WRF 4.4.2 and later.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 
