@@ -139,7 +139,7 @@ def _grid(bbox: tuple[float, float, float, float]) -> Any:
     from odc.geo.geom import box
 
     west, south, east, north = bbox
-    text = "--bbox {:g},{:g},{:g},{:g}".format(*bbox)
+    text = "--bbox " + ",".join(f"{degree:g}" for degree in bbox)
     if not (-180 <= west <= 180 and -180 <= east <= 180 and -80 <= south <= 84 and -80 <= north <= 84):
         raise InputError(f"{text}: not degrees west,south,east,north between 80 S and 84 N; give these")
     if west >= east or south >= north:
@@ -183,9 +183,10 @@ def _items(stac: str, collection: str, bbox: tuple, dates: str, say: Callable[[s
     items, lacking = [], Counter()
     for item in found:
         assets = _assets(item)
-        missing = [band for band in (*BANDS, "SCL") if band not in assets]
-        lacking.update([", ".join(missing)] if missing else [])
-        items += [] if missing else [_read_item(item, assets)]
+        if missing := ", ".join(band for band in (*BANDS, "SCL") if band not in assets):
+            lacking[missing] += 1
+        else:
+            items.append(_read_item(item, assets))
     for bands, count in lacking.items():
         say(f"{count} items left out: without {bands}")
     if not items:
@@ -273,7 +274,8 @@ def _fill(file: Any, grid: Any, items: list[Item], most: int, load: Callable) ->
                 seen |= scl > 0
                 count = int(clear.sum())
                 item.pixels.update(seen=int((scl > 0).sum()), clear=count)
-                best = sorted([*best, (count, item, clear)][: None if count else -1], key=lambda one: -one[0])[:most]
+                if count:
+                    best = sorted([*best, (count, item, clear)], key=lambda one: -one[0])[:most]
             values = np.full((len(BANDS), *tile.shape), np.nan, np.float32)
             for place, band in enumerate(BANDS):
                 stack = np.full((max(1, len(best)), *tile.shape), np.nan, np.float32)
