@@ -17,11 +17,9 @@ from lczlib.graphs import GraphSet
 from lczlib.metrics import Interval, compare_seeds
 from lczlib.models.baselines import costs, random_forest
 from lczlib.recipe import Recipe
-from lczlib.runs import atomic_path
 from lczlib.sam import MaskSettings, build_sam
 from lczlib.training import train_stream
 
-KEYS = ["seed", "id", "label", "polygon"]
 Questions = Mapping[str, Mapping[str, str]]  # {question: {label: name of a design}}, the paper's design first
 
 
@@ -40,18 +38,20 @@ class Design:
     recipe: Recipe
 
 
-def tested_once(design: Design, pairs: Pairs, split: Split, seed: int, work_dir: str | Path) -> pd.DataFrame:
-    """Train with a seed, predict the test pairs: id, label, polygon (its group), seed, predicted."""
-    part = split.of(pairs.ids)
-    test = part == "test"
+def train_and_predict(
+    design: Design, pairs: Pairs, split: Split, seed: int, work_dir: str | Path, part: str = "test"
+) -> pd.DataFrame:
+    """Train with a seed, predict the pairs of a part of the split: id, label, polygon (its group), seed, predicted."""
+    parts = split.of(pairs.ids)
+    asked, train = parts == part, parts == "train"
     if design.model == "forest":
-        x, train = design.inputs, part == "train"
-        predicted = random_forest(x[train], pairs.labels[train], x[test], seed=seed).argmax(1) + 1
+        x = design.inputs
+        predicted = random_forest(x[train], pairs.labels[train], x[asked], seed=seed).argmax(1) + 1
     else:
         network = design.recipe.stream, design.model, design.inputs
         result = train_stream(*network, pairs.index, split, design.recipe, seed, work_dir)
-        predicted = result.predictions.look_up(pairs.ids[test]).predicted
-    rows = pairs.index.assign(polygon=polygon_groups(pairs.index), seed=seed)[test]
+        predicted = result.predictions.look_up(pairs.ids[asked]).predicted
+    rows = pairs.index.assign(polygon=polygon_groups(pairs.index), seed=seed)[asked]
     return rows[["id", "label", "polygon", "seed"]].assign(predicted=predicted)
 
 
@@ -86,7 +86,7 @@ def test_until_narrow(
         cells = [(name, seed) for seed in splits for name in designs if name in wanted]
         jobs = [{"design": designs[n], "split": splits[s], "seed": s} for n, s in cells]
         jobs = (job | {"pairs": pairs, "work_dir": work_dir} for job in jobs)
-        for (name, _), frame in zip(cells, parallel(tested_once, jobs, workers)):
+        for (name, _), frame in zip(cells, parallel(train_and_predict, jobs, workers)):
             rows[name].append(frame)
         tested = {name: pd.concat(frames, ignore_index=True) for name, frames in rows.items()}
         widths = dict.fromkeys(designs, 0.0)
@@ -99,24 +99,6 @@ def test_until_narrow(
         if wanted == references or begin - first >= most:
             rule = f"a design gets seeds until its intervals are narrower than 2 points, at most {most}"
             return tested, {"rule": rule, "seeds": begin - first, "widest": max(widths.values())}
-
-
-def write_tested(path: str | Path, tested: Mapping[str, pd.DataFrame]) -> None:
-    """Write what `test_until_narrow` found as CSV (.csv.gz): a row for each seed and pair, a column for each design.
-
-    A design's column holds the zone that it predicted; nothing where it has no such seed.
-    """
-    columns = [frame.set_index(KEYS)["predicted"].rename(name) for name, frame in tested.items()]
-    with atomic_path(path) as temporary:
-        table = pd.concat(columns, axis=1).astype("Int64").reset_index()
-        table.to_csv(temporary, index=False, compression={"method": "gzip", "mtime": 0})
-
-
-def read_tested(path: str | Path) -> dict[str, pd.DataFrame]:
-    """What `write_tested` wrote."""
-    table = pd.read_csv(path)
-    parts = {name: table.loc[table[name].notna(), [*KEYS, name]] for name in table.columns.drop(KEYS)}
-    return {name: part.rename(columns={name: "predicted"}).astype({"predicted": int}) for name, part in parts.items()}
 
 
 def compare(tested: Mapping[str, pd.DataFrame], question: Mapping[str, str], draws: int = 1000) -> dict[str, dict]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import pandas as pd
 from lczlib.data.layout import read_npz, write_npz
 from lczlib.data.splits import polygon_groups
 from lczlib.errors import InputError
+from lczlib.runs import atomic_path
 from lczlib.zones import K
 
 COLUMNS = ("id", "split", "city", "polygon", "label")
+KEYS = ["seed", "id", "label", "polygon"]
 
 
 @dataclass(frozen=True)
@@ -103,3 +106,23 @@ def join(first: Predictions, second: Predictions) -> tuple[Predictions, Predicti
         if differ.any():
             raise InputError(f"the streams disagree on the {column} of pair {common[differ][0]}; use one split")
     return pair
+
+
+def write_zones(path: str | Path, predicted: Mapping[str, pd.DataFrame]) -> None:
+    """Write the zones that several methods predict as CSV (.csv.gz): a row for each seed and pair, a column for each.
+
+    Args:
+        predicted: {method: frame of seed, id, label, polygon (what intervals draw from), predicted}. A method may lack
+            seeds that others have: its column is empty there.
+    """
+    columns = [frame.set_index(KEYS)["predicted"].rename(name) for name, frame in predicted.items()]
+    with atomic_path(path) as temporary:
+        table = pd.concat(columns, axis=1).astype("Int64").reset_index()
+        table.to_csv(temporary, index=False, compression={"method": "gzip", "mtime": 0})
+
+
+def read_zones(path: str | Path) -> dict[str, pd.DataFrame]:
+    """What `write_zones` wrote."""
+    table = pd.read_csv(path)
+    parts = {name: table.loc[table[name].notna(), [*KEYS, name]] for name in table.columns.drop(KEYS)}
+    return {name: part.rename(columns={name: "predicted"}).astype({"predicted": int}) for name, part in parts.items()}

@@ -7,6 +7,7 @@ import pytest
 from lczlib import designs
 from lczlib.data import Pairs
 from lczlib.metrics import Interval
+from lczlib.predictions import read_zones, write_zones
 from lczlib.recipe import Recipe
 from lczlib.sam import MaskSettings
 
@@ -32,10 +33,9 @@ def test_differences_are_paired_by_seed_and_pair():
 
 def test_what_was_tested_is_written_and_read_again(tmp_path):
     tested = {"a": rows([[1, 0, 0, 0], [1, 1, 0, 0]]), "b": rows([[1, 1, 0, 0]])}
-    designs.write_tested(tmp_path / "t.csv.gz", tested)
-    again = designs.read_tested(tmp_path / "t.csv.gz")
+    write_zones(tmp_path / "t.csv.gz", tested)
     question = {"paper": "a", "rival": "b"}
-    assert designs.compare(again, question) == designs.compare(tested, question)
+    assert designs.compare(read_zones(tmp_path / "t.csv.gz"), question) == designs.compare(tested, question)
 
 
 @pytest.mark.parametrize(

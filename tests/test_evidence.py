@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from lczlib import fusion
-from lczlib.metrics import compare_seeds
-from lczlib.predictions import Predictions, join
+from lczlib.designs import compare
+from lczlib.metrics import bootstrap_difference, compare_seeds
+from lczlib.predictions import Predictions, join, read_zones
 
 EVIDENCE = Path(__file__).parents[1] / "figures" / "evidence"
 
@@ -47,3 +48,25 @@ def test_gains_are_computed_again(runs, stream, rival, places):
         committed = committed[name]
     assert len(runs) == 8
     np.testing.assert_allclose(found, committed, atol=1e-6)
+
+
+@pytest.mark.parametrize("stem", ["07_design_choices", "07_patch_networks"])
+def test_designs_are_compared_again(stem):
+    committed = json.loads((EVIDENCE / f"{stem}.json").read_text())["numbers"]
+    tested = read_zones(EVIDENCE / "predictions" / f"{stem}.csv.gz")
+    for question in committed.keys() - {"stop_rule"}:
+        answers = compare(tested, {label: row["design"] for label, row in committed[question].items()})
+        for label, row in committed[question].items():
+            assert answers[label]["oa"] == pytest.approx(row["oa"], abs=1e-6)
+            np.testing.assert_allclose(answers[label].get("difference", ()), row.get("difference", ()), atol=1e-6)
+
+
+@pytest.mark.parametrize("stream", ["s2", "ge", "fused"])
+def test_the_drop_in_a_new_city_is_computed_again(stream):
+    committed = json.loads((EVIDENCE / "06_transfer.json").read_text())["numbers"][stream]
+    zones = read_zones(EVIDENCE / "predictions" / "06_transfer.csv.gz")
+    seen, unseen = (zones[f"{stream} {part}"] for part in ("seen", "unseen"))
+    same = seen["label"], seen["predicted"], unseen["predicted"], seen["polygon"]
+    found = bootstrap_difference(*same, seeds=seen["seed"])
+    np.testing.assert_allclose(found, committed["drop"], atol=1e-6)
+    assert seen["seed"].nunique() == 8

@@ -50,7 +50,7 @@ def environment() -> Environment:
         loader=FileSystemLoader(Path(__file__).parent / "templates"), undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, keep_trailing_newline=True, autoescape=lambda name: bool(name and name.endswith("html.j2")),
     )  # fmt: skip
-    made.filters |= {one.__name__: one for one in (points, percent, cell, minus, over, against)}
+    made.filters |= {one.__name__: one for one in (points, percent, cell, minus, over)}
     made.tests["match_number"] = lambda stem, number: stem.split("_")[0] == number
     return made
 
@@ -78,11 +78,6 @@ def minus(interval: list[float]) -> list[float]:
 def over(interval: list[float], level: float) -> list[float]:
     """How far a value lies above a level."""
     return [part - level for part in interval]
-
-
-def against(interval: list[float], other: list[float]) -> list[float]:
-    """The difference of two values from separate samples, as wide as their two intervals allow."""
-    return [interval[0] - other[0], interval[1] - other[2], interval[2] - other[1]]
 
 
 def cell(text: str) -> str:

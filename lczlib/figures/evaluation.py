@@ -209,8 +209,10 @@ def reliability_diagrams(panels: Mapping[str, Mapping], scores: Mapping[str, Map
     return headline(fig, title)
 
 
-def differences(answers: Mapping[str, Mapping[str, Mapping]], title: str) -> Figure:
-    """A panel for each question (`designs.compare` answers it): accuracy against the paper's design, in points.
+def differences(
+    answers: Mapping[str, Mapping[str, Mapping]], title: str, reference: str = "that of the paper's design"
+) -> Figure:
+    """A panel for each question (`designs.compare` answers it): accuracy minus `reference`, the first row's, in points.
 
     A row is a design: small dots are seeds, the bar is the 95 % interval of the paired difference.
     """
@@ -229,7 +231,7 @@ def differences(answers: Mapping[str, Mapping[str, Mapping]], title: str) -> Fig
         ax.get_yticklabels()[0].set_fontweight("bold")
         ax.set(ylim=(len(rows) - 0.5, -0.5), title=question)
         ax.grid(axis="x")
-    axes[-1, 0].set_xlabel("accuracy minus that of the paper's design (points)")
+    axes[-1, 0].set_xlabel(f"accuracy minus {reference} (points)")
     return headline(fig, title)
 
 

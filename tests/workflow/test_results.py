@@ -15,7 +15,6 @@ from lczworld.dataset import plan
 from workflow.results import (
     NOT_KNOWN,
     NOT_MADE,
-    against,
     ledger,
     minus,
     over,
@@ -81,7 +80,6 @@ def test_the_verdict_needs_every_interval():
 
 def test_differences_turn_round_and_levels_shift():
     assert minus([0.1, -0.1, 0.3]) == [-0.1, -0.3, 0.1]
-    assert against([0.5, 0.25, 0.75], [0.25, 0.125, 0.5]) == [0.25, -0.25, 0.625]
     assert over([0.5, 0.25, 0.75], 0.5) == [0.0, -0.25, 0.25]
 
 
