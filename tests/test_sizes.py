@@ -9,10 +9,9 @@ from pathlib import Path
 
 import grimp
 import networkx
-import pytest
 
 ROOT = Path(__file__).parents[1]
-LIMITS = {
+GOALS = {
     "lczlib": 6200,
     "core": 4100,
     "lczworld": 2600,
@@ -20,6 +19,8 @@ LIMITS = {
     "parameters": 8,
     "private, one caller": 62,
 }
+# Where a goal is not reached: the size today. It may shrink, never grow; whoever makes it smaller lowers it here.
+REACHED = {"lczlib": 10089, "core": 5774, "lczworld": 3253, "private, one caller": 76}
 
 
 def sources(package: str) -> list[Path]:
@@ -69,10 +70,8 @@ def measures() -> dict[str, int]:
     }
 
 
-@pytest.mark.xfail(reason="being made smaller", strict=False)
 def test_sizes_are_held():
-    found = measures()
-    assert {name: value for name, value in found.items() if value > LIMITS[name]} == {}
+    assert {name: value for name, value in measures().items() if value > (GOALS | REACHED)[name]} == {}
 
 
 def cycles() -> list[set[str]]:
@@ -89,6 +88,6 @@ def test_no_modules_import_each_other_in_a_circle():
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
     for name, value in measures().items():
-        print(f"{name:22} {value:6} of {LIMITS[name]}")
+        print(f"{name:22} {value:6} of {GOALS[name]}")
     print(f"(private, one caller, in lczworld: {len(private_with_one_caller('lczworld'))})")
     print("import cycles:", cycles() or "none")
