@@ -10,6 +10,7 @@ import time
 import warnings
 from multiprocessing import get_context
 
+import dask
 import psutil
 import pytest
 import torch
@@ -154,7 +155,8 @@ def die(value: int) -> None:
 def test_a_killed_dask_worker_costs_nothing_but_time_and_a_deadly_job_is_reported(tmp_path):
     distributed = pytest.importorskip("distributed")
     cluster = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
-    with distributed.LocalCluster(**cluster, silence_logs=logging.CRITICAL) as cluster:
+    deaths = dask.config.set({"distributed.scheduler.allowed-failures": 1})  # of one job
+    with deaths, distributed.LocalCluster(**cluster, silence_logs=logging.CRITICAL) as cluster:
         jobs = [{"value": v, "folder": tmp_path} for v in range(5)]
         address = cluster.scheduler_address
         assert list(compute.parallel(die_in_the_first_worker, jobs, dask=address)) == list(range(5))

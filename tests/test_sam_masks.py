@@ -43,11 +43,11 @@ def iou(a, b):
     return (a & b).sum() / (a | b).sum()
 
 
-@pytest.mark.parametrize("size", [(320, 320), (250, 320)])
-def test_same_masks_as_the_generator(nano, size):
-    image = scene(size)
-    masks, boxes = generate_masks(nano, [image], LOOSE)[0]
-    expected, expected_boxes = reference_masks(nano, image, LOOSE)
+@pytest.mark.parametrize(("size", "points"), [((320, 320), 8), ((250, 320), 12)])
+def test_same_masks_as_the_generator(nano, size, points):
+    image, settings = scene(size), dataclasses.replace(LOOSE, points_per_side=points)
+    masks, boxes = generate_masks(nano, [image], settings)[0]
+    expected, expected_boxes = reference_masks(nano, image, settings)
     assert len(masks) == len(expected) > 5
     assert min(iou(a, b) for a, b in zip(masks, expected)) >= 0.99
     assert np.abs(boxes - expected_boxes).max() <= 1
@@ -65,10 +65,11 @@ def test_bf16_gives_nearly_the_same_masks(nano):
 
 def test_threads_change_nothing(nano):
     image, before, found = scene(seed=5), torch.get_num_threads(), []
+    few = dataclasses.replace(LOOSE, points_per_side=8)
     try:
         for threads in (1, 2, 5):
             torch.set_num_threads(threads)
-            found += generate_masks(nano, [image], LOOSE)
+            found += generate_masks(nano, [image], few)
     finally:
         torch.set_num_threads(before)
     for masks, boxes in found[1:]:

@@ -33,10 +33,11 @@ if not (here / "go").exists():
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> tuple[Path, str]:
-    """A project of three notebooks after a run, and what the run printed; a hub offers a kernel that cannot start."""
+    """A project of four notebooks after a run, and what it printed; a hub offers a kernel that cannot start."""
     project = make_project(tmp_path_factory.mktemp("finished"))
     notebook(project, "00_first", draw("00_first"))
     notebook(project, "04_second", draw("04_second", "training"))
+    notebook(project, "09_nothing", "print('no clone here')\nraise SystemExit(0)", draw("09_nothing"))
     notebook(project, "demo", draw("demo_pair"))
     kernel = project / "share" / "kernels" / "python3" / "kernel.json"
     kernel.parent.mkdir(parents=True)
@@ -60,15 +61,15 @@ def test_a_run_writes_into_build_only_and_prints_a_table(finished):
     }
     assert json.loads((figures / "04_second.json").read_text())["numbers"]["oa"] == 0.6
     rows = [line.split() for line in output.split("figure files\n")[1].splitlines()]
-    assert [row[0] for row in rows[:3]] == ["00_first", "04_second", "demo"]
-    assert [row[2] for row in rows[:3]] == ["00_first", "04_second", "demo_pair"]
+    assert [row[0] for row in rows[:4]] == ["00_first", "04_second", "09_nothing", "demo"]
+    assert [row[2] for row in rows[:4]] == ["00_first", "04_second", "-", "demo_pair"]
 
 
 def test_the_report_is_a_site_without_a_dead_link_and_nothing_from_elsewhere(finished):
     site = finished[0] / "build" / "demo" / "site"
     pages = sorted(site.rglob("*.html"))
     assert [str(page.relative_to(site)) for page in pages] == [
-        "index.html", "notebooks/00_first.html", "notebooks/04_second.html", "notebooks/demo.html"
+        "index.html", *(f"notebooks/{name}.html" for name in ("00_first", "04_second", "09_nothing", "demo"))
     ]  # fmt: skip
     for page in pages:
         text = page.read_text()
@@ -91,9 +92,16 @@ def test_the_report_fits_a_phone_and_a_browser_finds_no_fault(finished):
             assert not errors(driver)
 
 
+def test_a_notebook_that_has_nothing_to_do_ends_early_without_a_fault(finished):
+    page = (finished[0] / "build" / "demo" / "site" / "notebooks" / "09_nothing.html").read_text()
+    assert "no clone here" in page
+    assert "An exception has occurred" not in page
+    assert "UserWarning" not in page
+
+
 def _fresh(output: str) -> dict[str, bool]:
     """Which notebooks of the table were executed in this run."""
-    rows = output.split("figure files\n")[1].splitlines()[:3]
+    rows = output.split("figure files\n")[1].splitlines()[:4]
     return {line.split()[0]: "up to date" not in line for line in rows}
 
 
@@ -111,19 +119,7 @@ def test_what_has_changed_is_run_again_alone_and_a_failing_notebook_is_one_line(
     notebook(project, "04_second", draw("04_second", "training"), "1 + 1")
     status, output, error = run(project)
     assert status == 0, error
-    assert _fresh(output) == {"00_first": False, "04_second": True, "demo": False}
-
-
-def test_a_notebook_that_has_nothing_to_do_ends_early_without_a_fault(tmp_path):
-    project = make_project(tmp_path)
-    notebook(project, "00_first", "print('no clone here')\nraise SystemExit(0)", draw("00_first"))
-    status, output, error = run(project)
-    assert status == 0, output + error
-    assert not list((project / "build" / "demo").rglob("00_first.png"))
-    page = (project / "build" / "demo" / "site" / "notebooks" / "00_first.html").read_text()
-    assert "no clone here" in page
-    assert "An exception has occurred" not in page
-    assert "UserWarning" not in page
+    assert _fresh(output) == {"00_first": False, "04_second": True, "09_nothing": False, "demo": False}
 
 
 HUBS = {  # where another kernel lies, and what the environment says; relative to a folder that is also HOME
