@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,9 +117,9 @@ def write_zones(path: str | Path, predicted: Mapping[str, pd.DataFrame]) -> None
             seeds that others have: its column is empty there.
     """
     columns = [frame.set_index(KEYS)["predicted"].rename(name) for name, frame in predicted.items()]
+    table = pd.concat(columns, axis=1).astype("Int64").reset_index()
     with atomic_path(path) as temporary:
-        table = pd.concat(columns, axis=1).astype("Int64").reset_index()
-        table.to_csv(temporary, index=False, compression={"method": "gzip", "mtime": 0})
+        temporary.write_bytes(gzip.compress(table.to_csv(index=False).encode(), mtime=0))
 
 
 def read_zones(path: str | Path) -> dict[str, pd.DataFrame]:
