@@ -129,6 +129,7 @@ def _lines(page: str) -> Iterator[tuple[str, str | np.ndarray, dict]]:
                 style = {"size": size, "family": "monospace", "weight": "normal" if number else "bold"}
                 yield "td", "".join(map(str.ljust, row, widths)), style
         elif element.tag == "img":
+            yield "", "", {"size": 6}  # a gap
             yield "img", plt.imread(io.BytesIO(base64.b64decode(element.get("src").partition(",")[2]))), {}
         elif size := SIZES.get(element.get("class"), SIZES.get(element.tag)):
             mark = "\N{BULLET} " if element.tag == "li" else ""
