@@ -1,7 +1,5 @@
 """`./run_all.sh --publish`: the figures of a run become the committed ones; RESULTS.md and the gallery follow."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 
@@ -45,12 +43,12 @@ def publish(build: Build, chosen: list[str]) -> Path:
             if path.name not in predictions and {"02", "03", "06"} <= set(chosen):  # those that make them
                 path.unlink()
         _ship_streams(build)
-    elif "04" in chosen:
-        for path in (build.folder / "predictions").glob("*_polygon_pool_*.npz"):
-            whole = Predictions.load(path)
-            asked = (whole.frame["split"] != "train").to_numpy()
-            Predictions(whole.frame[asked], whole.p[asked]).save(target / "predictions" / path.name)
-    for path in (build.folder / "predictions").glob("*.csv.gz"):  # small, also those of the demo
+        return target
+    for path in (build.folder / "predictions").glob("*_polygon_pool_*.npz") if "04" in chosen else ():
+        whole = Predictions.load(path)
+        asked = (whole.frame["split"] != "train").to_numpy()
+        Predictions(whole.frame[asked], whole.p[asked]).save(target / "predictions" / path.name)
+    for path in (build.folder / "predictions").glob("*.csv.gz"):
         if path.name[:2] in chosen:
             _copy(path, target / "predictions" / path.name)
     return target

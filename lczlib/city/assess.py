@@ -25,7 +25,7 @@ from lczlib.data.splits import polygon_groups
 from lczlib.errors import InputError
 from lczlib.fusion import PUBLISHED_ALPHA, fuse, predicted
 from lczlib.graphs import FEATURES, load_graphs
-from lczlib.models import RunStream, load_stream
+from lczlib.models import RunStream, load_streams
 from lczlib.models.baselines import band_statistics, random_forest
 from lczlib.models.inference import predict
 from lczlib.predictions import Predictions
@@ -152,15 +152,13 @@ def assess(
         {"data", "design", "runs", "notes", "everywhere" (the forest on all areas put aside), "suspicious" (of
         `suspicious_areas`), "methods", "differences" (of `compare_methods`)}.
 
-    Raises what `count_areas`, `load_stream` and `seen_in_training` do.
+    Raises what `count_areas`, `load_streams` and `seen_in_training` do.
     """
     pairs = open_pairs(data)
     labels, areas, of_zone = pairs.labels, polygon_groups(pairs.index), count_areas(pairs)
     notes = [f"LCZ {CODES[label - 1]} has one area: trained on, never tested." for label in of_zone.index[of_zone == 1]]
     prepare_cpu()
-    streams = {stream.stream: stream for stream in map(load_stream, runs)}
-    if len(streams) < len(runs):
-        raise InputError(f"--run: {len(runs)} runs of one stream; give one of s2 and one of ge")
+    streams = load_streams(runs)
     p = {name: answer_pairs(stream, pairs, workers) for name, stream in streams.items()}
     known = {name: seen_in_training(stream, pairs, p[name]) for name, stream in streams.items()}
     seen = np.any([np.zeros(len(pairs), bool), *known.values()], axis=0)

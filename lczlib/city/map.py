@@ -21,7 +21,7 @@ from lczlib.city.windows import MapJob, MapOptions, Predict, classify_chunk, ope
 from lczlib.compute import parallel, prepare_cpu
 from lczlib.data.layout import BANDS
 from lczlib.errors import InputError
-from lczlib.models import RunStream, load_stream
+from lczlib.models import RunStream, load_streams
 from lczlib.runs import atomic_path, content_key, file_lock, new_memmap
 
 PAYS = 1.2  # times faster from which bf16 is chosen
@@ -45,9 +45,7 @@ def open_streams(
         names = " and ".join(wanted)
         remedy = "make one with `python -m lczlib train DATA --stream s2`, or try --run demo-s2"
         raise InputError(f"--run: a map needs a trained run ({names}); {remedy}")
-    found = {stream.stream: stream for stream in map(load_stream, runs)}
-    if len(found) < len(runs):
-        raise InputError(f"--run: {len(runs)} runs of one stream; give one of s2 and one of ge")
+    found = load_streams(runs)
     for name in wanted:
         if name not in found:
             known = ", ".join(map(str, runs))

@@ -18,10 +18,10 @@ from scipy.ndimage import gaussian_filter
 from lczlib import __version__
 from lczlib.city.legend import COLORMAP, write_kmz, write_legend
 from lczlib.city.plot import plot_map
-from lczlib.city.zone_raster import ZoneRaster, row_windows
+from lczlib.city.zone_raster import ZoneRaster, pixel_areas, row_windows
 from lczlib.figures.base import use_style, write_picture
 from lczlib.runs import atomic_path
-from lczlib.zones import CODES, ZONES, K, to_old_codes, to_wrf_codes
+from lczlib.zones import CODES, ZONES, to_old_codes, to_wrf_codes
 
 if TYPE_CHECKING:
     from lczlib.city.windows import MapJob
@@ -175,8 +175,7 @@ def write_copies(
 def measure_areas(path: str | Path) -> pd.DataFrame:
     """Area of each of the 17 zones of a map (filtered): label, code, name, color, pixels, km2."""
     zones = ZoneRaster(path)
-    km2 = zones.areas()
-    counts = (np.bincount(zones.read(window).ravel(), minlength=K + 1) for window in row_windows(zones.data))
-    pixels = np.sum(list(counts), axis=0)[1:]
+    counts = zones.counts()
+    pixels, km2 = counts.sum(0), pixel_areas(zones.data) @ counts
     rows = [(z.label, z.code, z.name, z.color, pixels[z.label - 1], km2[z.label - 1]) for z in ZONES]
     return pd.DataFrame(rows, columns=["label", "code", "name", "color", "pixels", "km2"])

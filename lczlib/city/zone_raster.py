@@ -123,15 +123,18 @@ class ZoneRaster:
         except InputError as fault:
             raise InputError(f"{self.path}: {fault}; give the right band (--compare-band) or recode it") from None
 
+    def counts(self, view: WarpedVRT | None = None) -> np.ndarray:
+        """(rows, 17) pixels of each zone in each row of the raster, or of a warped view of it."""
+        found = []
+        for window in row_windows(view or self.data):
+            labels = self.read(window, view).astype(np.int64)
+            places = labels + (K + 1) * np.arange(len(labels))[:, None]
+            found.append(np.bincount(places.ravel(), minlength=len(labels) * (K + 1)).reshape(-1, K + 1)[:, 1:])
+        return np.concatenate(found)
+
     def areas(self, view: WarpedVRT | None = None) -> np.ndarray:
         """(17,) km2 of each zone on the ground, of the raster or a warped view of it."""
-        grid = view or self.data
-        total, areas = np.zeros(K), pixel_areas(grid)
-        for window in row_windows(grid):
-            labels = self.read(window, view).astype(np.int64)
-            weights = np.broadcast_to(areas[window.row_off : window.row_off + len(labels), None], labels.shape)
-            total += np.bincount(labels.ravel(), weights.ravel(), K + 1)[1:]
-        return total
+        return pixel_areas(view or self.data) @ self.counts(view)
 
 
 def row_windows(data: rasterio.DatasetReader | WarpedVRT, rows: int = 256) -> Iterator[Window]:

@@ -6,8 +6,6 @@ Graphs: "deepsets", and "gcn", "sage", "gin", "gat" on complete graphs or, by a 
 "sage-distance" (torch_geometric's dense layers: a graph here has 50 nodes at most).
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import torch

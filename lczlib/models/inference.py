@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -88,6 +88,14 @@ def load_stream(run: str | Path, precision: str = "fp32") -> RunStream:
     folder = (DEMO / run if str(run) in ("demo-s2", "demo-ge") else Path(run)).resolve()
     note = folder / "about.json"
     return RunStream(folder, _read_params(folder), read_json(note) if note.exists() else {}, precision)
+
+
+def load_streams(runs: Sequence[str | Path]) -> dict[str, RunStream]:
+    """{"s2", "ge": `load_stream`} of trained runs; InputError where two are of one stream."""
+    streams = {stream.stream: stream for stream in map(load_stream, runs)}
+    if len(streams) < len(runs):
+        raise InputError(f"--run: {len(runs)} runs of one stream; give one of s2 and one of ge")
+    return streams
 
 
 @dataclass(frozen=True)

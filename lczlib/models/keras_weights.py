@@ -1,7 +1,5 @@
 """Read Keras HDF5 weights (as `save_weights` of Keras 2.11 wrote them) into the networks of this package."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 
