@@ -3,8 +3,6 @@
 Parsers are built without torch, pandas or rasterio; a command imports what it needs when it runs.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

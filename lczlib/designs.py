@@ -1,7 +1,5 @@
 """Designs compared in pairs: the same pairs, splits and seeds, only the design differs (notebook 07)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

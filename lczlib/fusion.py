@@ -5,8 +5,6 @@ Every way but `fuse` takes lists of *streams*, probabilities (N, 17) of the same
 fits on validation pairs and gives the probabilities (M, 17) of test pairs.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """What helps in a city nobody trained on: adapted inputs or statistics, without its labels, or a few labels of it."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace

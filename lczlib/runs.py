@@ -1,7 +1,5 @@
 """Artefacts of a run: written atomically, kept in folders keyed by what made them, found again instead of remade."""
 
-from __future__ import annotations
-
 import dataclasses
 import errno
 import hashlib

@@ -5,8 +5,6 @@ after any epoch continues from its checkpoint exactly as if it had never stopped
 seeds are left as they were.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass

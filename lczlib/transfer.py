@@ -1,7 +1,5 @@
 """A city nobody trained on: how far accuracy drops, what differs there, and how much a remedy gives back."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path

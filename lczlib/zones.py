@@ -8,8 +8,6 @@ Source: shared facts of Stewart & Oke (2012), the WUDAPT palette, and the simila
 as used by Demuzere et al. (the last from one source only).
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 

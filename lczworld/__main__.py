@@ -1,7 +1,5 @@
 """The command line of the synthetic world: `python -m lczworld synth OUT`."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

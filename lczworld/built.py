@@ -1,7 +1,5 @@
 """Built quarters: streets, buildings until the plan is fulfilled, then gardens, car parks, trees and cars between."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from .canvas import MARGIN, C, Canvas, Rng, Surface, Warp, corners, outline

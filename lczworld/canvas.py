@@ -4,8 +4,6 @@ Plans are laid out in straight street coordinates (u, v in metres) and bent into
 of rectangles becomes a grid, an organic quarter or a curved close. x grows to the east, y to the south, 1 px = 1 m.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

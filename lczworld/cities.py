@@ -8,8 +8,6 @@ Source: assumed; spans of one number between the cities follow what real cities 
 leaf-on and leaf-off dates, sun 25 to 65 degrees high, haze, corrections of the air, calibration within some per cent).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,5 @@
 """A synthetic data set in the published layout: balanced over zones and cities, by several processes, resumable."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Why accuracy drops in a new city: the same synthetic places seen with one habit of that city at a time."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import product
 

@@ -6,8 +6,6 @@ from its city and is the same for all zones.
 
 # ruff: noqa: C408, E501 (tables, one row per zone)
 
-from __future__ import annotations
-
 import numpy as np
 
 from lczlib.zones import CODES, RANGES

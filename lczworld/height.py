@@ -4,8 +4,6 @@ Made from the truth of synthetic pairs, so only they have it. What stands in the
 exist for few regions, are a yearly composite, flatten tall buildings, and miss small ones.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from scipy.ndimage import gaussian_filter

@@ -4,8 +4,6 @@ A rectangle is (u0, v0, u1, v1) in metres. The functions of `KINDS` take a recta
 cover, the ranges of the zone and a generator, and return the rectangles of the buildings.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_right
 from collections.abc import Sequence
 from functools import lru_cache

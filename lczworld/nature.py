@@ -1,7 +1,5 @@
 """Land cover without a town: woods, parkland, scrub, fields, rock and paved areas, bare ground, water."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from .canvas import MARGIN, C, Canvas, Rng, Surface, noise, outline

@@ -3,8 +3,6 @@
 Needs the folder of real samples that the environment variable `LCZ_REALDATA` names; nothing is trained on it.
 """
 
-from __future__ import annotations
-
 import os
 from itertools import product
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What each sensor sees of a scene: light and shadow, the RGB patch at 1 m, the Sentinel-2 patch at 10 m."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from functools import lru_cache

@@ -4,8 +4,6 @@ Roofs come as arrays, one row per building: `quads` (n, 4, 2) in picture coordin
 `Canvas.add_many` takes them (material, v, b, instance).
 """
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 

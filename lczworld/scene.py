@@ -1,7 +1,5 @@
 """A place drawn from its zone, with everything known about it: both patches, heights, cover, instances, fractions."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

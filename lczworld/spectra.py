@@ -8,8 +8,6 @@ Source: assumed, plausible for such surfaces; fitted to no image, but revised by
 windows of notebook 06 were seen beside the synthetic ones.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 BANDS = ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12")

@@ -1,7 +1,5 @@
 """A whole synthetic town of several square kilometres: zones in districts, for maps whose truth is known."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

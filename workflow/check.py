@@ -8,8 +8,6 @@ on any machine.
 by its own spread over the seeds in `figures/spread.json`. A number that no seed changes must agree exactly.
 """
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field

@@ -3,8 +3,6 @@
 The executed copy lies beside ROW, a JSON file with seconds and figures that is written last: where it is, all is.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -3,8 +3,6 @@
 python -m workflow.explorer --data build/demo/data --work build/demo --out build/demo/explorer.html
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The numbers of figures, compared exactly: `./run_all.sh --compare DIR_A DIR_B`. Standard library only."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from decimal import Decimal

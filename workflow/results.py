@@ -4,8 +4,6 @@ The ledger's rows stand in `ledger.yaml`; their numbers come from the JSON of th
 that has the figure, and their verdicts from the intervals.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Bring the notebooks of a build up to date through the `Snakefile`, and tell the outcome."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

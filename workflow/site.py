@@ -3,8 +3,6 @@
 index.html holds ledger and gallery, notebooks/*.html the executed notebooks. Nothing is fetched from elsewhere.
 """
 
-from __future__ import annotations
-
 import html
 import json
 import re

@@ -4,8 +4,6 @@ Seeds 0 to N-1 run notebooks 02 to 08 on the same data and instance masks, each 
 Stopped at any moment, it goes on from there.
 """
 
-from __future__ import annotations
-
 import json
 import statistics
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`check` finds every fault of a data set, and says what to do about each."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager

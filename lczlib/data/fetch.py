@@ -1,7 +1,5 @@
 """Downloads: resumable, checked by SHA-256, unpacked without leaving their folder."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import zipfile

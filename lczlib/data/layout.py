@@ -4,8 +4,6 @@ Source: the published repository's layout; `index.csv` and `dataset.json` are th
 published set names neither the city nor the polygon of a pair.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

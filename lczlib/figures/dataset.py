@@ -1,7 +1,5 @@
 """Figures of a data set: typical pairs, spectra, Stewart & Oke properties, what the statistics of each sensor tell."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Figures of the evaluation: alpha, confusion, gain per zone, measures, reliability, designs and what they cost."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt

@@ -4,8 +4,6 @@ The fusion is linear, so the page itself computes what alpha changes: the answer
 confusion matrix and F1 of each zone. Probabilities are embedded as float32, exactly as notebook 04 reads them.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """What several figures draw, each in one way: pictures, instance masks, graphs, scale bars, zones, intervals."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Mapping, Sequence
 

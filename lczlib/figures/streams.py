@@ -1,7 +1,5 @@
 """Figures of the two streams: where SAM is asked, instance masks, graphs, training; a pair on its way through both."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Figures of transfer: cities seen and unseen, what differs there, accuracy along the shift. Each returns a Figure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import matplotlib.pyplot as plt

@@ -5,8 +5,6 @@ common case) `import torchvision`, and with it segment_anything, fails with "ope
 The two operators defined here in Python are all that is needed. Where the compiled ones load, nothing is defined.
 """
 
-from __future__ import annotations
-
 import importlib.util
 from contextlib import suppress
 from functools import lru_cache

@@ -11,8 +11,6 @@ are what SAM's decoder makes masks of.
 Source: this project; nothing of it is in the paper. Joining by a learned answer: Nunez-Iglesias et al. 2013.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache

@@ -4,8 +4,6 @@
 that image's masks. A set that was renumbered or has grown computes only what is new. An image takes about 3 kB.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Iterator
 from functools import lru_cache

@@ -6,8 +6,6 @@ the encoder's bolder and finer region, and the third the true instance even wher
 predicted IoU is learned anew, from the masks of whole scenes.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from pathlib import Path

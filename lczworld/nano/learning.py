@@ -1,7 +1,5 @@
 """What both trainings of `nano` share: scenes, windows of them, the loop with its checkpoints, small networks."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Sequence

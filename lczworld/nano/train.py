@@ -7,8 +7,6 @@ that as it is, the decoder to answer prompts (`decoder`), then the IoU of its ma
 not trained on and evaluated on cities it never saw; the figures are written beside the weights, as JSON.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
