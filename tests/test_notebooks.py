@@ -3,27 +3,20 @@
 import ast
 import dataclasses
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import nbformat
 import numpy as np
 import pytest
 from browser import errors, open_browser
+from whole_project import FILES, FOLDERS, ROOT, copy_project, figures_that_say_all, run_all
 
-from lczlib.data import layout, open_pairs
 from workflow.build import Build
 from workflow.check import check
 from workflow.publish import publish
 
-ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-FOLDERS, FILES = ("lczlib", "lczworld", "notebooks", "workflow", "figures"), ("run_all.sh", "Snakefile")
-LABELS = (2, 5, 6, 8, 11, 14, 17)  # zones of the data set without RGB patches
 
 
 def _cells(path: Path, kind: str) -> list:
@@ -83,16 +76,6 @@ def test_one_address_of_the_repository():
         assert set(ours) <= {address}, path.name
 
 
-def _run(project: Path, *arguments: str) -> str:
-    """`run_all.sh` of a copy of this project; returns what it printed."""
-    environment = os.environ | {"PYTHONPATH": str(project), "VIRTUAL_ENV": sys.prefix, "LCZ_REALDATA": ""}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    command = ["./run_all.sh", "--profile", "smoke", *arguments]
-    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
-    return done.stdout
-
-
 def fill_published(path: Path) -> None:
     """As somebody does who has the paper: Fig. 8 of two streams, the alpha curve, a table, the transfer drop."""
     published = json.loads(path.read_text())
@@ -107,20 +90,16 @@ def fill_published(path: Path) -> None:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
     """A copy of this project after every notebook was executed in the smoke profile, the paper's values filled in."""
-    copy = tmp_path_factory.mktemp("project")
-    for name in FOLDERS:
-        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
-    for name in FILES:
-        shutil.copy2(ROOT / name, copy)
+    copy = copy_project(tmp_path_factory.mktemp("project"))
     fill_published(copy / "figures" / "published.json")
-    _run(copy)
+    run_all(copy, "--profile", "smoke")
     return copy
 
 
 @pytest.mark.notebooks
 def test_every_notebook_runs_and_leaves_figures_that_say_all(project):
     figures = project / "build" / "smoke" / "figures"
-    entries = {path.stem: json.loads(path.read_text()) for path in figures.glob("*.json")}
+    entries = figures_that_say_all(figures)
     of_published_data = {"09"}  # needs a clone; see test_published_artefacts
     assert {stem.split("_")[0] for stem in entries} == {
         path.stem.split("_")[0] for path in NOTEBOOKS
@@ -128,10 +107,6 @@ def test_every_notebook_runs_and_leaves_figures_that_say_all(project):
     page = (figures.parent / "site" / "notebooks" / "09_published_artefacts.html").read_text()
     assert "fetch lczc-ges2" in page.split("<strong>Skipped")[1]
     assert "SystemExit: " not in page
-    for stem, entry in entries.items():
-        assert (figures / f"{stem}.png").stat().st_size > 2000
-        assert (figures / f"{stem}.pdf").exists()
-        assert all(entry[name] for name in ("data", "question", "caption", "alt", "follows_from", "numbers")), stem
     assert sum(path.stat().st_size for path in figures.iterdir() if path.suffix in (".png", ".pdf")) < 9e6
     assert {path.name for path in project.iterdir()} == {*FOLDERS, *FILES, "build"}
     committed = {path.relative_to(ROOT / "figures") for path in (ROOT / "figures").rglob("*")}
@@ -176,27 +151,3 @@ def test_what_follows_from_predictions_is_computed_again_from_them(project):
     outcome = check(build, ["04", "05", "06"])
     assert outcome.lines == []
     assert outcome.exact > 500
-
-
-@pytest.mark.notebooks
-def test_the_published_data_set_without_rgb_patches_runs_as_it_is(project, tmp_path):
-    data = _published_without_rgb(project / "build" / "smoke" / "data", tmp_path / "published")
-    values = project / "figures" / "published.json"
-    filled = values.read_text()
-    shutil.copy2(ROOT / "figures" / "published.json", values)  # as committed, with its empty fields
-    _run(project, "--data", str(data), "--only", "05")
-    values.write_text(filled)
-    (figures,) = project.glob("build/smoke-*/figures")
-    assert "LCZC-GES2" in {json.loads(path.read_text())["data"] for path in figures.glob("05_*.json")}
-
-
-def _published_without_rgb(synthetic: Path, target: Path) -> Path:
-    """Pairs of some zones in the published layout as its repository comes: no index, no RGB, graphs of 1 to 5 nodes."""
-    pairs = open_pairs(synthetic)
-    (target / "gg_nodes_refine").mkdir(parents=True)
-    for i, label, s2 in zip(pairs.ids, pairs.labels, pairs.s2):
-        if label in LABELS:
-            layout.write_pair(target, i, s2, None, label)
-            x = np.random.default_rng(i).random((1 + i % 5, 5))
-            np.savez(target / "gg_nodes_refine" / f"graph_{i}.npz", x=x, a=np.zeros((len(x), len(x))))
-    return target
