@@ -53,7 +53,7 @@ def train_and_predict(
     return rows[["id", "label", "polygon", "seed"]].assign(predicted=predicted)
 
 
-def test_until_narrow(
+def run_until_narrow(
     designs: Mapping[str, Design],
     questions: Questions,
     pairs: Pairs,

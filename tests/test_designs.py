@@ -65,11 +65,11 @@ def test_seeds_are_added_until_intervals_are_narrow(monkeypatch, tmp_path):
     noise, sure = rng.normal(size=(60, 2)), labels[:, None] + rng.normal(0, 0.01, (60, 2))
     made = {n: designs.Design("forest", x, recipe) for n, x in (("noise", noise), ("sure", sure), ("same", sure))}
     narrow = {name: made[name] for name in ("sure", "same")}
-    _, rule = designs.test_until_narrow(narrow, {"?": {"sure": "sure", "same": "same"}}, pairs, (0, 2, 4), tmp_path)
+    _, rule = designs.run_until_narrow(narrow, {"?": {"sure": "sure", "same": "same"}}, pairs, (0, 2, 4), tmp_path)
     assert rule["seeds"] == 2
     assert Interval(0, 0, 0).high - rule["widest"] == 0
     three = {"?": {"sure": "sure", "noise": "noise", "same": "same"}}
-    tested, rule = designs.test_until_narrow(made, three, pairs, (0, 2, 4), tmp_path)
+    tested, rule = designs.run_until_narrow(made, three, pairs, (0, 2, 4), tmp_path)
     assert rule["seeds"] == 4, "for the design whose interval is wide, and the one that it is compared with"
     assert {name: frame["seed"].nunique() for name, frame in tested.items()} == {"noise": 4, "sure": 4, "same": 2}
     assert (tested["noise"][["seed", "id"]] == tested["sure"][["seed", "id"]]).all(axis=None)
