@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import sys
 from dataclasses import fields
 
 RUNS = {"dest": "runs", "action": "append", "default": [], "metavar": "RUN"}
@@ -11,14 +12,10 @@ def _scene_options(parser: argparse.ArgumentParser, required: bool = True) -> No
     """How to read the two images, shared by `patches` and `map`."""
     parser.add_argument("--s2", required=required, help="Sentinel-2 GeoTIFF: 10, 12 or 13 bands, DN or reflectance")
     parser.add_argument("--rgb", help="RGB GeoTIFF of 0.1 to 2 m; any CRS")
-    parser.add_argument(
-        "--bands", type=lambda text: text.split(","), help="names of the Sentinel-2 file's bands in order"
-    )
+    parser.add_argument("--bands", type=lambda text: text.split(","), help="the Sentinel-2 file's bands in order")
     parser.add_argument("--offset", type=float, default=0.0, help="added to DN: -1000 where baseline 04.00 left it in")
     parser.add_argument("--units", choices=("auto", "dn", "reflectance"), default="auto")
-    parser.add_argument(
-        "--rgb-bands", type=lambda text: [*map(int, text.split(","))], help="bands of red, green, blue, such as 3,2,1"
-    )
+    parser.add_argument("--rgb-bands", type=lambda text: [*map(int, text.split(","))], help="as R,G,B, such as 3,2,1")
 
 
 def scene_options(parser: argparse.ArgumentParser) -> None:
@@ -153,8 +150,6 @@ def at_options(parser: argparse.ArgumentParser) -> None:
 
 def at(args: argparse.Namespace) -> None:
     """Run `python -m lczlib at`."""
-    import sys
-
     from lczlib.city.compare import zones_at
 
     zones_at(args.map, args.stations).to_csv(args.out or sys.stdout, index=False)

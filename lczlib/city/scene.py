@@ -144,8 +144,8 @@ def _grid(bbox: tuple[float, float, float, float]) -> Any:
         raise InputError(f"{text}: not degrees west,south,east,north between 80 S and 84 N; give these")
     if west >= east or south >= north:
         raise InputError(f"{text}: west is not below east, or south not below north; a box may not cross 180 degrees")
-    crs = utm_of((west + east) / 2, (south + north) / 2).to_string()
-    extent = box(*bbox, "EPSG:4326").to_crs(crs, resolution=0.05).boundingbox
+    utm = utm_of((west + east) / 2, (south + north) / 2)
+    extent = box(*bbox, "EPSG:4326").to_crs(utm.to_string(), resolution=0.05).boundingbox
     if max(extent.span_x, extent.span_y) > LONGEST:
         size = f"{extent.span_x / 1000:.0f} x {extent.span_y / 1000:.0f} km"
         raise InputError(f"{text}: {size}; a city of up to {LONGEST // 1000} km is expected, give a smaller box")

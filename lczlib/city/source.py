@@ -68,8 +68,13 @@ def transformer(source: CRS | str, target: CRS | str) -> pyproj.Transformer:
 
 
 def utm_of(lon: float, lat: float) -> CRS:
-    """The UTM zone of a place in degrees."""
-    return CRS.from_epsg((32600 if lat >= 0 else 32700) + int((lon + 180) // 6) % 60 + 1)
+    """The UTM zone of a place in degrees, wider in Norway and Svalbard: that of Sentinel-2's tiles."""
+    zone = int((lon + 180) // 6) % 60 + 1
+    if 56 <= lat < 64 and 3 <= lon < 12:
+        zone = 32
+    elif lat >= 72 and 0 <= lon < 42:
+        zone = 31 + 2 * int((lon + 3) // 12)
+    return CRS.from_epsg((32600 if lat >= 0 else 32700) + zone)
 
 
 def apply_affine(affine: Affine, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ from rasterio.enums import ColorInterp
 from rasterio.warp import transform
 
 from lczlib.city.rasters import RGB, Sentinel2
+from lczlib.city.source import utm_of
 from lczlib.data.layout import BANDS
 from lczlib.errors import InputError
 
@@ -458,3 +459,15 @@ def test_values_and_no_data_together(tmp_path, dtype, dn, added, mark, profile, 
     found = scene.read(0, 0, 64, 64)
     np.testing.assert_array_equal(np.isnan(found).any(axis=-1), HOLE)
     np.testing.assert_allclose(found[~HOLE], IMAGE[~HOLE], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("lon", "lat", "epsg"),
+    [
+        (13.4, 52.5, 32633), (151.2, -33.9, 32756), (-180, 10, 32601), (180, 10, 32601),
+        (5.3, 60.4, 32632), (2.9, 60.4, 32631), (5.3, 55.9, 32631), (5.3, 64.1, 32631),  # Bergen, and around
+        (8.9, 78, 32631), (15.6, 78.2, 32633), (20.9, 78, 32633), (21, 78, 32635), (33, 80, 32637), (42, 80, 32638),
+    ],
+)  # fmt: skip
+def test_utm_zones_are_those_of_the_tiles_of_sentinel_2_in_norway_too(lon, lat, epsg):
+    assert utm_of(lon, lat).to_epsg() == epsg
