@@ -61,12 +61,14 @@ def test_designs_are_compared_again(stem):
             np.testing.assert_allclose(answers[label].get("difference", ()), row.get("difference", ()), atol=1e-6)
 
 
+@pytest.mark.parametrize("shift", ["", "0", "1", "3"])
 @pytest.mark.parametrize("stream", ["s2", "ge", "fused"])
-def test_the_drop_in_a_new_city_is_computed_again(stream):
-    committed = json.loads((EVIDENCE / "06_transfer.json").read_text())["numbers"][stream]
-    zones = read_zones(EVIDENCE / "predictions" / "06_transfer.csv.gz")
+def test_the_drop_in_a_new_city_is_computed_again(stream, shift):
+    stem = "06_shift" if shift else "06_transfer"
+    committed = json.loads((EVIDENCE / f"{stem}.json").read_text())["numbers"]
+    drop = committed["drop"][stream][shift] if shift else committed[stream]["drop"]
+    zones = read_zones(EVIDENCE / "predictions" / (f"{stem}-{shift}.csv.gz" if shift else f"{stem}.csv.gz"))
     seen, unseen = (zones[f"{stream} {part}"] for part in ("seen", "unseen"))
     same = seen["label"], seen["predicted"], unseen["predicted"], seen["polygon"]
-    found = bootstrap_difference(*same, seeds=seen["seed"])
-    np.testing.assert_allclose(found, committed["drop"], atol=1e-6)
+    np.testing.assert_allclose(bootstrap_difference(*same, seeds=seen["seed"]), drop, atol=1e-6)
     assert seen["seed"].nunique() == 8

@@ -1,4 +1,4 @@
-"""The paper profile to its end on a few pairs of the published layout, with `LCZ_PAPER=1`: half an hour on two cores.
+"""The paper profile to its end on a few pairs of the published layout, with `LCZ_PAPER=1`: ten minutes on two cores.
 
 Widths, epochs and mask settings are the published ones. Not the paper's: the number of pairs, one seed, a small SAM
 instead of `vit_h` (the pairs come with graphs; masks are made of the city alone), and the size of that city.
@@ -14,7 +14,7 @@ from whole_project import copy_project, run_all
 
 CITY = {"city_m": 640, "city": 0, "step": 100, "fused_step": 320, "alpha": 0.6}
 
-pytestmark = pytest.mark.skipif(not os.environ.get("LCZ_PAPER"), reason="half an hour; set LCZ_PAPER=1")
+pytestmark = pytest.mark.skipif(not os.environ.get("LCZ_PAPER"), reason="ten minutes; set LCZ_PAPER=1")
 
 
 def test_it_ends_and_leaves_the_figures_of_every_notebook(tmp_path):

@@ -73,9 +73,10 @@ def minus(interval: list[float]) -> list[float]:
     return [-value, -high, -low]
 
 
-def over(interval: list[float], level: float) -> list[float]:
-    """How far a value lies above a level."""
-    return [part - level for part in interval]
+def over(interval: list[float], level: float | list[float]) -> list[float]:
+    """How far a value lies above a level, or above another interval: from low - its high to high - its low."""
+    value, low, high = level if isinstance(level, list) else [level] * 3
+    return [interval[0] - value, interval[1] - high, interval[2] - low]
 
 
 def cell(text: str) -> str:

@@ -81,6 +81,7 @@ def test_the_verdict_needs_every_interval():
 def test_differences_turn_round_and_levels_shift():
     assert minus([0.1, -0.1, 0.3]) == [-0.1, -0.3, 0.1]
     assert over([0.5, 0.25, 0.75], 0.5) == [0.0, -0.25, 0.25]
+    assert over([0.5, 0.25, 0.75], [0.125, 0.0, 0.5]) == [0.375, -0.25, 0.75]
 
 
 def test_without_its_figure_a_row_says_so_and_evidence_comes_first(tmp_path):
