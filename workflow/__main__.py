@@ -97,13 +97,15 @@ def _check(build: Build, chosen: list[str]) -> int:
     from workflow.check import check
 
     outcome = check(build, chosen)
-    for line in outcome.lines:
-        print(line)
+    apart = [f"  {stem}: {line}" for stem, lines in outcome.outside.items() for line, _ in lines]
+    if apart:
+        print("of trainings, outside 4 standard deviations of their spread over seeds:", *apart, sep="\n")
     if outcome.absent:
         print(f"not checked, they need the real samples: {', '.join(sorted(set(outcome.absent)))}")
-    compared = f"{outcome.exact} values compared to 1e-6, {outcome.statistical} with their spread over seeds"
-    compared += f" ({outcome.free} are not there for every seed)" if outcome.free else ""
-    print(f"check: {compared}; {len(outcome.lines) or 'none'} disagree")
+    numbers = sum(outcome.statistical.values())
+    compared = f"{outcome.exact} values compared to 1e-6; {numbers} with their spread over seeds, {len(apart)} outside"
+    print(f"check: {compared}" + f" ({outcome.free} more are not there for every seed)" * bool(outcome.free))
+    print(*outcome.lines or ["none disagrees by more than chance"], sep="\n")
     return int(bool(outcome.lines))
 
 

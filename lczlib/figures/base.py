@@ -67,8 +67,9 @@ class Gallery:
             numbers: every number of the picture: nested dict, numpy and dataclasses allowed, NaN becomes null.
             question: of the reader, which the figure answers. caption: what is drawn, n, seeds, intervals; Markdown.
             alt: the picture in a sentence for who cannot see it.
-            follows_from: "data" or "predictions" (the same numbers on every machine), or "training" (another processor
-                trains slightly other networks): decides how `./run_all.sh --check` compares the numbers.
+            follows_from: "data" or "predictions" (the same numbers on every machine), or "training" (on another processor
+                a network ends elsewhere, and finds other instance masks in one image of a thousand): decides how
+                `./run_all.sh --check` compares the numbers.
             parameters: of this figure, beside those of the gallery.
         """
         from IPython import display

@@ -8,24 +8,40 @@ import numpy as np
 import pandas as pd
 import pytest
 from project import ROOT, draw, make_project, notebook
+from scipy.stats import t
 
 from lczlib.predictions import Predictions
 from workflow.build import Build
-from workflow.check import check, committed_figures, exact_disagreements, statistical_disagreements
+from workflow.check import (
+    Outcome,
+    beyond_chance,
+    chance,
+    check,
+    committed_figures,
+    compared,
+    exact_disagreements,
+    outside,
+    too_far,
+)
 from workflow.execute import execute
 from workflow.numbers import CheckError, is_number, leaves, read_exactly
 from workflow.publish import publish
 from workflow.spread import spread_of, write_spread
 
 COMMITTED = committed_figures(ROOT / "figures")
-SPREAD = ROOT / "figures" / "spread.json"
-SPREADS = read_exactly(SPREAD)["spread"] if SPREAD.exists() else {}
+SPREAD = read_exactly(ROOT / "figures" / "spread.json")
+SEEDS = int(SPREAD["seeds"])
 
 
 def _disagreements(new: dict, old: dict) -> list[str]:
+    """Of one figure among some thousand numbers that agree."""
     if old.get("follows_from", "training") in ("data", "predictions"):
         return list(exact_disagreements(new, old))
-    return list(statistical_disagreements(new, old, SPREADS.get(old["figure"], {})))
+    stem = old["figure"]
+    spread = SPREAD["spread"].get(stem, {})
+    counts = {stem: compared(old, spread), "the rest": 8000}
+    found = {stem: list(outside(new, old, spread))}
+    return list(beyond_chance(Outcome(outside=found, statistical=counts), SEEDS))
 
 
 def _altered(value: object, factor: float) -> object:
@@ -58,11 +74,40 @@ def test_the_spread_is_the_standard_deviation_in_the_places_of_the_numbers():
     spread = spread_of(tables)
     assert spread == {"oa": 0.1, "f1": {"2": [0.1, 0, 0]}, "curve": [0.1, None, None], "seen": None}
     new, old = {"numbers": tables[0]}, {"numbers": tables[2] | {"oa": 0.9}}
-    assert list(statistical_disagreements(new, old, spread)) == []  # 0.4 are four deviations
-    assert len(list(statistical_disagreements(new, {"numbers": tables[2] | {"oa": 0.91}}, spread))) == 1
+    assert list(outside(new, old, spread)) == []  # 0.4 are four deviations
+    ((line, times),) = outside(new, {"numbers": tables[2] | {"oa": 0.91}}, spread)
+    assert (line, times) == ("oa: 0.5, committed 0.91 (4.1 standard deviations)", pytest.approx(4.1))
     for altered in ({"m": 8}, {"f1": {"1": 0.2, "2": [0.3, "text", None]}}, {"f1": {"1": 0.1, "2": [0.3, "u", None]}}):
-        assert len(list(statistical_disagreements(new, {"numbers": tables[2] | altered}, spread))) == 1
-    assert len(list(statistical_disagreements({"numbers": tables[0] | {"oa": None}}, old, spread))) == 1
+        ((line, times),) = outside(new, {"numbers": tables[2] | altered}, spread)
+        assert line.endswith("(no seed changes it)")
+    assert len(list(outside({"numbers": tables[0] | {"oa": None}}, old, spread))) == 1
+
+
+def test_chance_is_that_of_two_draws_and_a_deviation_of_a_few_seeds():
+    random = np.random.default_rng(0)
+    seeds = random.normal(size=(200_000, 8))
+    first, second = seeds[:, 0], random.normal(size=len(seeds))  # the committed run is one of the seeds, as seed 0 is
+    free = random.normal(size=len(seeds))
+    deviation = seeds.std(1, ddof=1)
+    assert (abs(free - second) > 4 * deviation).mean() == pytest.approx(chance(8), rel=0.05)
+    assert (abs(first - second) > 4 * deviation).mean() < chance(8)  # so that the limit is above what happens
+    assert 0.9 * 0.01 < 1 - (1 - 2 * t.sf(too_far(500, 8) / 2**0.5, 7)) ** 500 < 0.01
+
+
+def test_more_outside_than_chance_puts_there_or_one_that_is_far_is_a_fault():
+    def faults(**found):
+        counts = {"curve": 400, "cities": 40, "rest": 1000}
+        return list(beyond_chance(Outcome(outside=found, statistical=counts), 8))
+
+    some = [("oa: 1, committed 2 (5.0 standard deviations)", 5.0)]
+    assert faults(curve=30 * some, cities=6 * some) == []  # 36 of 1440 are 2.5 %
+    assert faults(curve=30 * some, cities=7 * some) == [
+        "37 of 1440 numbers of trainings are outside, chance puts 2.5% there"
+    ]
+    assert faults(cities=10 * some) == []
+    assert faults(cities=11 * some) == ["cities: 11 of 40 numbers are outside"]
+    assert faults(rest=[("oa: 1", 16.0)]) == []
+    assert faults(rest=[("oa: 1", 17.0)]) == ["rest: oa: 1, chance reaches 17"]
 
 
 def test_a_figure_is_one_line_of_the_spread(tmp_path):
@@ -97,6 +142,7 @@ def published(tmp_path_factory) -> Build:
     build.folder.mkdir(parents=True)
     execute(build.notebooks["04"], build.folder / "executed" / "04.json", build.parameters("04"))
     publish(build, ["04"])
+    (project / "figures" / "spread.json").write_text('{"seeds": 8, "spread": {}}')
     return build
 
 
@@ -116,7 +162,7 @@ def test_published_are_figures_and_predictions_but_no_picture_of_real_imagery(pu
     names = {path.name for path in (published.root / "figures").rglob("*") if path.is_file()}
     stems = ("04_data", "04_fresh", "04_alpha")
     assert names == {f"{s}.{end}" for s in stems for end in ("png", "pdf", "json")} | {
-        "04_berlin.json", "published.json", "s2.npz"
+        "04_berlin.json", "published.json", "s2.npz", "spread.json"
     }  # fmt: skip
 
 
@@ -147,16 +193,21 @@ def test_each_kind_of_number_is_checked_in_its_own_way(project):
     (project.figures / "04_berlin.json").unlink()  # a machine without the real samples
     outcome = check(project, ["04"])
     assert outcome.lines == []
-    assert (outcome.exact, outcome.statistical, outcome.absent) == (4, 4, ["04_berlin"])
-    (committed / "spread.json").write_text('{"spread": {"04_fresh": {"oa": 0.1}, "04_alpha": {"oa": 0.2}}}')
+    assert (outcome.exact, outcome.statistical) == (4, {"04_fresh": 2, "04_alpha": 2})
+    assert outcome.absent == ["04_berlin"]
+    (committed / "spread.json").write_text('{"seeds": 8, "spread": {"04_fresh": {"oa": 0.1}, "04_alpha": {"oa": 0.2}}}')
     _alter(project.figures / "04_alpha.json", 0.6)  # another processor trained another network
     _alter(project.figures / "04_fresh.json", 0.4)
     assert check(project, ["04"]).lines == []
     for stem, value in (("04_data", 0.60001), ("04_alpha", 0.50001), ("04_fresh", 0.85)):
         before = (committed / f"{stem}.json").read_bytes()
         _alter(committed / f"{stem}.json", value)
-        (line,) = check(project, ["04"]).lines
-        assert line.startswith(f"{stem}: oa: ")
+        outcome = check(project, ["04"])
+        if stem == "04_fresh":
+            assert [line for line, _ in outcome.outside[stem]] == ["oa: 0.4, committed 0.85 (4.5 standard deviations)"]
+            assert outcome.lines[-1] == "1 of 4 numbers of trainings are outside, chance puts 2.5% there"
+        else:
+            assert outcome.lines[0].startswith(f"{stem}: oa: ")
         (committed / f"{stem}.json").write_bytes(before)
 
 
