@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.stats import pearsonr
 from torch import nn
 
 from lczlib import fusion, metrics
@@ -219,6 +218,8 @@ def standardised_shift(target: np.ndarray, source: np.ndarray) -> np.ndarray:
 
 def correlation(x, y) -> metrics.Interval:
     """Pearson's r with its 95 % interval (Fisher's z); NaN ends for fewer than four points."""
+    from scipy.stats import pearsonr  # half a second that only this needs
+
     found = pearsonr(x, y)
     low, high = found.confidence_interval() if len(x) > 3 else (np.nan, np.nan)
     return metrics.Interval(float(found.statistic), float(low), float(high))

@@ -97,13 +97,15 @@ def _check(build: Build, chosen: list[str]) -> int:
     from workflow.check import check
 
     outcome = check(build, chosen)
-    apart = [f"  {stem}: {line}" for stem, lines in outcome.outside.items() for line, _ in lines]
-    if apart:
-        print("of trainings, outside 4 standard deviations of their spread over seeds:", *apart, sep="\n")
+    for stem, lines in outcome.outside.items():
+        farthest = sorted(lines, key=lambda line: -line[1])
+        print(*(f"outside, {stem}: {line}" for line, _ in farthest[:3]), sep="\n", end="\n" * bool(lines))
+        if len(lines) > 3:
+            print(f"outside, {stem}: {len(lines) - 3} more of {outcome.statistical[stem]}")
     if outcome.absent:
         print(f"not checked, they need the real samples: {', '.join(sorted(set(outcome.absent)))}")
-    numbers = sum(outcome.statistical.values())
-    compared = f"{outcome.exact} values compared to 1e-6; {numbers} with their spread over seeds, {len(apart)} outside"
+    numbers, apart = sum(outcome.statistical.values()), sum(map(len, outcome.outside.values()))
+    compared = f"{outcome.exact} values compared to 1e-6; {numbers} with their spread over seeds, {apart} outside"
     print(f"check: {compared}" + f" ({outcome.free} more are not there for every seed)" * bool(outcome.free))
     print(*outcome.lines or ["none disagrees by more than chance"], sep="\n")
     return int(bool(outcome.lines))

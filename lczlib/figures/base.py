@@ -4,6 +4,7 @@ import json
 import platform
 from dataclasses import dataclass, field
 from importlib.resources import files
+from io import BytesIO
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -67,9 +68,9 @@ class Gallery:
             numbers: every number of the picture: nested dict, numpy and dataclasses allowed, NaN becomes null.
             question: of the reader, which the figure answers. caption: what is drawn, n, seeds, intervals; Markdown.
             alt: the picture in a sentence for who cannot see it.
-            follows_from: "data" or "predictions" (the same numbers on every machine), or "training" (on another processor
-                a network ends elsewhere, and finds other instance masks in one image of a thousand): decides how
-                `./run_all.sh --check` compares the numbers.
+            follows_from: "data" or "predictions" (the same numbers on every machine), or "training" (on another
+                processor a network ends elsewhere, and finds other instance masks in one image of a thousand):
+                decides how `./run_all.sh --check` compares the numbers.
             parameters: of this figure, beside those of the gallery.
         """
         from IPython import display
@@ -125,9 +126,9 @@ def write_picture(fig: Figure, stem: str, folder: Path, data: str, pdf: bool = T
         style = {"ha": "right", "va": "bottom", "fontsize": 7, "color": "#777777", "style": "italic"}
         fig.text(0.995, 0.004, "synthetic data", **style)
     with atomic_path(folder / f"{stem}.png") as path:
-        fig.savefig(path, format="png", dpi=300)
-        with Image.open(path) as picture:
-            drawn = picture.convert("RGB")
+        size = tuple(int(length) for length in 300 * fig.get_size_inches())
+        fig.savefig(raw := BytesIO(), format="rgba", dpi=300)  # written once below, as PNG
+        drawn = Image.frombuffer("RGBA", size, raw.getbuffer()).convert("RGB")
         _few_colors(drawn).save(path, format="png", optimize=True, dpi=(300, 300))
         if path.stat().st_size > LARGEST_PNG:
             half = drawn.resize([length // 2 for length in drawn.size], Image.Resampling.LANCZOS)
