@@ -14,39 +14,49 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 NAMES = ("start", "synthetic", "streams", "sam", "mapping", "reading")
-HEAD = (
-    "| work | ours | against | times faster (lowest to highest) | goal | seconds: ours, theirs |\n" + 6 * "|---" + "|"
-)
+MACHINES = {"Xeon, AMX": HERE, "EPYC, no AMX": HERE / "epyc"}  # where the JSON files of a processor lie
+
+
+def files(folder: Path) -> dict[str, dict]:
+    """What the JSON files of a folder hold, by the name of the benchmark."""
+    found = {name: folder / f"{name}.json" for name in NAMES}
+    return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in found.items() if path.exists()}
 
 
 def table() -> str:
-    """The rows of all JSON files, in Markdown, with the machine of each file."""
-    lines = [HEAD]
-    for name in NAMES:
-        path = HERE / f"{name}.json"
-        found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"rows": []}
-        for row in found["rows"]:
-            times, seconds = row["times_faster"], row["seconds"]
-            spread = f"{times['lowest']:.3g} to {times['highest']:.3g}, " if "lowest" in times else ""
-            lines.append(
-                f"| {row['what']} | {row['ours']} | {row['against']} | **{times['median']:.3g}** "
-                f"({spread}{row['turns']} turns) | {row['goal'] or '-'} | "
-                f"{seconds[row['ours']]:.3g}, {seconds[row['against']]:.3g} |"
-            )
+    """Every row that any processor has, in Markdown, with what each measured and could reach at its peak."""
+    rows: dict[tuple, dict[str, str]] = {}
+    for machine, folder in MACHINES.items():
+        for found in files(folder).values():
+            for row in found["rows"]:
+                cells = rows.setdefault((row["what"], row["ours"], row["against"]), {"goal": str(row["goal"] or "-")})
+                cells[machine] = told(row, found["machine"]["gemm_gflops"])
+    titles = ("work", "ours", "against", "goal", *(f"{machine}: times faster | at peak" for machine in MACHINES))
+    lines = [f"| {' | '.join(titles)} |", "|---" * (4 + 2 * len(MACHINES)) + "|"]
+    for key, cells in rows.items():
+        lines.append(f"| {' | '.join([*key, cells['goal'], *(cells.get(m, '- | -') for m in MACHINES)])} |")
     return "\n".join(lines)
+
+
+def told(row: dict, peak: dict[str, float]) -> str:
+    """Two cells: how many times faster, and how many times it could be with our arithmetic at the processor's peak."""
+    times = row["times_faster"]
+    spread = f"{times['lowest']:.3g} to {times['highest']:.3g}, " if "lowest" in times else ""
+    limit = f"{row['seconds'][row['against']] * peak[row['ours']] / row['gflop']:.2g}" if row.get("gflop") else "-"
+    return f"**{times['median']:.3g}** ({spread}{row['turns']} turns) | {limit}"
 
 
 def machines() -> str:
     """One line for each file: processor, threads, clock, limit."""
     lines = []
-    for name in NAMES:
-        if (path := HERE / f"{name}.json").exists():
-            m = json.loads(path.read_text(encoding="utf-8"))["machine"]
+    for folder in MACHINES.values():
+        for name, found in files(folder).items():
+            m = found["machine"]
             peak = ", ".join(f"{kind} {value:.0f}" for kind, value in m["gemm_gflops"].items()) or "not measured"
             note = f" ({m['note']})" if "note" in m else ""
             lines.append(
-                f"- `{name}.json`: {m['processor']}{note}, {m['instructions']}, threads: {m['threads']}, {m['clock']}; "
-                f"matrix products, GFLOP/s: {peak}"
+                f"- `{(folder / name).relative_to(HERE)}.json`: {m['processor']}{note}, {m['instructions']}, "
+                f"threads: {m['threads']}, {m['clock']}; matrix products, GFLOP/s: {peak}"
             )
     return "\n".join(lines)
 

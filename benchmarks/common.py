@@ -19,6 +19,7 @@ prepare_cpu()
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from lczlib.runs import write_json  # noqa: E402
 
@@ -42,6 +43,13 @@ def gemm_peak(dtype: torch.dtype, size: int = 1536, turns: int = 5) -> float:
 def now() -> float:
     """The clock of all benchmarks: processor seconds of this process where it computes with one thread, else wall."""
     return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
+
+
+def gflop(work: Work) -> float:
+    """Operations of a piece of work in convolutions and products, counted by torch, in units of 10^9."""
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return counter.get_total_flops() / 1e9
 
 
 def machine() -> dict[str, object]:
@@ -74,12 +82,14 @@ def take_turns(variants: dict[str, Work], turns: int = TURNS, groups: list | Non
 
 
 def row(what: str, seconds: dict[str, list[float]], ours: str, against: str, goal: float | None = None,
-        unit: str = "s") -> dict[str, object]:  # fmt: skip
-    """One row of the table: how many times faster `ours` was than `against`, turn by turn."""
+        gflop: float | None = None) -> dict[str, object]:  # fmt: skip
+    """One row of the table: how many times faster `ours` was than `against`, turn by turn; `gflop`: of our way, where
+    arithmetic is all of it, which tells what the processor's peak would allow.
+    """
     ratios = np.divide(seconds[against], seconds[ours])
     median = {name: float(np.median(seconds[name])) for name in (ours, against)}
     times = {"median": float(np.median(ratios)), "lowest": float(ratios.min()), "highest": float(ratios.max())}
-    return {"what": what, "ours": ours, "against": against, "goal": goal, "turns": len(ratios), "unit": unit,
+    return {"what": what, "ours": ours, "against": against, "goal": goal, "turns": len(ratios), "gflop": gflop,
             "seconds": median, "times_faster": times}  # fmt: skip
 
 

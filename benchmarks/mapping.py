@@ -11,9 +11,12 @@ import json
 import tempfile
 from pathlib import Path
 
-from benchmarks.common import BEFORE, ROOT, checkout, np, row, run_in, save, take_turns
+from benchmarks.common import BEFORE, ROOT, checkout, gflop, np, row, run_in, save, take_turns
+from lczlib.models import ResNet3D11
+from lczlib.models.inference import predict
 
 AREAS = (1.0, 4.0, 16.0)  # km2
+WINDOWS = 100  # of a km2, at the step of 100 m
 FUSED_M, FUSED_STEP = 640, 320  # the RGB scene's side, m, and the step between windows: four windows
 
 
@@ -95,7 +98,9 @@ def main() -> None:
         trees = {"bf16": ROOT, BEFORE: before, "fp32": ROOT}
         seconds, same = compare(trees, shared | {"s2": scenes[AREAS[0]]})
         what = f"map of {AREAS[0]:g} km2 from Sentinel-2"
-        rows = [row(what, seconds, "bf16", against, goal) for against, goal in ((BEFORE, 2.5), ("fp32", None))]
+        model, window = ResNet3D11().eval(), np.zeros((1, 32, 32, 10), np.float32)
+        work = WINDOWS * AREAS[0] * gflop(lambda: predict(model, window, precision="bf16"))
+        rows = [row(what, seconds, "bf16", against, goal, work) for against, goal in ((BEFORE, 2.5), ("fp32", None))]
         growth = {f"{area:g}": measure(ROOT, kind="bf16", s2=path, **shared) for area, path in scenes.items()}
         save(__file__, rows, same_zone_as_fp32=same, growth_by_km2=growth)
         s2, rgb = write_scene(folder / "s.tif", area), write_scene(folder / "rgb.tif", area, pixel=1)

@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from benchmarks.common import Work, bf16_pays, np, row, save, take_turns, torch
+from benchmarks.common import Work, bf16_pays, gflop, np, row, save, take_turns, torch
 from lczlib.graphs import GraphSet, to_batch
 from lczlib.models import InstanceGCN, ResNet3D11
 from lczlib.models.baselines import make_baseline
@@ -73,8 +73,8 @@ def s2(batch: int, keras: Keras) -> tuple[list[dict], dict]:
     training = take_turns(steps | {KERAS: lambda: keras("s2_training")})
     inference = take_turns(passes | {KERAS: lambda: keras("s2_inference")})
     goals, per = {"fp32": 3, "bf16": 5}, f"of {batch} patches"
-    rows = [row(f"Sentinel-2 training step {per}", training, k, KERAS, goals[k]) for k in kinds]
-    rows += [row(f"Sentinel-2 probabilities {per}", inference, k, KERAS) for k in kinds]
+    rows = [row(f"Sentinel-2 training step {per}", training, k, KERAS, goals[k], gflop(steps[k])) for k in kinds]
+    rows += [row(f"Sentinel-2 probabilities {per}", inference, k, KERAS, gflop=gflop(passes[k])) for k in kinds]
     return rows, {"training": np.median(training["fp32"]), "inference": np.median(inference["fp32"])}
 
 
