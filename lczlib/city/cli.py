@@ -2,10 +2,13 @@
 
 import argparse
 import re
-import sys
 from dataclasses import fields
 
 RUNS = {"dest": "runs", "action": "append", "default": [], "metavar": "RUN"}
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
 
 
 def _scene_options(parser: argparse.ArgumentParser, required: bool = True) -> None:
@@ -15,7 +18,7 @@ def _scene_options(parser: argparse.ArgumentParser, required: bool = True) -> No
     parser.add_argument("--bands", type=lambda text: text.split(","), help="the Sentinel-2 file's bands in order")
     parser.add_argument("--offset", type=float, default=0.0, help="added to DN: -1000 where baseline 04.00 left it in")
     parser.add_argument("--units", choices=("auto", "dn", "reflectance"), default="auto")
-    parser.add_argument("--rgb-bands", type=lambda text: [*map(int, text.split(","))], help="as R,G,B, such as 3,2,1")
+    parser.add_argument("--rgb-bands", type=_numbers, metavar="R,G,B", help="bands of the RGB file, such as 3,2,1")
 
 
 def scene_options(parser: argparse.ArgumentParser) -> None:
@@ -89,12 +92,19 @@ def map(args: argparse.Namespace) -> None:
     """Run `python -m lczlib map`."""
     from lczlib.city.compare import compare_maps
     from lczlib.city.map import map_scene, open_streams
-    from lczlib.city.output import write_copies
+    from lczlib.city.output import check_target, write_copies
     from lczlib.city.page import write_page
+    from lczlib.city.polygons import read_polygons
     from lczlib.city.windows import MapOptions, open_job
+    from lczlib.city.zone_raster import ZoneRaster
 
     copies = {name: getattr(args, name) for name in ("old_codes", "epsg4326", "wrf_codes", "kmz")}
+    if args.areas:  # faults are told before the work
+        read_polygons(args.areas)
+    if args.compare:
+        ZoneRaster(args.compare, args.compare_band)
     if args.s2 or args.rgb or not (args.compare or args.html or any(copies.values())):
+        check_target(args.out, args.s2, args.rgb, args.areas, args.compare)
         options = {field.name: getattr(args, field.name) for field in fields(MapOptions)}
         for remark in open_job(args.s2, args.rgb, None, None, MapOptions(**options))[1]:
             print(remark)
@@ -132,7 +142,7 @@ def assess(args: argparse.Namespace) -> None:
     from lczlib.city.zone_raster import ZoneRaster
 
     if args.map:
-        ZoneRaster(args.map)  # a fault is told before the work
+        ZoneRaster(args.map).counts()  # a fault is told before the work
     numbers = assess(args.data, args.runs, args.seed, workers=args.workers, progress=True)
     for line in (*numbers["notes"], *message(numbers)):
         print(line)
@@ -151,5 +161,9 @@ def at_options(parser: argparse.ArgumentParser) -> None:
 def at(args: argparse.Namespace) -> None:
     """Run `python -m lczlib at`."""
     from lczlib.city.compare import zones_at
+    from lczlib.city.output import refuse_to_replace
+    from lczlib.runs import write_text
 
-    zones_at(args.map, args.stations).to_csv(args.out or sys.stdout, index=False)
+    refuse_to_replace([args.out], args.map, args.stations)
+    table = zones_at(args.map, args.stations).to_csv(index=False)
+    print(write_text(args.out, table) if args.out else table, end="\n" * bool(args.out))

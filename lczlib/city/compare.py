@@ -1,6 +1,7 @@
 """Agreement of a map with another LCZ map of the same place, or with labelled polygons; zones at points."""
 
 import csv
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,18 +105,24 @@ def zones_at(path: str | Path, stations: str | Path) -> pd.DataFrame:
         path: an LCZ raster. stations: CSV with columns lon, lat (degrees) or x, y (in the map's CRS).
 
     Returns:
-        The table of the stations with lcz (code), lcz_name and, of a map of `map_scene`, probability (0..1); empty
-        where a point lies outside of the map or on no data.
+        The table of the stations, as it is written, with lcz (code), lcz_name and, of a map of `map_scene`, the
+        probability (0..1) of that zone; empty where a point lies outside of the map or on no data, the probability
+        also where the filter put the zone in the place of another.
 
     Raises:
         FileNotFoundError, InputError: no such file or columns, no numbers, or no station on the map.
     """
     if not Path(stations).exists():
         raise FileNotFoundError(f"{stations}: no such file; give a CSV with columns lon, lat or x, y")
+    how = {"sep": None, "engine": "python", "dtype": str, "keep_default_na": False, "index_col": False}
     try:
-        table = pd.read_csv(stations, sep=None, engine="python")
-    except (ValueError, csv.Error):
-        raise InputError(f"{stations}: no table that can be read; give a CSV with columns lon, lat or x, y") from None
+        with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):  # a line with more fields
+            table = pd.read_csv(stations, encoding="utf-8-sig", **how)
+    except (ValueError, csv.Error, pd.errors.ParserWarning):
+        remedy = "give a CSV with columns lon, lat or x, y and as many fields in every line"
+        raise InputError(f"{stations}: no table that can be read; {remedy}") from None
+    if taken := [name for name in ("lcz", "lcz_name", "probability") if name in table]:
+        raise InputError(f"{stations}: has a column {taken[0]} already; give it another name")
     zones = ZoneRaster(path)
     points, crs = _coordinates(table, stations)
     here = transformer(crs or zones.data.crs, zones.source.crs)  # which has no jump at 180 degrees
@@ -133,7 +140,10 @@ def zones_at(path: str | Path, stations: str | Path) -> pd.DataFrame:
     if zones.probability_band:
         found["probability"] = np.nan
         found.loc[inside, "probability"] = zones.data.read(zones.probability_band)[places] / 100
-        found.loc[labels == 0, "probability"] = np.nan
+        winners = np.zeros_like(labels)
+        zones.use(zones.zone_bands[0])  # before the filter
+        winners[inside] = zones.read()[places]
+        found.loc[(labels == 0) | (labels != winners), "probability"] = np.nan
     return found
 
 

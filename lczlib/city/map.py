@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from lczlib.city.output import write_map
+from lczlib.city.output import check_target, write_map
 from lczlib.city.windows import MapJob, MapOptions, Predict, classify_chunk, open_job
 from lczlib.compute import parallel, prepare_cpu
 from lczlib.data.layout import BANDS
@@ -145,9 +145,9 @@ def map_scene(
 
     Source: paper, section on LCZ maps: arg max per pixel; the filter is that of the global LCZ maps.
     """
-    out = Path(out)
-    if out.suffix.lower() not in (".tif", ".tiff"):
-        raise InputError(f"{out}: the map is a GeoTIFF; name it .tif")
+    out = check_target(out, s2, rgb)
+    if (s2 and not predict_s2) or (rgb and not predict_ge):
+        raise InputError(f"{s2 or rgb}: no stream is given for one of the images; see open_streams")
     dask, progress, cog = (options.pop(name, None) for name in ("dask", "progress", "cog"))
     job, remarks = open_job(s2, rgb, predict_s2, predict_ge, MapOptions(**options))
     streams = [getattr(stream, "key", repr(stream)) for stream in (job.predict_s2, job.predict_ge) if stream]

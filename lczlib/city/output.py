@@ -1,7 +1,7 @@
 """What a map is written as: GeoTIFFs that GIS, WRF's and the field's tools read right, each with names and colours."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from lczlib import __version__
 from lczlib.city.legend import COLORMAP, write_kmz, write_legend
 from lczlib.city.plot import plot_map
 from lczlib.city.zone_raster import ZoneRaster, pixel_areas, row_windows
+from lczlib.errors import InputError
 from lczlib.figures.base import use_style, write_picture
 from lczlib.runs import atomic_path
 from lczlib.zones import CODES, ZONES, to_old_codes, to_wrf_codes
@@ -31,8 +32,31 @@ BAND_NAMES = ("lcz", "lczFilter", "probability")  # w2w looks for "lczFilter", t
 FILTER = dict.fromkeys(CODES, (300, 150)) | {
     "1": (200, 100), "8": (500, 250), "10": (500, 250), "G": (50, 25), **dict.fromkeys("ABCDF", (200, 75)),
 }  # fmt: skip
+ENDS = (".tif", ".png", ".kmz", ".html", "_classes.csv",
+        "_filtered.tif", "_101-107.tif", "_epsg4326.tif", "_wrf.tif")  # of what a map is written as  # fmt: skip
 STRIP = 4_000_000  # pixels filtered at once, at most
 NO_REAL_CITY = "made by streams trained on synthetic data: they know no real city"
+
+
+def check_target(out: str | Path, *read: str | Path | None) -> Path:
+    """`out` as a path that a map can be written to. Raises InputError where it is no such name or a folder, or where
+    the map or what lies beside it would replace one of the files that are `read`.
+    """
+    out = Path(out)
+    if out.suffix.lower() not in (".tif", ".tiff"):
+        raise InputError(f"{out}: the map is a GeoTIFF; name it .tif")
+    if out.is_dir():
+        raise InputError(f"{out}: is a folder; give the name of a file")
+    refuse_to_replace([out, *(out.with_name(out.stem + end) for end in ENDS)], *read)
+    return out
+
+
+def refuse_to_replace(written: Sequence[str | Path | None], *read: str | Path | None) -> None:
+    """Raise InputError where a file that is read is one of those written."""
+    places = {Path(path).resolve() for path in written if path}
+    for path in filter(None, read):
+        if Path(path).resolve() in places:
+            raise InputError(f"{path}: is read, and --out would replace it; give another --out")
 
 
 def filter_zones(labels: np.ndarray, step: float) -> np.ndarray:
@@ -138,7 +162,8 @@ def write_copy(source: Path, name: str, cog: bool = False) -> Path:
 
     tags = zones.data.tags() | {"band": zones.name, "codes": {"wrf": "WRF"}.get(name, "1-17")}
     tags.pop("AREA_OR_POINT", None)
-    place = _fine_grid(zones, CRS.from_epsg(4326)) if name == "epsg4326" else {"crs": zones.data.crs}
+    own = {name: getattr(zones.data, name) for name in ("crs", "transform", "width", "height")}  # turned or not
+    place = _fine_grid(zones, CRS.from_epsg(4326)) if name == "epsg4326" else own
     with zones.view(**place) as view:
         grid = {name: getattr(view, name) for name in ("width", "height", "crs", "transform")}
         write_raster(target, fill, grid | {"count": 1, "photometric": "palette"}, tags, cog)

@@ -53,6 +53,8 @@ def open_raster(path: str | Path) -> rasterio.DatasetReader:
         raise InputError(f"{path}: no coordinate reference system; assign one, e.g. gdal_edit.py -a_srs EPSG:32633")
     if data.transform == Affine.identity():
         raise InputError(f"{path}: has a CRS but no position (geotransform); export it again with its georeference")
+    if not data.transform.determinant:
+        raise InputError(f"{path}: its geotransform lays all pixels on one line; export it again with its georeference")
     with one_line(path, f"its CRS cannot be transformed ({str(data.crs)[:40]}...)", "assign the true one"):
         x, y = apply_affine(data.transform, data.width / 2, data.height / 2)
         lon_lat = transformer(data.crs, "EPSG:4326").transform(x, y, errcheck=True)

@@ -61,7 +61,7 @@ class MapJob:
         """First 10 m pixel of the window of each map pixel, and which of its 32 (n, 32) are the pixel's own ground."""
         cell = self.step / S2_PIXEL
         centers = (np.arange(pixels.start, pixels.stop) + 0.5) * cell
-        starts = np.clip(np.rint(centers - PATCH / 2).astype(int), 0, self.size[axis] - PATCH)
+        starts = np.clip(np.floor(centers - PATCH / 2 + 0.5).astype(int), 0, self.size[axis] - PATCH)
         return starts, np.abs(starts[:, None] + np.arange(PATCH) + 0.5 - centers[:, None]) <= cell / 2
 
 

@@ -1,13 +1,14 @@
 """`python -m lczlib map` and `at`: trained runs, each fault of the input in one line."""
 
 import gc
+import zipfile
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import rasterio
-from geodata import LEFT, TOP, Bright, Coded, gray_rgb, read, reflectance, write_s2
+from geodata import LEFT, TOP, Bright, Coded, gray_rgb, read, reflectance, write_s2, write_tif
 
 from lczlib.__main__ import main
 from lczlib.city.map import open_streams, pick_precision
@@ -167,6 +168,41 @@ def no_scheduler(folder):
     return [*odd_step(folder)[0][:2], "--dask", "tcp://127.0.0.1:9"], "no Dask scheduler there"
 
 
+def its_own_scene(folder):
+    scene = odd_step(folder)[0][1]
+    return ["--s2", scene, "--out", scene], "is read, and --out would replace it"
+
+
+def its_own_areas(folder):
+    return [*odd_step(folder)[0][:2], "--html", "--areas", str(small_areas(folder / "m.kmz"))], "would replace it"
+
+
+def lost_areas(folder):
+    return [*odd_step(folder)[0][:2], "--html", "--areas", str(folder / "none.kml")], "no such file"
+
+
+def lost_other(folder):
+    return [*odd_step(folder)[0][:2], "--compare", str(folder / "none.tif")], "no such file"
+
+
+def a_folder(folder):
+    (folder / "d.tif").mkdir()
+    return [*odd_step(folder)[0][:2], "--out", str(folder / "d.tif")], "is a folder"
+
+
+def small_areas(path):
+    kml = path.with_suffix(".kml")
+    ring = " ".join(f"{x},{y}" for x, y in ((13.3, 52.5), (13.31, 52.5), (13.31, 52.51), (13.3, 52.5)))
+    kml.write_text(
+        '<kml xmlns="http://www.opengis.net/kml/2.2"><Document><Placemark><name>LCZ 2</name><Polygon><outerBoundaryIs>'
+        f"<LinearRing><coordinates>{ring}</coordinates></LinearRing></outerBoundaryIs></Polygon></Placemark></Document>"
+        "</kml>"
+    )
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.write(kml, "doc.kml")
+    return path
+
+
 def elsewhere(folder):
     return [*odd_step(folder)[0][:2], "--rgb", str(gray_rgb(folder / "r.tif", 9, left=LEFT + 1e5))], "does not overlap"
 
@@ -174,11 +210,13 @@ def elsewhere(folder):
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 @pytest.mark.parametrize(
     "make",
-    [small_scene, void_scene, cut_short, odd_step, long_step, no_geotiff, odd_alpha, nothing, no_scheduler, elsewhere],
-)
+    [small_scene, void_scene, cut_short, odd_step, long_step, no_geotiff, odd_alpha, nothing, no_scheduler, elsewhere,
+     its_own_scene, its_own_areas, lost_areas, lost_other, a_folder],
+)  # fmt: skip
 def test_the_command_line_says_each_fault_in_one_line(tmp_path, make, monkeypatch, capsys):
     options, says = make(tmp_path)
     monkeypatch.setattr("lczlib.city.map.open_streams", lambda *a: (Coded(), Bright()))
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
     assert main(["map", "--out", str(tmp_path / "m.tif"), *options]) == 1
     gc.collect()  # a Dask client that did not connect must not complain later either
     error = capsys.readouterr().err.strip().splitlines()
@@ -187,3 +225,32 @@ def test_the_command_line_says_each_fault_in_one_line(tmp_path, make, monkeypatc
     assert says in error
     assert "; " in error
     assert not (tmp_path / "m.tif").exists()
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_bands_of_the_rgb_file_are_named_in_order(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(Bright, "__call__", lambda self, x: seen.append(x) or np.full((len(x), 17), 1 / 17))
+    monkeypatch.setattr("lczlib.city.map.open_streams", lambda *a: (None, Bright()))
+    image = np.stack([np.full((320, 320), level, np.uint8) for level in (10, 20, 30)])
+    rgb = write_tif(tmp_path / "rgb.tif", image, pixel=1.0)
+    assert main(["map", "--rgb", str(rgb), "--rgb-bands", "3,2,1", "--out", str(tmp_path / "m.tif")]) == 0
+    assert seen[0][0, 0, 0].tolist() == [30, 20, 10]
+
+
+def test_a_table_of_stations_is_neither_replaced_nor_replaces_the_map(tmp_path, blocky, capsys):
+    path, table = blocky[2].path, tmp_path / "s.csv"
+    table.write_text(f"x,y\n{LEFT + 1250},{TOP - 1250}\n")
+    before = path.read_bytes()
+    for out in (path, table):
+        assert main(["at", str(path), str(table), "--out", str(out)]) == 1
+        assert "is read, and --out would replace it" in capsys.readouterr().err
+    assert path.read_bytes() == before
+    assert main(["at", str(path), str(table), "--out", str(tmp_path / "found.csv")]) == 0
+    assert (tmp_path / "found.csv").read_text().startswith("x,y,lcz,")
+
+
+def test_a_factsheet_with_a_raster_of_no_zones_is_refused_before_the_work(tmp_path, capsys):
+    raster = write_s2(tmp_path / "s2.tif", reflectance(40, 40), "uint16", dn=True)
+    assert main(["assess", str(tmp_path), "--map", str(raster)]) == 1
+    assert "are no Local Climate Zones" in capsys.readouterr().err

@@ -220,7 +220,28 @@ def test_zones_and_probability_at_points(stations, tmp_path, columns, separator)
     assert np.isnan(found["probability"][2])
 
 
+def test_a_table_of_stations_comes_back_as_it_was_written(stations, tmp_path):
+    x, y = LEFT + 50, TOP - 50
+    text = f"id,x,y,height,note\n00433,{x:.1f},{y:.2f},1.10,NA\n1e5,{x},{y},,\n"
+    (tmp_path / "s.csv").write_text(text, encoding="utf-8-sig")
+    found = zones_at(stations[1], tmp_path / "s.csv").drop(columns=["lcz", "lcz_name", "probability"])
+    assert found.to_csv(index=False) == text
+
+
+def test_the_probability_at_a_point_is_that_of_the_zone_beside_it(tmp_path):
+    winners, filtered = np.full((4, 4), 6, np.uint8), np.full((4, 4), 6, np.uint8)
+    winners[0, 1] = 2
+    path = write_tif(tmp_path / "m.tif", np.stack([winners, filtered, np.full_like(winners, 70)]), pixel=100.0,
+                     nodata=0, descriptions=("lcz", "lczFilter", "probability"))  # fmt: skip
+    (tmp_path / "s.csv").write_text(f"x,y\n{LEFT + 50},{TOP - 50}\n{LEFT + 150},{TOP - 50}\n")
+    found = zones_at(path, tmp_path / "s.csv")
+    assert found["lcz"].tolist() == ["6", "6"]
+    np.testing.assert_array_equal(found["probability"], [0.7, np.nan])
+
+
 @pytest.mark.parametrize(("text", "says"), [
+    ("name,lon,lat\nBerlin, Mitte,13.29,52.51\n", "as many fields in every line"),
+    ("lon,lat,lcz\n13.2,52.5,6\n", "has a column lcz already"),
     ("name,east\na,1\n", "no columns lon, lat or x, y among name, east"),
     ("lon,lat\n13.2,52.5\n13.2,north\n", "line 3: lon, lat are no numbers"),
     ("lon,lat\n384000,5820000\n", "are no degrees"),

@@ -122,6 +122,18 @@ def test_maps_of_others_are_copied_too(tmp_path, values, profile):
     np.testing.assert_array_equal(read(copy), to_old_codes(labels))
 
 
+def test_copies_of_a_turned_map_keep_its_grid(tmp_path):
+    labels, path = layout(20, 30), tmp_path / "turned.tif"
+    place = rasterio.Affine(80, 60, LEFT, 60, -80, TOP)
+    profile = {"driver": "GTiff", "width": 30, "height": 20, "count": 1, "dtype": "uint8", "crs": UTM33, "nodata": 0}
+    with rasterio.open(path, "w", transform=place, **profile) as file:
+        file.write(labels, 1)
+    (copy,) = write_copies(path, old_codes=True)
+    np.testing.assert_array_equal(read(copy), to_old_codes(labels))
+    with rasterio.open(copy) as file:
+        assert file.transform == place
+
+
 def test_a_kmz_shows_the_zones_where_they_are(blocky, tmp_path):
     (kmz,) = write_copies(blocky[2].path, kmz=True)
     with zipfile.ZipFile(kmz) as archive:

@@ -379,7 +379,13 @@ def test_a_file_without_a_place_is_refused_with_the_reason(tmp_path):
         file.write(np.full((10, 40, 40), 0.1, np.float32))
     with rasterio.open(tmp_path / "bare.tif", "w", **profile, crs=UTM33) as file:
         file.write(np.full((10, 40, 40), 0.1, np.float32))
+    with rasterio.open(
+        tmp_path / "line.tif", "w", **profile, crs=UTM33, transform=Affine(10, 0, LEFT, 10, 0, TOP)
+    ) as file:
+        file.write(np.full((10, 40, 40), 0.1, np.float32))
     for kind in (Sentinel2, RGB):
+        with pytest.raises(InputError, match="lays all pixels on one line"):
+            kind(tmp_path / "line.tif")
         with pytest.raises(ValueError, match="placed by 4 control points only; warp it first: gdalwarp"):
             kind(tmp_path / "gcp.tif")
         with pytest.raises(ValueError, match="has a CRS but no position"):

@@ -23,6 +23,15 @@ def test_every_pixel_has_a_whole_window_that_contains_it(tmp_path, size, step, p
     assert (np.abs(starts + 16 - centers)[inner] <= 0.5).all()
 
 
+@pytest.mark.parametrize("step", [10, 20, 30, 50, 100])
+def test_windows_of_neighbours_lie_one_step_apart(tmp_path, step):
+    s2 = write_s2(tmp_path / "s2.tif", np.full((120, 40, 10), 0.2, np.float32))
+    job, _ = open_job(s2, None, Coded(), None, MapOptions(step=step))
+    starts, _ = job.windows(0, slice(0, job.shape[0]))
+    inner = starts[(starts > 0) & (starts < 120 - 32)]
+    assert set(np.diff(inner)) == {step // 10}
+
+
 def test_chunks_cover_the_map_once(tmp_path):
     s2 = write_s2(tmp_path / "s2.tif", coded_scene(layout(40, 23)))
     job, _ = open_job(s2, None, Coded(), None, MapOptions())
