@@ -114,7 +114,7 @@ def fetch_lczc_ges2(to: str | Path) -> Path:
 def fetch_real_samples(to: str | Path) -> Path:
     """Two real places: a Sentinel-2 scene of Berlin with labelled polygons, and 1 m RGB of Rotterdam.
 
-    Set the environment variable LCZ_REALDATA to the folder, and notebooks 01, 06 and 08 use them. `README.txt` in it
+    Set the environment variable LCZ_REALDATA to the folder, and notebooks 01 and 08 use them. `README.txt` in it
     names sources and licences.
     """
     for name, (url, sha256) in REAL_SAMPLES.items():

@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from PIL import Image
+from PIL import Image, ImageChops
 
 from lczlib.compute import instruction_set
 from lczlib.runs import atomic_path, commit, to_jsonable, write_json
@@ -145,4 +145,7 @@ def write_picture(fig: Figure, stem: str, folder: Path, data: str, pdf: bool = T
 
 
 def _few_colors(picture: Image.Image) -> Image.Image:
-    return picture.quantize(256, dither=Image.Dither.NONE)
+    """With 256 colours; as it is where they would alter what colours say (those of zones in a large colour scale)."""
+    few = picture.quantize(256, dither=Image.Dither.NONE)
+    off = ImageChops.difference(few.convert("RGB"), picture)
+    return picture if (np.asarray(off).max(axis=-1) > 40).mean() > 0.002 else few
