@@ -126,9 +126,9 @@ def write_picture(fig: Figure, stem: str, folder: Path, data: str, pdf: bool = T
         style = {"ha": "right", "va": "bottom", "fontsize": 7, "color": "#777777", "style": "italic"}
         fig.text(0.995, 0.004, "synthetic data", **style)
     with atomic_path(folder / f"{stem}.png") as path:
-        size = tuple(int(length) for length in 300 * fig.get_size_inches())
+        fig.set_dpi(300)
         fig.savefig(raw := BytesIO(), format="rgba", dpi=300)  # written once below, as PNG
-        drawn = Image.frombuffer("RGBA", size, raw.getbuffer()).convert("RGB")
+        drawn = Image.frombuffer("RGBA", fig.canvas.get_width_height(), raw.getbuffer()).convert("RGB")
         _few_colors(drawn).save(path, format="png", optimize=True, dpi=(300, 300))
         if path.stat().st_size > LARGEST_PNG:
             half = drawn.resize([length // 2 for length in drawn.size], Image.Resampling.LANCZOS)

@@ -56,6 +56,18 @@ def test_the_same_figure_gives_the_same_bytes(tmp_path):
     assert b"CreationDate" not in one.with_suffix(".pdf").read_bytes()
 
 
+@pytest.mark.parametrize("width", [3.5, 4.9, 7.16, 10 / 3])  # 4.9 * 300 is less than 1470 in floating point
+def test_the_picture_is_the_one_that_matplotlib_writes(tmp_path, width):
+    fig, other = (plt.figure(figsize=(width, 2.3)) for _ in range(2))
+    for one in (fig, other):
+        one.add_subplot().plot([0, 1], [0, 1])
+    other.savefig(tmp_path / "own.png", dpi=300)
+    path = _save(tmp_path, "none", fig)
+    drawn, own = (np.asarray(Image.open(one).convert("RGB")).astype(int) for one in (path, tmp_path / "own.png"))
+    assert drawn.shape == own.shape
+    assert np.abs(drawn - own).max() < 16  # of 256 colours
+
+
 @pytest.mark.parametrize(("data", "stamped"), [("synthetic", True), ("LCZC-GES2", False), ("none", False)])
 def test_synthetic_data_are_named_in_the_picture(tmp_path, data, stamped):
     fig = _figure()
