@@ -16,7 +16,7 @@ from scipy.ndimage import uniform_filter
 
 from lczlib.city.legend import write_legend
 from lczlib.city.output import write_raster
-from lczlib.city.source import apply_affine, transformer
+from lczlib.city.source import transformer
 from lczlib.city.zone_raster import ZoneRaster, row_windows
 from lczlib.errors import InputError
 from lczlib.metrics import confusion, scores
@@ -128,7 +128,7 @@ def zones_at(path: str | Path, stations: str | Path) -> pd.DataFrame:
     here = transformer(crs or zones.data.crs, zones.source.crs)  # which has no jump at 180 degrees
     x, y = np.array(here.transform(*points.tolist()))
     with np.errstate(invalid="ignore"):  # infinity: a point that has no place in this CRS
-        col, row = (np.floor(i) for i in apply_affine(~zones.source.transform, x, y))
+        col, row = (np.floor(i) for i in ~zones.source.transform @ (x, y))
     inside = (row >= 0) & (col >= 0) & (row < zones.data.height) & (col < zones.data.width)
     if not inside.any():
         raise InputError(f"{stations}: no station lies on {path}; check the columns, or give the map of this place")

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from lczlib.city.polygons import read_polygons
 from lczlib.city.rasters import RGB, Sentinel2
-from lczlib.city.source import S2_PIXEL, apply_affine
+from lczlib.city.source import S2_PIXEL
 from lczlib.data.layout import BANDS, read_index, write_index, write_pair
 from lczlib.data.pairs import open_pairs
 from lczlib.errors import InputError
@@ -160,9 +160,9 @@ def _squares(area: Polygon, scene: Sentinel2, how: CutOptions, report: CutReport
     """Upper left corners (row, col) on the Sentinel-2 grid of the squares of one polygon."""
     found = 0
     for center in _centers(area, how.spacing, scene.bounds):
-        col, row = apply_affine(~scene.transform, *center)
+        col, row = ~scene.transform @ center
         row, col = round(row) - PATCH // 2, round(col) - PATCH // 2
-        left, top = apply_affine(scene.transform, col, row)
+        left, top = scene.transform @ (col, row)
         square = box(left, top - PATCH * S2_PIXEL, left + PATCH * S2_PIXEL, top)
         if area.intersection(square).area >= how.coverage * square.area:
             found += 1
@@ -199,7 +199,7 @@ def _read_pair(
         return None
     if image is None:
         return s2, None
-    rgb, valid = image.read(scene.crs, *apply_affine(scene.transform, col, row))
+    rgb, valid = image.read(scene.crs, *scene.transform @ (col, row))
     if not valid.all():
         report.skipped[RGB_VOID] += 1
         return None

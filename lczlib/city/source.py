@@ -56,7 +56,7 @@ def open_raster(path: str | Path) -> rasterio.DatasetReader:
     if not data.transform.determinant:
         raise InputError(f"{path}: its geotransform lays all pixels on one line; export it again with its georeference")
     with one_line(path, f"its CRS cannot be transformed ({str(data.crs)[:40]}...)", "assign the true one"):
-        x, y = apply_affine(data.transform, data.width / 2, data.height / 2)
+        x, y = data.transform @ (data.width / 2, data.height / 2)
         lon_lat = transformer(data.crs, "EPSG:4326").transform(x, y, errcheck=True)
     if not (np.isfinite(lon_lat).all() and abs(lon_lat[1]) <= 90):
         raise InputError(f"{path}: lies nowhere on Earth (x {x:.6g}, y {y:.6g} in its CRS); assign the true CRS")
@@ -79,11 +79,6 @@ def utm_of(lon: float, lat: float) -> CRS:
     return CRS.from_epsg((32600 if lat >= 0 else 32700) + zone)
 
 
-def apply_affine(affine: Affine, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates (x, y) under an affine transform, arrays or numbers."""
-    return affine.a * x + affine.b * y + affine.c, affine.d * x + affine.e * y + affine.f
-
-
 def _outline(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """(x, y) of 20 points along each edge of a grid, in pixels."""
     way = np.linspace(0, 1, 21)
@@ -102,7 +97,7 @@ class Source:
         self.path, self.data = Path(path), open_raster(path)
         self.crs, self.transform = self.data.crs, self.data.transform
         half = 180.0 if self.crs.is_geographic else np.pi * 6378137  # of the way around, in units of the CRS
-        x, _ = apply_affine(self.transform, *_outline(*self.data.shape))
+        x, _ = self.transform @ _outline(*self.data.shape)
         if np.abs(x).max() > half * (1 + 1e-9):
             with warnings.catch_warnings(action="ignore"):  # a CRS as a dict keeps no name, which does not matter here
                 facts = pyproj.CRS(self.crs.to_wkt()).to_dict()
@@ -114,14 +109,14 @@ class Source:
     @cached_property
     def pixel(self) -> float:
         """Size of a pixel on the ground in m, at the centre of the raster (geodesic: right in any CRS)."""
-        x, y = apply_affine(self.transform, self.data.width / 2 + np.array([0, 1]), np.full(2, self.data.height / 2))
+        x, y = self.transform @ (self.data.width / 2 + np.array([0, 1]), np.full(2, self.data.height / 2))
         lon, lat = transformer(self.crs, "EPSG:4326").transform(x, y)
         return EARTH.inv(lon[0], lat[0], lon[1], lat[1])[2]
 
     @cached_property
     def center(self) -> tuple[float, float]:
         """Longitude and latitude of the middle, in degrees."""
-        x, y = apply_affine(self.transform, self.data.width / 2, self.data.height / 2)
+        x, y = self.transform @ (self.data.width / 2, self.data.height / 2)
         return transformer(self.crs, "EPSG:4326").transform(x, y)
 
     @property
@@ -131,7 +126,7 @@ class Source:
 
     def bounds(self, crs: CRS) -> tuple[float, float, float, float]:
         """Left, bottom, right, top in any CRS."""
-        x, y = transformer(self.crs, crs).transform(*apply_affine(self.transform, *_outline(*self.data.shape)))
+        x, y = transformer(self.crs, crs).transform(*self.transform @ _outline(*self.data.shape))
         return x.min(), y.min(), x.max(), y.max()
 
     def ten_metre_grid(self) -> tuple[CRS, Affine, int, int]:
@@ -160,8 +155,8 @@ class Source:
             values: reads a window of the file: (bands, h, w) float32, NaN where there is no data.
         """
         target = np.full((bands, *shape), np.nan, np.float32)
-        x, y = transformer(crs, self.crs).transform(*apply_affine(transform, *_outline(*shape)))
-        cols, rows = apply_affine(~self.transform, x, y)
+        x, y = transformer(crs, self.crs).transform(*transform @ _outline(*shape))
+        cols, rows = ~self.transform @ (x, y)
         pad = 2 + int(PAD / self.pixel)
         (top, bottom), (left, right) = (
             np.clip((int(np.floor(axis.min())) - pad, int(np.ceil(axis.max())) + pad), 0, length).tolist()

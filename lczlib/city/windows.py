@@ -17,7 +17,7 @@ from rasterio.crs import CRS
 
 from lczlib.city.patches import PATCH, SceneOptions
 from lczlib.city.rasters import RGB, Sentinel2
-from lczlib.city.source import S2_PIXEL, apply_affine
+from lczlib.city.source import S2_PIXEL
 from lczlib.errors import InputError
 from lczlib.fusion import PUBLISHED_ALPHA, fuse
 
@@ -150,7 +150,7 @@ def _images(job: MapJob, top: np.ndarray, left: np.ndarray, used: np.ndarray) ->
     source, crs = _opened(RGB, job.rgb, job.files, threading.get_ident()), CRS.from_wkt(job.crs)
     grid, images, used = Affine(S2_PIXEL, 0, job.corner[0], 0, -S2_PIXEL, job.corner[1]), [], used.copy()
     for row, col in np.argwhere(used):
-        image, valid = source.read(crs, *apply_affine(grid, left[col], top[row]))
+        image, valid = source.read(crs, *grid @ (left[col], top[row]))
         used[row, col] = (~valid).mean() <= MOST_VOID
         if used[row, col]:
             image[~valid] = image[valid].mean(axis=0)

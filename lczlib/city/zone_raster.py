@@ -15,7 +15,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.warp import calculate_default_transform
 from rasterio.windows import Window
 
-from lczlib.city.source import EARTH, Source, apply_affine, one_line, transformer
+from lczlib.city.source import EARTH, Source, one_line, transformer
 from lczlib.errors import InputError
 from lczlib.zones import K, from_wrf_codes, to_labels
 
@@ -149,7 +149,7 @@ def pixel_areas(grid: rasterio.DatasetReader | WarpedVRT) -> np.ndarray:
     Alike in UTM and other CRS in metres; not in degrees, feet, or Web Mercator far from the equator.
     """
     rows, middle = np.arange(grid.height + 1), grid.width // 2
-    corners = [apply_affine(grid.transform, middle + side, rows) for side in (0, 1)]
+    corners = [grid.transform @ (middle + side, rows) for side in (0, 1)]
     lon, lat = np.swapaxes([transformer(grid.crs, "EPSG:4326").transform(*ends) for ends in corners], 0, 1)
     order = np.array([0, 0, 1, 1]), np.array([0, 1, 1, 0])  # around a pixel: side, row
     rings = ((axis[order[0], order[1] + row] for axis in (lon, lat)) for row in rows[:-1])
