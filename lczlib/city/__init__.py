@@ -13,14 +13,8 @@ compare    with another map, with polygons, at points; zone_raster: any LCZ rast
 cli        the options of the commands
 """
 
-import importlib
+import lazy_loader
 
-_HOME = {"MapResult": "map", "map_scene": "map", "write_copies": "output", "cut_patches": "patches"}
-__all__ = ["MapResult", "cut_patches", "map_scene", "write_copies"]
-
-
-def __getattr__(name: str) -> object:
-    """These names, imported when they are first used: `--help` needs none of them."""
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+# imported when they are first used: `--help` needs none of them
+_HOME = {"map": ["MapResult", "map_scene"], "output": ["write_copies"], "patches": ["cut_patches"]}
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=_HOME)
