@@ -67,9 +67,9 @@ def box_of(path: str | Path) -> tuple[float, float, float, float]:
 
 def make_scene(
     out: str | Path, bbox: tuple[float, float, float, float], dates: str, stac: str = EARTH_SEARCH,
-    collection: str = "sentinel-2-l2a", most: int = 24, say: Callable[[str], None] = print,
+    collection: str = "sentinel-2-l2a", most: int = 24,
 ) -> Path:  # fmt: skip
-    """Write a cloud-masked median composite that `map`, `patches` and `check` read as it is.
+    """Write a cloud-masked median composite that `map`, `patches` and `check` read; print what was found and assumed.
 
     Args:
         out: GeoTIFF of int16, ten named bands, scale 0.0001 in its tags; what it was made of in its tags too.
@@ -77,7 +77,6 @@ def make_scene(
         dates: "2023-05-01/2023-09-30".
         stac: address of a STAC API; items may name their bands as Earth Search, Planetary Computer or Copernicus do.
         most: items that one place is the median of: those with the most clear pixels around.
-        say: is called with each line about what was found and assumed.
 
     Raises:
         InputError: a wrong box or date, no catalogue, no items, too many clouds, images that cannot be read.
@@ -94,7 +93,7 @@ def make_scene(
     grid = _grid(bbox)
     start, end = _dates(dates)
     sign = _signer(stac)
-    items = _items(stac, collection, bbox, f"{start}/{end}", say)
+    items = _items(stac, collection, bbox, f"{start}/{end}")
     odc.stac.configure_rio(cloud_defaults=True)
 
     def load(item: Item, band: str, tile: Any) -> np.ndarray:
@@ -121,13 +120,13 @@ def make_scene(
         if clear < LEAST:
             seen = f"only {clear:.0%} of the box is clear in any of {len(items)} items"
             raise InputError(f"--dates {dates}: too many clouds ({seen}); give a longer time, or another season")
-        say(f"clouds, shadows and snow: {cloud:.0%} of all pixels; {1 - clear:.1%} of the box is clear in no item")
+        print(f"clouds, shadows and snow: {cloud:.0%} of all pixels; {1 - clear:.1%} of the box is clear in no item")
         for item in items:
             if item.pixels["negative"] > 0.2 * item.pixels["red"]:
-                say(f"warning: {item.stac.id}: red is below zero in many pixels; its offset looks applied already")
+                print(f"warning: {item.stac.id}: red is below zero in many pixels; its offset looks applied already")
         try:
             for warning in Sentinel2(temporary).warnings:
-                say(f"warning: {warning}")
+                print(f"warning: {warning}")
         except InputError as fault:
             raise InputError(str(fault).replace(str(temporary), str(out))) from None
     return Path(out)
@@ -162,8 +161,8 @@ def _dates(text: str) -> tuple[datetime.date, datetime.date]:
     return start, end
 
 
-def _items(stac: str, collection: str, bbox: tuple, dates: str, say: Callable[[str], None]) -> list[Item]:
-    """What a catalogue has; those without SCL or a band are left out. What was found and assumed is told."""
+def _items(stac: str, collection: str, bbox: tuple, dates: str) -> list[Item]:
+    """What a catalogue has; those without SCL or a band are left out. What was found and assumed is printed."""
     import requests
     from pystac import STACError
     from pystac_client import Client
@@ -179,7 +178,7 @@ def _items(stac: str, collection: str, bbox: tuple, dates: str, say: Callable[[s
         raise InputError(f"{stac}: no STAC API answers ({reason}); check the network, or --stac") from None
     if not found:
         raise InputError(f"{stac}: no item of {collection} in this box within {dates}; check --bbox and --dates")
-    say(f"{len(found)} items of {collection}, {dates}, at {stac}")
+    print(f"{len(found)} items of {collection}, {dates}, at {stac}")
     items, lacking = [], Counter()
     for item in found:
         assets = _assets(item)
@@ -188,11 +187,11 @@ def _items(stac: str, collection: str, bbox: tuple, dates: str, say: Callable[[s
         else:
             items.append(_read_item(item, assets))
     for bands, count in lacking.items():
-        say(f"{count} items left out: without {bands}")
+        print(f"{count} items left out: without {bands}")
     if not items:
         raise InputError(f"{stac}: no item of {collection} has the ten bands and SCL; choose another collection")
     for assumed, count in Counter(item.assumed for item in items).items():
-        say(f"{count} items: {assumed}")
+        print(f"{count} items: {assumed}")
     return items
 
 
