@@ -27,7 +27,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from joblib import cpu_count
+from joblib import Parallel, cpu_count, delayed, parallel_config
 
 from lczlib.errors import InputError
 
@@ -81,8 +81,6 @@ def parallel(
     elif workers == 1 or len(first) < 2:
         yield from (function(**job) for job in jobs)
     else:
-        from joblib import Parallel, delayed, parallel_config
-
         with parallel_config("loky", inner_max_num_threads=1):
             pool = Parallel(workers, return_as="generator")
         yield from pool(delayed(_in_worker)(function, job, os.getpid()) for job in jobs)

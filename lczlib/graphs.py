@@ -17,6 +17,7 @@ import torch
 from tqdm.auto import tqdm
 
 from lczlib.data.layout import GRAPH_FOLDER, read_npz, write_npz
+from lczlib.data.pairs import fingerprint
 from lczlib.errors import InputError
 from lczlib.runs import content_key, make_if_missing
 
@@ -166,8 +167,6 @@ def load_graphs(
 
     Raises FileNotFoundError where neither RGB patches nor shipped graphs are there, and what `make_masks` raises.
     """
-    from lczlib.data.pairs import fingerprint
-
     if not pairs.has_graphs:
         lacking = "neither RGB patches (google_img_320) nor shipped graphs (gg_nodes_refine)"
         raise FileNotFoundError(f"{pairs.data_dir}: {lacking}; cut pairs with --rgb")

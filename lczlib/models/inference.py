@@ -21,6 +21,7 @@ from lczlib.compute import pick_device
 from lczlib.data.so2sat import Patches
 from lczlib.errors import InputError
 from lczlib.graphs import FEATURES, GraphSet
+from lczlib.models.baselines import make_baseline
 from lczlib.models.gcn import InstanceGCN
 from lczlib.models.resnet3d import ResNet3D11, set_batch_norm_momentum
 from lczlib.recipe import Recipe
@@ -42,8 +43,6 @@ def make_model(name: str, recipe: Recipe, features: int) -> nn.Module:
     elif name == "gcn":
         model = InstanceGCN(features, recipe.width)
     else:
-        from lczlib.models.baselines import make_baseline
-
         model = make_baseline(name, recipe.width, features)
     set_batch_norm_momentum(model, recipe.batch_norm_momentum)
     return model

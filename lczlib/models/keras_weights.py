@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import h5py
 import numpy as np
 import torch
 
@@ -48,7 +49,6 @@ def _other(path: Path, fault: str) -> InputError:
 
 def _read_layers(path: Path) -> dict[str, dict[str, np.ndarray]]:
     """{name: {"kernel": array, ...}} of the layers with weights, in Keras's order; "gcn/kernel_1:0" is "kernel_1"."""
-    import h5py
 
     def names(group: h5py.Group, attribute: str) -> list[str]:
         return [name.decode() if isinstance(name, bytes) else name for name in group.attrs[attribute]]

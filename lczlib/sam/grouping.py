@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -137,7 +138,6 @@ def questions(pairs: Tensor, borders: Tensor, areas: Tensor, looks: Tensor) -> T
 
 def basins(boundary: np.ndarray, looks: np.ndarray, answer: Answer) -> Graph:
     """The graph to begin with, neighbours joined whose border's mean is below `WEAK`; arguments of `group`."""
-    import cv2
     from skimage.segmentation import watershed
 
     smooth = cv2.GaussianBlur(boundary, (0, 0), 0.7)

@@ -14,6 +14,7 @@ from functools import partial
 from itertools import repeat
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 import torch
 from torch.nn import functional as F
@@ -192,8 +193,6 @@ def _full_size(sam: Sam, logits: torch.Tensor, size: tuple[int, int]) -> torch.T
     On a CPU by OpenCV, one map after the other while it is in the cache: five times faster than torch, the same but for
     rounding.
     """
-    import cv2
-
     side = sam.image_encoder.img_size
     inner = tuple(int(length * side / max(size) + 0.5) for length in size)
     if logits.device.type != "cpu":
@@ -255,8 +254,6 @@ def _remove_small_regions(mask: np.ndarray, box: np.ndarray, smallest: int) -> b
     As `segment_anything.utils.amg.remove_small_regions`, ten times faster: one pixel around the box stands for the
     outside, which is a full row or column at least: larger than `smallest`.
     """
-    import cv2
-
     x0, y0, x1, y1 = box
     if smallest > min(mask.shape):
         x0, y0, x1, y1 = 0, 0, mask.shape[1] - 1, mask.shape[0] - 1

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pooch
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -57,8 +59,6 @@ CHECKPOINTS = {
 
 def cache_dir() -> Path:
     """Where `python -m lczlib fetch` keeps checkpoints and `load_sam` looks for them."""
-    import pooch
-
     return Path(pooch.os_cache("lczlib"))
 
 
@@ -210,8 +210,6 @@ def _read(path: Path) -> dict[str, Any]:
     """The weights in a file, nothing in it executed."""
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
             state = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)

@@ -15,7 +15,7 @@ import pooch
 from tqdm import tqdm
 
 from lczlib.compute import parallel, pick_device
-from lczlib.data import layout
+from lczlib.data import layout, open_pairs
 from lczlib.runs import content_key, file_lock, write_json
 
 from .masks import Masks, generate_masks, truth_masks
@@ -72,8 +72,6 @@ def make_masks(data_dir: str | Path, sam: str = "nano", settings: MaskSettings =
     Raises:
         FileNotFoundError, InputError: no RGB patches, no truth, no checkpoint, scheduler not reached; in one line.
     """
-    from lczlib.data import open_pairs
-
     pairs = open_pairs(data_dir)
     if sam != "truth" and not pairs.has_rgb:
         raise FileNotFoundError(f"{data_dir}: no google_img_320 patches; masks need them (README, Your own data)")
