@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from joblib import Parallel, cpu_count, delayed, parallel_config
 
@@ -131,16 +131,9 @@ def begin_worker(parent: int | None = None) -> None:
         sys.modules["torch"].set_num_threads(1)
 
 
-class ThreadMap(NamedTuple):
-    """`map` applies a function to items, `n_threads` of them at once."""
-
-    n_threads: int
-    map: Callable[..., Iterator]
-
-
 @contextmanager
-def thread_map(device: torch.device) -> Iterator[ThreadMap]:
-    """A map over as many threads as torch has on a CPU, each operation with one thread; elsewhere the plain `map`.
+def thread_map(device: torch.device) -> Iterator[tuple[int, Callable[..., Iterator]]]:
+    """How many threads, and a map over them: on a CPU as many as torch has, each operation with one; else plain `map`.
 
     Small tensors gain little from threads within an operation and nearly all from operations beside each other.
     """
@@ -148,12 +141,12 @@ def thread_map(device: torch.device) -> Iterator[ThreadMap]:
 
     threads = torch.get_num_threads()
     if device.type != "cpu" or threads == 1:
-        yield ThreadMap(1, map)
+        yield 1, map
         return
     torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            yield ThreadMap(threads, pool.map)
+            yield threads, pool.map
     finally:
         torch.set_num_threads(threads)
 

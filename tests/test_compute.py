@@ -56,15 +56,15 @@ def test_threads_side_by_side_use_one_each_and_leave_all_as_it_was():
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(3)
-        with compute.thread_map(torch.device("cpu")) as threads:
+        with compute.thread_map(torch.device("cpu")) as (count, run):
             meet = threading.Barrier(3, timeout=10)  # passed only if three are at work at once
-            seen = list(threads.map(lambda i: (meet.wait() < 3, i, torch.get_num_threads()), range(3)))
-        assert (threads.n_threads, seen) == (3, [(True, 0, 1), (True, 1, 1), (True, 2, 1)])
-        with pytest.raises(ZeroDivisionError), compute.thread_map(torch.device("cpu")) as threads:
-            list(threads.map(lambda i: 1 / i, range(3)))
+            seen = list(run(lambda i: (meet.wait() < 3, i, torch.get_num_threads()), range(3)))
+        assert (count, seen) == (3, [(True, 0, 1), (True, 1, 1), (True, 2, 1)])
+        with pytest.raises(ZeroDivisionError), compute.thread_map(torch.device("cpu")) as (_, run):
+            list(run(lambda i: 1 / i, range(3)))
         assert torch.get_num_threads() == 3
-        with compute.thread_map(torch.device("meta")) as threads:
-            assert (threads.n_threads, threads.map) == (1, map)
+        with compute.thread_map(torch.device("meta")) as one:
+            assert one == (1, map)
     finally:
         torch.set_num_threads(before)
 

@@ -69,10 +69,10 @@ def _masks_of(sam: Sam, image: np.ndarray, settings: MaskSettings) -> Masks:
     large = sam.image_encoder.img_size > 512  # gigabytes a crop, and it keeps all threads busy by itself
     ready = list(crops_of(sam, image, settings)) if large else None
     candidates, boxes = [], []
-    with thread_map(sam.device) as threads:  # on a CPU every thread decodes some of the prompts of a crop
-        for crop in ready or crops_of(sam, image, settings, threads.map):
-            parts = crop.prompts.split(max(PROMPTS.get(sam.device.type, 64) // threads.n_threads, 4))
-            candidates.append(threads.map(_candidates, repeat(crop), parts))
+    with thread_map(sam.device) as (threads, run):  # on a CPU every thread decodes some of the prompts of a crop
+        for crop in ready or crops_of(sam, image, settings, run):
+            parts = crop.prompts.split(max(PROMPTS.get(sam.device.type, 64) // threads, 4))
+            candidates.append(run(_candidates, repeat(crop), parts))
             boxes.append(crop.box)
         return _merge_crops(candidates, boxes, image.shape[:2], settings)
 
