@@ -107,7 +107,7 @@ def complementarity(labels, s2, ge, fused, groups, draws: int = 1000, seed: int 
     return out | {"oracle": metrics.bootstrap_mean(a | b, *how), "headroom_used": used}
 
 
-def best_weights(streams: Streams, labels, step: float = 0.025) -> np.ndarray:
+def best_weights(streams: Streams, labels) -> np.ndarray:
     """Weights on the simplex: the mean of all whose accuracy is within a standard error of the highest.
 
     The accuracy of a few hundred pairs is a ragged function of the weights, and where exactly it peaks is mostly luck;
@@ -115,13 +115,12 @@ def best_weights(streams: Streams, labels, step: float = 0.025) -> np.ndarray:
 
     Args:
         streams: k lists of probabilities (N, 17). labels: (N,) 1..17.
-        step: of the grid of weights, at least 0.05 for three streams or more.
 
     Returns:
         (k,) weights that sum to 1; for two streams the first is alpha.
     """
     k, t = len(streams), to_index(labels)
-    step = step if k < 3 else max(step, 0.05)
+    step = 0.025 if k < 3 else 0.05  # of the grid of weights
     grid = np.indices((round(1 / step) + 1,) * k).reshape(k, -1).T
     grid = grid[grid.sum(1) == round(1 / step)] * step
     oa = np.array([(np.tensordot(w, np.stack(streams), 1).argmax(1) == t).mean() for w in grid])

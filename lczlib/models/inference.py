@@ -76,17 +76,16 @@ def _read_params(folder: Path) -> dict:
     return params
 
 
-def load_stream(run: str | Path, precision: str = "fp32") -> RunStream:
+def load_stream(run: str | Path) -> RunStream:
     """A trained stream as a function of patches or images; InputError where there is no finished run.
 
     Args:
         run: the folder of a run, or one of the shipped runs "demo-s2" (Sentinel-2) and "demo-ge" (RGB). Those were
             trained on synthetic pairs and do not map real cities.
-        precision: of a Sentinel-2 stream, "fp32" or "bf16".
     """
     folder = (DEMO / run if str(run) in ("demo-s2", "demo-ge") else Path(run)).resolve()
     note = folder / "about.json"
-    return RunStream(folder, _read_params(folder), read_json(note) if note.exists() else {}, precision)
+    return RunStream(folder, _read_params(folder), read_json(note) if note.exists() else {})
 
 
 def load_streams(runs: Sequence[str | Path]) -> dict[str, RunStream]:

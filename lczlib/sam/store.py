@@ -35,9 +35,6 @@ class MaskStore:
     def __init__(self, path: str | Path, digests: dict[int, str]):
         self.path, self.digests = Path(path), digests
 
-    def __len__(self) -> int:
-        return len(self.digests)
-
     def __getitem__(self, sample_id: int) -> Masks:
         if int(sample_id) not in self.digests:
             raise KeyError(f"sample {sample_id}: no masks in {self.path}; run: python -m lczlib masks")
