@@ -8,6 +8,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 from xml.sax.saxutils import escape
 
 import numpy as np
+from PIL import Image
 from rasterio.crs import CRS
 
 from lczlib.city.zone_raster import ZoneRaster
@@ -95,8 +96,6 @@ def _qml(band: int, entries: Sequence[Entry]) -> str:
 
 def encode_png(image: np.ndarray) -> bytes:
     """PNG of (H, W, 3) or (H, W, 4) uint8."""
-    from PIL import Image
-
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

@@ -161,7 +161,11 @@ class RGB:
         self.palette = np.array([colors.get(i, (0, 0, 0))[:3] for i in range(256)], np.uint8) if palette else None
         self.indexes, assumed = ([1], "") if palette else rgb_order(data, bands)
         self.notes, self.warnings = ([assumed] if assumed else []) + self.source.notes, []
-        self.stretch = tuple(stretch or self._stretch())
+        if stretch is None:
+            found = self.source.sample(self._values, 128, 5)  # blocks spread over the image; a fault where all are void
+            eight_bits = palette or data.dtypes[0] == "uint8"
+            stretch = (0.0, 255.0) if eight_bits else np.percentile(found, (1, 99)).tolist()
+        self.stretch = tuple(stretch)
         if self.stretch != (0.0, 255.0):
             self.notes.append("values from {:.4g} to {:.4g} stretched to 8 bits".format(*self.stretch))
 
@@ -195,12 +199,6 @@ class RGB:
             void |= _blocks(ends, 2 * PAD / self.source.pixel)
         values[:, void] = np.nan
         return values
-
-    def _stretch(self) -> tuple[float, float]:
-        """What becomes black and white: 0 and 255 of 8 bits, else percentiles of blocks spread over the image."""
-        found = self.source.sample(self._values, 128, 5)
-        eight_bits = self.palette is not None or self.source.data.dtypes[0] == "uint8"
-        return (0.0, 255.0) if eight_bits else tuple(np.percentile(found, (1, 99)).tolist())
 
 
 def _blocks(mask: np.ndarray, side: float) -> np.ndarray:
