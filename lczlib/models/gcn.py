@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from lczlib.graphs import CENTRE, adjacency
+from lczlib.models.resnet3d import glorot
 
 if TYPE_CHECKING:
     from torch_geometric.data import Batch
@@ -44,10 +45,7 @@ class InstanceGCN(nn.Module):
                 linear.reset_parameters()  # drawn twice, as GraphConv does: a seed goes on giving the same weights
             self.layers.append(nn.ModuleDict(layer))
         self.head = nn.Linear(hidden, zones)
-        for linear in (m for m in self.modules() if hasattr(m, "weight")):
-            nn.init.xavier_uniform_(linear.weight)
-            if linear.bias is not None:
-                nn.init.zeros_(linear.bias)
+        self.apply(glorot)
         if (features, hidden, zones) == (5, 32, 17):
             assert sum(p.numel() for p in self.parameters()) == 5_073  # docs/paper.md
 
