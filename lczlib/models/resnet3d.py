@@ -94,19 +94,15 @@ class ResNet3D11(nn.Module):
         if x.ndim != 4 or x.shape[1] != self.bands:
             expected = f"expected (B, {self.bands}, 32, 32), got {tuple(x.shape)}"
             raise ValueError(f"ResNet3D11: {expected}; move the band axis to second place")
-        x = x.permute(0, 2, 3, 1).unsqueeze(1)  # (B, 1, H, W, bands)
-        return self.head(self.features(x).mean((2, 3, 4)))
-
-    def features(self, x: Tensor) -> Tensor:
-        """(B, 1, H, W, bands) -> (B, 16 width, H/4, W/4, bands/4) activations before the mean."""
         thin = self.thin_training or not self.training
-        x = self.stem(x.contiguous(memory_format=torch.channels_last_3d)).relu()
+        x = x.permute(0, 2, 3, 1).unsqueeze(1).contiguous(memory_format=torch.channels_last_3d)  # (B, 1, H, W, bands)
+        x = self.stem(x).relu()
         left = self.STRIDES[0]
         for block, following in zip(self.blocks, (*self.STRIDES[1:], 1), strict=True):
             every = following if thin else 1
             x = block(x, left, every)
             left = following // every
-        return x
+        return self.head(x.mean((2, 3, 4)))  # of (B, 16 width, H/4, W/4, bands/4)
 
     def folded(self) -> ResNet3D11:
         """A copy for inference with every batch normalisation folded into its convolution."""
