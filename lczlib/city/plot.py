@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from lczlib.city.zone_raster import ZoneRaster
 from lczlib.figures.base import TWO_COLUMNS
-from lczlib.figures.primitives import natural_color, scale_bar, zone_ink
+from lczlib.figures.primitives import bare, natural_color, scale_bar, zone_ink
 from lczlib.zones import COLORS, ZONES, K
 
 ZONE_COLORS = ListedColormap(COLORS)
@@ -72,10 +72,9 @@ def _print_codes(axes: Axes, labels: np.ndarray, least: float = 0.015) -> None:
 
 
 def _frame(axes: Axes, title: str) -> None:
-    axes.set(xticks=[], yticks=[])
+    bare(axes)
     axes.set_title(title)
-    for spine in axes.spines.values():
-        spine.set_visible(True)
+    axes.spines[:].set_visible(True)
 
 
 def draw_areas(axes: Axes, km2: np.ndarray) -> None:

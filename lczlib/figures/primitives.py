@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import hsv_to_rgb, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from lczlib.figures.base import ONE_COLUMN, STREAM_COLORS, STREAM_NAMES, TWO_COLUMNS
 from lczlib.metrics import Interval
@@ -64,8 +64,7 @@ def draw_graph(ax: Axes, xy: np.ndarray, colors: np.ndarray | str = "white", siz
 
 def bare(ax: Axes) -> None:
     """An axis without ticks, for a picture."""
-    ax.xaxis.set_major_locator(NullLocator())
-    ax.yaxis.set_major_locator(NullLocator())
+    ax.set(xticks=[], yticks=[])
 
 
 def picture(ax: Axes, image: np.ndarray, title: str = "", **style) -> None:
