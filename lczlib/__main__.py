@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lczlib.city import cli
 from lczlib.errors import InputError
+from lczlib.options import at_least
 
 SAMS = ("nano", "truth", "mobile", "vit_b", "vit_l", "vit_h")
 FETCHED = ("lczc-ges2", "real-samples", "sam-mobile", "sam-vit-b", "sam-vit-l", "sam-vit-h")
@@ -103,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     graphs = add("graphs", _graphs, "Make node features and graphs from the instance masks.")
     for command in (masks, graphs):
         command.add_argument("--sam", default="nano", choices=SAMS)
-        command.add_argument("--workers", type=int, default=1, help="processes")
+        command.add_argument("--workers", type=at_least(1), default=1, help="processes")
     masks.add_argument("--limit", type=int, help="only the first N pairs")
     masks.add_argument("--dask", metavar="ADDRESS", help="spread the images over an existing Dask scheduler")
 

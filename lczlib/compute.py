@@ -106,7 +106,8 @@ def _on_dask(function: Callable, jobs: Iterator[dict[str, object]], address: str
 
 
 def _in_worker(function: Callable, job: dict[str, object], parent: int | None = None) -> Any:
-    begin_worker(parent)
+    if parent != os.getpid():  # joblib computes here where it finds one core
+        begin_worker(parent)
     return function(**job)
 
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from lczlib.errors import InputError
+from lczlib.options import at_least
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -19,7 +20,7 @@ def main(argv: list[str] | None = None) -> int:
     synth.add_argument("--cities", type=int, default=8)
     synth.add_argument("--seed", type=int, default=0)
     synth.add_argument("--shift", type=float, default=1.0, help="how far the cities are apart: 0 (not at all) to 3")
-    synth.add_argument("--workers", type=int, default=2, help="processes")
+    synth.add_argument("--workers", type=at_least(1), default=2, help="processes")
     args = parser.parse_args(argv)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded: see lczlib.compute
     from lczworld import make_dataset

@@ -136,6 +136,17 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
     assert within(30, lambda: ended(workers)), "a worker outlived its parent"
 
 
+def work_alone():
+    assert list(compute.parallel(rest, [{"value": v} for v in range(2)], workers=-compute.cpu_count())) == [0, 1]
+
+
+def test_a_process_that_works_alone_is_not_taken_for_a_worker():
+    process = get_context("spawn").Process(target=work_alone)
+    process.start()
+    process.join(60)
+    assert process.exitcode == 0
+
+
 def test_without_a_dask_scheduler_one_line_says_so():
     with pytest.raises(InputError, match=r"^tcp://127\.0\.0\.1:9: no Dask scheduler there .*; start one"):
         next(compute.parallel(threads_and, [{"value": 0}], dask="tcp://127.0.0.1:9"))

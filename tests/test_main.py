@@ -118,6 +118,18 @@ def test_wrong_usage_is_exit_2():
     assert done.returncode == 2
 
 
+@pytest.mark.parametrize("workers", ["0", "-2", "many", "1.5"])
+@pytest.mark.parametrize(
+    ("run", "arguments"),
+    [(main, ["masks", "."]), (main, ["graphs", "."]), (main, ["assess", "."]), (make_world, ["synth", "."])],
+)
+def test_workers_are_a_number_of_processes(run, arguments, workers, capsys):
+    with pytest.raises(SystemExit) as usage:
+        run([*arguments, "--workers", workers])
+    assert usage.value.code == 2
+    assert f"'{workers}' is not a whole number, 1 or more" in capsys.readouterr().err
+
+
 def test_pairs_can_be_opened(data_dir):
     pairs = open_pairs(data_dir)
     assert len(pairs) == 17

@@ -4,6 +4,8 @@ import argparse
 import re
 from dataclasses import fields
 
+from lczlib.options import at_least
+
 RUNS = {"dest": "runs", "action": "append", "default": [], "metavar": "RUN"}
 
 
@@ -130,7 +132,7 @@ def assess_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--map", metavar="LCZ.tif", help="a map to show with the area of its zones; its KMZ beside")
     parser.add_argument("--out", metavar="FOLDER", help="of the factsheet (build/assess/NAME)")
     parser.add_argument("--seed", type=int, default=0, help="of resamples and forests")
-    parser.add_argument("--workers", type=int, default=2, help="processes (2)")
+    parser.add_argument("--workers", type=at_least(1), default=2, help="processes (2)")
 
 
 def assess(args: argparse.Namespace) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from lczlib.compute import cpu_count, prepare_cpu
+from lczlib.options import at_least
 from lczlib.runs import write_json
 from lczlib.sam.masks import generate_masks
 from lczlib.sam.models import build_sam, load_sam
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--train", type=int, default=6120, help="scenes to train on")
     parser.add_argument("--calibrate", type=int, default=68, help="scenes to calibrate on")
     parser.add_argument("--test", type=int, default=200, help="scenes to evaluate on")
-    parser.add_argument("--workers", type=int, default=cpu_count(), help="processes")
+    parser.add_argument("--workers", type=at_least(1), default=cpu_count(), help="processes")
     parser.add_argument("--device", choices=tuple(PLANS), default="cpu", help="of the encoder's training")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
