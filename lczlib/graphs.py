@@ -205,10 +205,11 @@ def read_published_graphs(data_dir: str | Path, ids: np.ndarray | None = None) -
     nodes = []
     for i in tqdm(ids, desc="graphs", disable=len(ids) < 5000):
         path = folder / f"graph_{i}.npz"
-        x = read_npz(path, "x")[0].astype(np.float32)
-        if x.ndim != 2 or x.shape[1] != len(FEATURES) or not np.isfinite(x).all():
-            raise InputError(f"{path}: x has shape {x.shape}, expected (n, 5) of finite numbers; download it again")
-        nodes.append(x)
+        (x,) = read_npz(path, "x")
+        if x.dtype.kind not in "fiu" or x.shape[1:] != (len(FEATURES),) or not np.isfinite(x).all():
+            fault = f"x is {x.dtype} {x.shape}, expected (n, 5) of finite numbers"
+            raise InputError(f"{path}: {fault}; download it again")
+        nodes.append(x.astype(np.float32))
     most = max([MOST_NODES, *map(len, nodes)])
     x = np.stack([np.pad(n, ((0, most - len(n)), (0, 0))) for n in nodes])
     return GraphSet(np.asarray(ids, np.int64), x, np.array([len(n) for n in nodes], np.int64))

@@ -1,6 +1,7 @@
 """Layout, packing and splits, on generated pairs in the published layout."""
 
 import pickle
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +123,23 @@ def _break(data_dir: Path, how: str) -> str:
         np.savez(path, image=np.zeros((32, 32, 10)), label=11)
     elif how == "label":
         np.savez(path, image=image, label=18)
+    elif how == "label of text":
+        np.savez(path, image=image, label="2\n" * 99)
+    elif how == "label without a number":
+        np.savez(path, image=image, label=np.nan)
+    elif how == "label between two":
+        np.savez(path, image=image, label=11.5)
+    elif how == "npy":
+        with path.open("wb") as file:
+            np.save(file, image)
+    elif how == "header":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("image.npy", b"\x93NUMPY\x01\x00\x06\x00{'a'(\n")
+            archive.writestr("label.npy", b"11")
+    elif how == "compression":
+        path.write_bytes(path.read_bytes().replace(b"PK\1\2\x14\3\x14\0\0\0\x08", b"PK\1\2\x14\3\x14\0\0\0\x09"))
+    elif how == "encrypted":
+        path.write_bytes(path.read_bytes().replace(b"PK\1\2\x14\3\x14\0\0", b"PK\1\2\x14\3\x14\0\1"))
     elif how == "other label":
         np.savez(path, image=image, label=12)
     elif how == "rgb type":
@@ -155,6 +173,13 @@ def _break(data_dir: Path, how: str) -> str:
         "digital numbers",
         "constant",
         "label",
+        "label of text",
+        "label without a number",
+        "label between two",
+        "npy",
+        "header",
+        "compression",
+        "encrypted",
         "other label",
         "rgb type",
         "rgb missing",

@@ -9,6 +9,7 @@ import torch
 
 from lczlib import graphs
 from lczlib.data import layout, open_pairs
+from lczlib.errors import InputError
 
 
 def place(seed: int, n: int, size: tuple[int, int] = (320, 320)):
@@ -218,6 +219,9 @@ def test_published_graphs_are_read_and_nothing_is_executed(tmp_path):
         graphs.read_published_graphs(tmp_path, np.array([1]))
     (folder / "graph_1.npz").write_bytes(b"PK")
     with pytest.raises(ValueError, match="graph_1"):
+        graphs.read_published_graphs(tmp_path)
+    np.savez(folder / "graph_1.npz", x=np.full((3, 5), "text"))
+    with pytest.raises(InputError, match=r"graph_1\.npz: x is <U4 \(3, 5\), expected"):
         graphs.read_published_graphs(tmp_path)
     with pytest.raises(FileNotFoundError, match="gg_nodes_refine"):
         graphs.read_published_graphs(tmp_path / "elsewhere")

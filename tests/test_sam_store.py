@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from lczlib.data import layout
+from lczlib.errors import InputError
 from lczlib.sam import MaskSettings, make_masks, store
 from lczlib.sam.masks import boxes_of
 
@@ -126,6 +127,18 @@ def test_damaged_file_is_named(data_dir):
     masks_of.file(masks_of.digests[0]).write_bytes(b"PK broken")
     with pytest.raises(ValueError, match=rf"{masks_of.digests[0]}.npz: unreadable"):
         masks_of[0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"bits": np.zeros(3, np.uint8)}, {"shape": np.array([-1, 320, 320])}, {"shape": np.array([1.5, 320, 320])},
+     {"shape": np.array([10**9] * 3)}, {"boxes": np.array([["a", "b", "c", "d"]])}, {"boxes": np.zeros((1, 4), int)}],
+)  # fmt: skip
+def test_what_holds_no_masks_is_named(tmp_path, change):
+    masks = np.ones((2, 320, 320), bool)
+    layout.write_npz(tmp_path / "masks.npz", **store.pack(masks, boxes_of(masks)) | change)
+    with pytest.raises(InputError, match=r"masks\.npz: holds no instance masks .*; delete it and make them again"):
+        store.read_masks(tmp_path / "masks.npz")
 
 
 def test_missing_patches_or_truth_are_named(data_dir, tmp_path):

@@ -8,7 +8,6 @@ import hashlib
 import os
 import re
 import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,18 +50,23 @@ def read_npz(path: Path, *names: str) -> list[np.ndarray]:
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file; restore it or remove its row from index.csv")
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            return [stored[name] for name in names]
+        with zipfile.ZipFile(path) as stored:
+            arrays = []
+            for name in names:
+                with stored.open(f"{name}.npy") as file:
+                    arrays.append(np.lib.format.read_array(file, allow_pickle=False))
+            return arrays
     except KeyError as missing:
-        raise InputError(f"{path}: holds no array {missing}; expected {', '.join(names)}") from None
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, MemoryError) as fault:
-        raise InputError(f"{path}: unreadable ({fault}); copy or make it again") from None
+        raise InputError(f"{path}: {missing.args[0]}; expected arrays {', '.join(names)}") from None
+    except Exception as fault:  # a damaged file can raise nearly anything in zipfile, zlib and numpy
+        reason = " ".join(str(fault).split())[:120]
+        raise InputError(f"{path}: unreadable ({reason}); copy or make it again") from None
 
 
 def _label(path: Path, value: np.ndarray) -> int:
-    if value.size != 1 or not 1 <= int(value.reshape(-1)[0]) <= K:
-        raise InputError(f"{path}: label {value.tolist()} is not one of 1..17; convert it with lczlib.zones")
-    return int(value.reshape(-1)[0])
+    if value.size != 1 or value.dtype.kind not in "fiu" or value.item() not in range(1, K + 1):
+        raise InputError(f"{path}: label {value.tolist()!r:.80} is not one of 1..17; convert it with lczlib.zones")
+    return int(value.item())
 
 
 def read_s2(path: str | Path) -> tuple[np.ndarray, int]:

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from lczlib.compute import parallel, pick_device
 from lczlib.data import layout, open_pairs
+from lczlib.errors import InputError
 from lczlib.runs import content_key, file_lock, write_json
 
 from .masks import Masks, generate_masks, truth_masks
@@ -130,11 +131,14 @@ def pack(masks: np.ndarray, boxes: np.ndarray) -> dict[str, np.ndarray]:
 def read_masks(path: Path) -> Masks:
     """The masks and boxes in a file. Raises InputError, naming the file, when it is damaged."""
     shape, boxes, bits = layout.read_npz(path, "shape", "boxes", "bits")
-    bits, masks, end = np.unpackbits(bits).view(bool), np.zeros(shape, bool), 0
-    for mask, window in zip(masks, _windows(boxes)):
-        part = mask[window]
-        start, end = end, end + part.size
-        part[...] = bits[start:end].reshape(part.shape)
+    try:
+        bits, masks, end = np.unpackbits(bits).view(bool), np.zeros(shape, bool), 0
+        for mask, window in zip(masks, _windows(boxes), strict=True):
+            part = mask[window]
+            start, end = end, end + part.size
+            part[...] = bits[start:end].reshape(part.shape)
+    except (IndexError, MemoryError, TypeError, ValueError) as fault:
+        raise InputError(f"{path}: holds no instance masks ({fault}); delete it and make them again") from None
     return masks, boxes
 
 
