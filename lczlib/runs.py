@@ -97,12 +97,15 @@ def write_json(path: str | Path, content: Any) -> Path:
     return write_text(path, json.dumps(to_jsonable(content), indent=2, ensure_ascii=False) + "\n")
 
 
-def read_json(path: str | Path) -> Any:
-    """Read a JSON file. Raises InputError when it is damaged."""
+def read_json(path: str | Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object. Raises InputError when it is damaged or holds something else."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as fault:  # JSONDecodeError, UnicodeDecodeError
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (RecursionError, ValueError) as fault:  # JSONDecodeError, UnicodeDecodeError
         raise InputError(f"{path}: not valid JSON ({fault}); delete it and run again") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds no JSON object; delete it and run again")
+    return content
 
 
 def content_key(params: Any) -> str:

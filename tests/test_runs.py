@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from processes import within
 
+from lczlib.errors import InputError
 from lczlib.runs import Run, atomic_path, content_key, file_lock, read_json, write_json
 
 
@@ -71,6 +72,13 @@ def test_json_takes_numpy_and_writes_nan_as_null(tmp_path):
 def test_damaged_json_is_one_clear_line(tmp_path):
     (tmp_path / "x.json").write_text("{")
     with pytest.raises(ValueError, match=r"x\.json: not valid JSON.*delete it"):
+        read_json(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize("content", ["[]", "null", "5", "[" * 100_000])
+def test_json_that_is_no_object_is_one_clear_line(tmp_path, content):
+    (tmp_path / "x.json").write_text(content)
+    with pytest.raises(InputError, match=r"x\.json: .*; delete it and run again"):
         read_json(tmp_path / "x.json")
 
 

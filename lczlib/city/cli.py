@@ -114,7 +114,7 @@ def map(args: argparse.Namespace) -> None:
         used = [stream for stream in streams if stream]
         for stream in used:
             print(f"stream {stream.key}, trained on {stream.trained_on}")
-        trained_on = ", ".join(sorted({stream.about.get("data", "") for stream in used} - {""}))
+        trained_on = ", ".join(sorted({str(stream.about.get("data") or "") for stream in used} - {""}))
         options |= {"dask": args.dask, "cog": args.cog, "progress": True}
         areas = map_scene(args.out, args.s2, args.rgb, *streams, trained_on, **options).areas
         print(areas[areas["pixels"] > 0].to_string(index=False))

@@ -69,8 +69,7 @@ def _read_params(folder: Path) -> dict:
         if not (folder / name).exists():
             remedy = "make one with `python -m lczlib train DATA --stream s2` or notebooks 02 and 03"
             raise InputError(f"{folder}: no finished run there, {name} is missing; {remedy}")
-    noted = read_json(folder / "run.json")
-    params = noted.get("params") if isinstance(noted, dict) else None
+    params = read_json(folder / "run.json").get("params")
     if not isinstance(params, dict) or not {"stream", "model", "features", "recipe"} <= params.keys():
         raise InputError(f"{folder}: run.json does not say how the run was made; train again")
     return params

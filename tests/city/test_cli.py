@@ -62,6 +62,9 @@ def test_runs_that_do_not_serve_are_refused(tmp_path, run):
         open_streams([], True, False)
     stream, none = open_streams([run], True, False)
     assert (stream.stream, none) == ("s2", None)
+    (run / "about.json").write_text("[]")
+    with pytest.raises(InputError, match=r"about\.json: holds no JSON object"):
+        open_streams([run], True, False)
 
 
 def test_precision_is_chosen_by_what_is_faster(run, monkeypatch):
@@ -72,6 +75,13 @@ def test_precision_is_chosen_by_what_is_faster(run, monkeypatch):
         assert pick_precision(stream, patches=2) == chosen
     monkeypatch.undo()
     assert open_streams([run], True, False, precision="auto")[0].precision in ("fp32", "bf16")
+
+
+def test_a_run_may_call_its_data_what_it_likes(tmp_path, run):
+    s2 = write_s2(tmp_path / "s2.tif", reflectance(40, 40))
+    for data in (5, None):
+        write_json(run / "about.json", {"data": data})
+        assert main(["map", "--s2", str(s2), "--out", str(tmp_path / "m.tif"), "--run", str(run)]) == 0
 
 
 def test_in_bf16_close_decisions_are_made_in_fp32(run):
