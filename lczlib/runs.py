@@ -53,6 +53,15 @@ def new_memmap(path: Path, dtype: Any, shape: tuple[int, ...]) -> np.memmap:
     return array
 
 
+def memmap_is_sound(path: Path, dtype: Any, shape: tuple[int, ...]) -> bool:
+    """Whether such an npy file is there, whole. Ask before it is mapped for writing, which fills up what is missing."""
+    try:
+        array = np.lib.format.open_memmap(path, mode="r")
+    except Exception:  # a damaged head can raise nearly anything
+        return False
+    return (array.dtype, array.shape) == (dtype, shape)
+
+
 def file_lock(path: str | Path) -> FileLock:
     """A context in which no other process is at work on `path`; waits for one. It is a hidden file beside `path`."""
     path = Path(path)

@@ -68,6 +68,15 @@ def test_a_stale_pack_is_noticed(data_dir):
     assert np.allclose(open_pairs(data_dir).s2[0], before + 1)
 
 
+@pytest.mark.parametrize("name", ["s2.npy", "s2.json"])
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"[]", "cut short"])
+def test_a_damaged_pack_is_made_again(data_dir, name, content):
+    before = np.array(open_pairs(data_dir).s2)
+    path = data_dir / "packed" / name
+    path.write_bytes(path.read_bytes()[:-50] if content == "cut short" else content)
+    np.testing.assert_array_equal(open_pairs(data_dir).s2, before)
+
+
 def test_google_patches_of_another_size_are_resized(tmp_path):
     path = rgb_path(tmp_path, 0)
     path.parent.mkdir()

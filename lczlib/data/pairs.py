@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from lczlib.data import layout, so2sat
 from lczlib.errors import InputError
-from lczlib.runs import atomic_path, make_if_missing, new_memmap, read_json, write_json
+from lczlib.runs import atomic_path, make_if_missing, memmap_is_sound, new_memmap, read_json, write_json
 
 _KINDS = {
     "s2": (layout.S2_FOLDER, layout.s2_path, layout.read_s2, layout.S2_SHAPE, np.float32),
@@ -33,7 +33,7 @@ def pack(data_dir: str | Path, kind: str, ids: np.ndarray) -> np.memmap:
     """One memory-mapped file of all patches of a kind, made when missing or when the patches changed since.
 
     "s2" -> (N, 32, 32, 10) float32, "rgb" -> (N, 320, 320, 3) uint8; row i is pair ids[i]. Raises FileNotFoundError or
-    InputError where a patch is missing or damaged.
+    InputError where a patch is missing or damaged. It is a cache: where it is damaged, it is made again.
     """
     folder, path_of, read, shape, dtype = _KINDS[kind]
     if not (Path(data_dir) / folder).exists():
@@ -43,8 +43,12 @@ def pack(data_dir: str | Path, kind: str, ids: np.ndarray) -> np.memmap:
     stamp, note = fingerprint(data_dir, kind, ids), target.with_suffix(".json")
 
     def fresh() -> bool:
-        noted = read_json(note) if target.exists() and note.exists() else {}
-        return noted.get("fingerprint") == stamp and "labels" in noted
+        try:
+            noted = read_json(note)
+        except (FileNotFoundError, InputError):
+            return False
+        sound = memmap_is_sound(target, dtype, (len(ids), *shape))
+        return sound and noted.get("fingerprint") == stamp and "labels" in noted
 
     def write() -> None:
         write_json(note, {"fingerprint": None})  # the old pack is stale, whenever this stops
