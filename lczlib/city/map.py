@@ -22,7 +22,7 @@ from lczlib.compute import parallel, prepare_cpu
 from lczlib.data.layout import BANDS
 from lczlib.errors import InputError
 from lczlib.models import RunStream, load_streams
-from lczlib.runs import atomic_path, content_key, file_lock, new_memmap
+from lczlib.runs import atomic_path, content_key, file_lock, memmap_is_sound, new_memmap
 
 PAYS = 1.2  # times faster from which bf16 is chosen
 
@@ -81,17 +81,14 @@ class ChunkStore:
     def __init__(self, out: Path, job: MapJob, streams: list[str]):
         facts = [job.files, job.s2, job.rgb, streams, job.alpha, job.step]
         self.folder = out.parent / f".{out.stem}-{content_key(facts)}.parts"
-        self.folder.mkdir(parents=True, exist_ok=True)
         self.chunks = job.chunks()
-        self.found = self._open("found", (2, *job.shape))
-        self.done = self._open("done", (len(self.chunks),))
-
-    def _open(self, name: str, shape: tuple[int, ...]) -> np.memmap:
-        path = self.folder / f"{name}.npy"
-        if not path.exists():
-            with atomic_path(path) as temporary:
-                new_memmap(temporary, np.uint8, shape).flush()
-        return np.lib.format.open_memmap(path, "r+")
+        shapes = {"found.npy": (2, *job.shape), "done.npy": (len(self.chunks),)}
+        if not all(memmap_is_sound(self.folder / name, np.uint8, shape) for name, shape in shapes.items()):
+            shutil.rmtree(self.folder, ignore_errors=True)  # both: the marks of one fit no other values
+            for name, shape in shapes.items():
+                with atomic_path(self.folder / name) as temporary:
+                    new_memmap(temporary, np.uint8, shape).flush()
+        self.found, self.done = (np.lib.format.open_memmap(self.folder / name, "r+") for name in shapes)
 
     def keep(self, number: int, found: np.ndarray) -> None:
         """Store a chunk: values first, then its mark, so that a mark never lies."""

@@ -53,6 +53,20 @@ def test_a_stopped_map_goes_on_and_ends_the_same(tmp_path):
     assert not list(tmp_path.glob("*.parts"))
 
 
+@pytest.mark.parametrize("name", ["found", "done"])
+@pytest.mark.parametrize("damage", ["cut short", "empty", "another shape"])
+def test_a_stopped_map_whose_parts_are_damaged_is_made_anew(tmp_path, name, damage):
+    s2 = write_s2(tmp_path / "s2.tif", coded_scene(layout(40, 40)))
+    with pytest.raises(KeyboardInterrupt):
+        map_scene(tmp_path / "m.tif", s2, predict_s2=Interrupted(3))
+    (path,) = tmp_path.glob(f".m-*.parts/{name}.npy")
+    if damage == "another shape":
+        np.save(path, np.ones(1, np.uint8))
+    else:
+        path.write_bytes(path.read_bytes()[:-5] if damage == "cut short" else b"")
+    assert map_scene(tmp_path / "m.tif", s2, predict_s2=Coded()).computed == 9
+
+
 def test_another_input_or_stream_does_not_continue_the_old_map(tmp_path):
     s2 = write_s2(tmp_path / "s2.tif", coded_scene(layout(40, 40)))
     with pytest.raises(KeyboardInterrupt):
