@@ -41,7 +41,7 @@ class Predictions:
             raise InputError(f"probabilities have shape {self.p.shape}; expected ({len(self.frame)}, {K})")
         if self.frame["id"].duplicated().any():
             raise InputError("a pair occurs twice in the predictions; ids must be unique")
-        if len(self.p) and (self.p.min() < -1e-6 or np.abs(self.p.sum(axis=1) - 1).max() > 1e-4):
+        if len(self.p) and not (self.p.min() >= -1e-6 and np.abs(self.p.sum(axis=1) - 1).max() <= 1e-4):  # nor NaN
             raise InputError("rows of p must be probabilities (not negative, sum 1); apply softmax to logits first")
 
     def __len__(self) -> int:
@@ -90,7 +90,10 @@ class Predictions:
                 f"{path}: no predictions there; run notebooks 02 (Sentinel-2), 03 (graphs) and 06 (transfer) first"
             )
         *columns, p = read_npz(Path(path), *COLUMNS, "p")
-        return cls(pd.DataFrame(dict(zip(COLUMNS, columns))), p)
+        try:
+            return cls(pd.DataFrame(dict(zip(COLUMNS, columns))), p)
+        except ValueError as fault:
+            raise InputError(f"{path}: holds no predictions ({fault}); make it again") from None
 
 
 def join(first: Predictions, second: Predictions) -> tuple[Predictions, Predictions]:

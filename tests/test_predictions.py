@@ -2,6 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lczlib.data.layout import write_npz
+from lczlib.errors import InputError
 from lczlib.predictions import Predictions, join
 
 
@@ -43,6 +45,16 @@ def test_what_is_no_probability_is_refused():
         Predictions(stream.frame, stream.p[:, :16])
     with pytest.raises(ValueError, match="twice"):
         make([1, 1])
+    with pytest.raises(InputError, match="must be probabilities"):
+        Predictions(stream.frame, stream.p * np.nan)
+
+
+@pytest.mark.parametrize("change", [{"city": np.array(["a"] * 3)}, {"p": np.full((2, 17), "x")}, {"p": np.zeros(34)}])
+def test_a_file_that_holds_no_predictions_is_named(tmp_path, change):
+    path = make([1, 2]).save(tmp_path / "s2.npz")
+    write_npz(path, **dict(np.load(path)) | change)
+    with pytest.raises(InputError, match=r"s2\.npz: holds no predictions .*; make it again"):
+        Predictions.load(path)
 
 
 def test_select_keeps_matching_rows():
