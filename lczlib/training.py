@@ -26,7 +26,7 @@ from lczlib.graphs import CENTRE, COLOUR, GraphSet
 from lczlib.models.inference import Inputs, arguments, load_model, make_model, predict, reestimate_batch_norm
 from lczlib.predictions import Predictions
 from lczlib.recipe import Recipe
-from lczlib.runs import Run, atomic_path, content_key, file_lock
+from lczlib.runs import Run, atomic_path, content_key, file_lock, read_json
 
 HISTORY = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "lr")
 
@@ -89,8 +89,19 @@ def train_stream(
             if not run.done:  # another process may have trained it while this one waited
                 labels = torch.from_numpy(index["label"].to_numpy(np.int64) - 1)
                 _Training(run, inputs, labels, rows, recipe, seed).finish(split, index)
-    history, kept = pd.read_csv(run.path / "history.csv"), Predictions.load(run.path / "predictions.npz")
-    return Result(history, kept, load_model(run.path), run)
+    return read_result(run)
+
+
+def read_result(run: Run) -> Result:
+    """What a finished run left. Raises InputError where it is damaged: since it is done, nothing makes it again."""
+    try:
+        epochs, history = read_json(run.path / "run.json")["summary"]["epochs"], pd.read_csv(run.path / "history.csv")
+        if list(history.columns) != list(HISTORY) or len(history) != epochs or history["lr"].isna().any():
+            raise InputError(f"{run.path / 'history.csv'}: holds no {epochs} epochs")
+        return Result(history, Predictions.load(run.path / "predictions.npz"), load_model(run.path), run)
+    except (KeyError, OSError, TypeError, ValueError) as fault:
+        reason = str(fault).partition(";")[0]
+        raise InputError(f"{run.path}: the run is damaged ({reason}); delete that folder and train again") from fault
 
 
 def train_many(jobs: Iterable[dict[str, object]], workers: int = 1) -> list[Result]:
@@ -189,12 +200,12 @@ class _Training:
         if (path := run.path / "checkpoint.pt").exists():
             try:
                 state = torch.load(path, map_location=self.device, weights_only=True)
+                self.model.load_state_dict(state["model"])
+                self.optimizer.load_state_dict(state["optimizer"])
+                self.history, self.best = state["history"], {name: value.cpu() for name, value in state["best"].items()}
             except Exception as fault:
                 reason = type(fault).__name__
                 raise InputError(f"{path}: damaged checkpoint ({reason}); delete it and run again") from None
-            self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.history, self.best = state["history"], {name: value.cpu() for name, value in state["best"].items()}
 
     def _new_model(self) -> nn.Module:
         return make_model(self.run.params["model"], self.recipe, self.run.params["features"]).to(self.device)

@@ -14,10 +14,11 @@ from torch import nn
 
 from lczlib import training
 from lczlib.data.splits import Split
+from lczlib.errors import InputError
 from lczlib.graphs import GraphSet
 from lczlib.models import load_stream
 from lczlib.models.inference import load_model, make_model, predict, reestimate_batch_norm
-from lczlib.runs import file_lock, find_run
+from lczlib.runs import file_lock, find_run, write_json
 from lczlib.training import Recipe, train_stream
 
 S2 = Recipe.of("published", "s2", epochs=4, batch_size=16, width=4, batch_norm_momentum=0.8, thin_training=True)
@@ -158,6 +159,37 @@ def test_damaged_checkpoint_is_named(tmp_path, monkeypatch):
     checkpoint.write_bytes(checkpoint.read_bytes()[:300])
     with pytest.raises(ValueError, match=r"checkpoint\.pt: damaged"):
         train("ge", tmp_path)
+    for other in ({}, [1], {"model": {}}):
+        torch.save(other, checkpoint)
+        with pytest.raises(InputError, match=r"checkpoint\.pt: damaged .*; delete it and run again"):
+            train("ge", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "predictions.npz", "history.csv", "run.json"])
+@pytest.mark.parametrize("content", ["cut short", "empty", "gone"])
+def test_the_remedy_for_a_damaged_run_works(tmp_path, name, content):
+    first = train("ge", tmp_path, epochs=2)
+    path = first.run.path / name
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] if content == "cut short" else b"")
+    if content == "gone":
+        path.unlink()
+    if (content, name) != ("gone", "run.json"):  # which would be another training that is not finished
+        with pytest.raises(InputError, match=r"ge-gcn-\w+: the run is damaged .*; delete that folder and train again"):
+            train("ge", tmp_path, epochs=2)
+        shutil.rmtree(first.run.path)
+    assert same_weights(first, train("ge", tmp_path, epochs=2))
+
+
+@pytest.mark.parametrize(
+    "change", [{"features": 5}, {"features": "10"}, {"stream": ["s2"]}, {"stream": "rgb"}, {"model": 5}, {"recipe": []}]
+)
+def test_a_run_that_is_no_stream_is_named(tmp_path, change):
+    run = train("s2", tmp_path, epochs=1).run
+    noted = json.loads((run.path / "run.json").read_text())
+    write_json(run.path / "run.json", {"params": noted["params"] | change})
+    with pytest.raises(InputError, match=r"run\.json .*; (delete that folder|give a run)"):
+        load_stream(run.path)
 
 
 def test_patience_stops_and_the_best_is_kept(tmp_path):

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
 from lczlib.compute import pick_device
+from lczlib.data.layout import BANDS
 from lczlib.data.so2sat import Patches
 from lczlib.errors import InputError
-from lczlib.graphs import FEATURES, GraphSet
+from lczlib.graphs import EXTRA_FEATURES, FEATURES, GraphSet
 from lczlib.models.baselines import make_baseline
 from lczlib.models.gcn import InstanceGCN
 from lczlib.models.resnet3d import ResNet3D11, set_batch_norm_momentum
@@ -60,7 +61,8 @@ def load_model(path: str | Path) -> nn.Module:
         model.load_state_dict(load_file(Path(path) / "model.safetensors"))
     except (SafetensorError, RuntimeError, TypeError, ValueError) as fault:
         reason = str(fault).splitlines()[0][:120]
-        raise InputError(f"{path}: model.safetensors and run.json do not fit ({reason}); train again") from fault
+        what = f"model.safetensors and run.json do not fit ({reason})"
+        raise InputError(f"{path}: {what}; delete that folder and train again") from fault
     return model.eval()
 
 
@@ -70,8 +72,9 @@ def _read_params(folder: Path) -> dict:
             remedy = "make one with `python -m lczlib train DATA --stream s2` or notebooks 02 and 03"
             raise InputError(f"{folder}: no finished run there, {name} is missing; {remedy}")
     params = read_json(folder / "run.json").get("params")
-    if not isinstance(params, dict) or not {"stream", "model", "features", "recipe"} <= params.keys():
-        raise InputError(f"{folder}: run.json does not say how the run was made; train again")
+    kinds = {"stream": str, "model": str, "features": int, "recipe": dict}
+    if not isinstance(params, dict) or not all(isinstance(params.get(name), kind) for name, kind in kinds.items()):
+        raise InputError(f"{folder}: run.json does not say how the run was made; delete that folder and train again")
     return params
 
 
@@ -83,8 +86,12 @@ def load_stream(run: str | Path) -> RunStream:
             trained on synthetic pairs and do not map real cities.
     """
     folder = (DEMO / run if str(run) in ("demo-s2", "demo-ge") else Path(run)).resolve()
-    note = folder / "about.json"
-    return RunStream(folder, _read_params(folder), read_json(note) if note.exists() else {})
+    note, params = folder / "about.json", _read_params(folder)
+    known = {"s2": (len(BANDS),), "ge": (len(FEATURES), len(FEATURES) + len(EXTRA_FEATURES))}
+    if params["features"] not in known.get(params["stream"], ()):
+        what = f"run.json names a stream {params['stream']!r} of {params['features']} features"
+        raise InputError(f"{folder}: {what}; give a run of s2 (10 bands) or ge (5 or 8 features)")
+    return RunStream(folder, params, read_json(note) if note.exists() else {})
 
 
 def load_streams(runs: Sequence[str | Path]) -> dict[str, RunStream]:
