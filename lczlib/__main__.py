@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     for command in (masks, graphs):
         command.add_argument("--sam", default="nano", choices=SAMS)
         command.add_argument("--workers", type=at_least(1), default=1, help="processes")
-    masks.add_argument("--limit", type=int, help="only the first N pairs")
+    masks.add_argument("--limit", type=at_least(1), help="only the first N pairs")
     masks.add_argument("--dask", metavar="ADDRESS", help="spread the images over an existing Dask scheduler")
 
     train = add("train", _train, "Train one stream on a data set (resumable); prints the folder of the run, for `map`.")
@@ -114,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE", help="departures: epochs=3 width=8")
     train.add_argument("--split", choices=("sample_pool", "polygon_pool", "city"), default="polygon_pool")
     train.add_argument("--sam", default="nano", choices=SAMS, help="whose instance masks make the graphs of stream ge")
-    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--seed", type=at_least(0), default=0)
     train.add_argument("--work", type=Path, default=Path("build/trained"), help="folder of runs (build/trained)")
 
     fetch = add("fetch", _fetch, "Download data or weights, checked by SHA-256 (resumable).", data=False)

@@ -59,7 +59,7 @@ class Recipe:
         if self.light and self.stream != "ge":
             raise InputError(f"light: {self.light} is for graphs; leave it 0 in stream {self.stream}")
         for name in ("epochs", "batch_size", "learning_rate", "patience", "width"):
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:  # nor NaN
                 raise InputError(f"{name}: {getattr(self, name)} must be above 0")
 
     @classmethod

@@ -18,7 +18,7 @@ def main(argv: list[str] | None = None) -> int:
     synth.add_argument("out", type=Path, metavar="OUT")
     synth.add_argument("--pairs", type=int, default=1088, help="number of pairs, spread evenly over zones and cities")
     synth.add_argument("--cities", type=int, default=8)
-    synth.add_argument("--seed", type=int, default=0)
+    synth.add_argument("--seed", type=at_least(0), default=0)
     synth.add_argument("--shift", type=float, default=1.0, help="how far the cities are apart: 0 (not at all) to 3")
     synth.add_argument("--workers", type=at_least(1), default=2, help="processes")
     args = parser.parse_args(argv)

@@ -118,6 +118,23 @@ def test_wrong_usage_is_exit_2():
     assert done.returncode == 2
 
 
+@pytest.mark.parametrize(
+    ("run", "arguments"),
+    [
+        (main, ["masks", ".", "--limit", "-5"]),
+        (main, ["masks", ".", "--limit", "0"]),
+        (main, ["train", ".", "--stream", "s2", "--seed", "-1"]),
+        (main, ["assess", ".", "--seed", "-1"]),
+        (make_world, ["synth", ".", "--seed", "-1"]),
+    ],
+)
+def test_limits_and_seeds_are_counted_from_0(run, arguments, capsys):
+    with pytest.raises(SystemExit) as usage:
+        run(arguments)
+    assert usage.value.code == 2
+    assert f"'{arguments[-1]}' is not a whole number" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("workers", ["0", "-2", "many", "1.5"])
 @pytest.mark.parametrize(
     ("run", "arguments"),

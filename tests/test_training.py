@@ -288,7 +288,15 @@ def test_published_recipes_are_the_papers():
 
 
 @pytest.mark.parametrize(
-    "changes", [{"precision": "int4"}, {"epochs": 0}, {"loss": "median"}, {"batch_size": -1}, {"width": 0}]
+    "changes",
+    [
+        {"precision": "int4"},
+        {"epochs": 0},
+        {"loss": "median"},
+        {"batch_size": -1},
+        {"width": 0},
+        {"learning_rate": np.nan},
+    ],
 )
 def test_impossible_recipes_are_refused(changes):
     with pytest.raises(ValueError, match=next(iter(changes))):

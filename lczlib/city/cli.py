@@ -131,7 +131,7 @@ def assess_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", help="folder of a trained run, once per stream; none: the forest alone", **RUNS)
     parser.add_argument("--map", metavar="LCZ.tif", help="a map to show with the area of its zones; its KMZ beside")
     parser.add_argument("--out", metavar="FOLDER", help="of the factsheet (build/assess/NAME)")
-    parser.add_argument("--seed", type=int, default=0, help="of resamples and forests")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="of resamples and forests")
     parser.add_argument("--workers", type=at_least(1), default=2, help="processes (2)")
 
 
