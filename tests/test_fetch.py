@@ -88,6 +88,18 @@ def test_archives_stay_in_their_folder(tmp_path):
         unpack(bad, tmp_path / "out3")
 
 
+def test_the_published_set_is_unpacked_here_too(tmp_path, monkeypatch):
+    def download(url, to):
+        with zipfile.ZipFile(to, "w") as archive:
+            archive.writestr("DF4LCZ-main/README.md", "text")
+        return to
+
+    monkeypatch.setattr(fetch, "fetch_file", download)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert (fetch.fetch_lczc_ges2(".") / "README.md").read_text() == "text"
+
+
 def test_real_samples_come_with_their_coordinates_and_licences(server, tmp_path, monkeypatch):
     url, _ = server
     digest = hashlib.sha256(CONTENT).hexdigest()

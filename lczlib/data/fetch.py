@@ -108,7 +108,7 @@ def fetch_lczc_ges2(to: str | Path) -> Path:
     The Google Earth patches lie in a separate archive that must be fetched by hand (the repository's README links
     it); put its `google_img_320` folder into `to`. Without it the shipped graphs serve.
     """
-    return unpack(fetch_file(LCZC_GES2_URL, Path(to).with_suffix(".zip")), Path(to))
+    return unpack(fetch_file(LCZC_GES2_URL, Path(to).resolve().with_suffix(".zip")), Path(to))
 
 
 def fetch_real_samples(to: str | Path) -> Path:
