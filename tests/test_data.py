@@ -163,6 +163,9 @@ def _break(data_dir: Path, how: str) -> str:
     elif how == "polygon of two zones":
         path = data_dir / "index.csv"
         path.write_text(path.read_text().replace(",b\n", ",a\n"))
+    elif how.startswith("row "):
+        path = data_dir / "index.csv"
+        path.write_text(path.read_text().replace("2,11,x,c\n", how.removeprefix("row ")))
     elif how == "index":
         path = data_dir / "index.csv"
         path.write_text("id,label\n0,1\n")
@@ -195,6 +198,12 @@ def _break(data_dir: Path, how: str) -> str:
         "stray",
         "polygon of two zones",
         "index",
+        "row 99999999999999999999,11,x,c\n",
+        "row 18446744073709551615,11,x,c\n",
+        "row 2,11.6,x,c\n",
+        "row 2.5,11,x,c\n",
+        "row 2,,x,c\n",
+        "row inf,11,x,c\n",
     ],
 )
 def test_check_blames_the_file(data_dir, how):

@@ -147,9 +147,11 @@ def read_index(data_dir: str | Path) -> pd.DataFrame:
             f"{data_dir}` or give the folder of LCZC-GES2"
         )
     try:
-        frame = pd.read_csv(path, dtype={"city": str, "polygon": str}, keep_default_na=False)
-        frame = frame.loc[:, list(INDEX_COLUMNS)].astype({"id": np.int64, "label": np.int64})
-    except (KeyError, ValueError, pd.errors.ParserError, UnicodeDecodeError) as fault:
+        found = pd.read_csv(path, dtype={"city": str, "polygon": str}, keep_default_na=False)[list(INDEX_COLUMNS)]
+        frame = found.astype({"id": np.int64, "label": np.int64})
+        if (frame != found)[["id", "label"]].any(axis=None):
+            raise InputError("an id or a label is no whole number")
+    except (KeyError, OverflowError, ValueError) as fault:
         raise InputError(f"{path}: not an index ({fault}); expected columns {','.join(INDEX_COLUMNS)}") from None
     if (twice := frame["id"].duplicated()).any():
         raise InputError(f"{path}: id {frame['id'][twice].iloc[0]} occurs twice; make ids unique")
