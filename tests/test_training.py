@@ -379,6 +379,13 @@ def test_a_published_run_is_found_by_its_name_and_is_a_function_of_patches(tmp_p
         load_stream(tmp_path / "nowhere")
 
 
+def test_a_run_that_was_made_again_answers_with_its_new_weights(tmp_path):
+    s2, run = world()[0][:2], train("s2", tmp_path, epochs=1).run.path
+    before = load_stream(run)(s2)
+    shutil.copy(train("s2", tmp_path, epochs=1, seed=1).run.path / "model.safetensors", run)
+    assert np.abs(load_stream(run)(s2) - before).max() > 1e-3
+
+
 def test_a_graph_run_makes_the_masks_it_was_trained_on(tmp_path):
     from lczlib.sam import MaskSettings
 

@@ -139,16 +139,20 @@ class RunStream:
         return sam, self.settings or MaskSettings.named(self.about.get("masks", "paper"), sam)
 
     @cached_property
+    def weights(self) -> str:
+        """Changes with the weights."""
+        return pooch.file_hash(str(self.folder / "model.safetensors"))[:12]
+
+    @property
     def key(self) -> str:
         """Changes with the weights and with how they are applied."""
-        digest = pooch.file_hash(str(self.folder / "model.safetensors"))[:12]
         how = self.masks if self.stream == "ge" else self.precision
-        return f"{self.stream} {self.params['model']} {digest} {how}"
+        return f"{self.stream} {self.params['model']} {self.weights} {how}"
 
     @property
     def model(self) -> nn.Module:
         """The network, evaluating."""
-        return _on_device(load_model, self.folder)
+        return _on_device(load_model, self.folder, self.weights)
 
     def instance_masks(self, images: np.ndarray) -> list:
         """Masks and boxes of each image (n, 320, 320, 3), as those that stream "ge" was trained on."""
@@ -171,7 +175,8 @@ class RunStream:
 
 
 @lru_cache(maxsize=4)
-def _on_device(load: Callable[[object], nn.Module], name: object) -> nn.Module:
+def _on_device(load: Callable[[object], nn.Module], name: object, weights: str = "") -> nn.Module:
+    """`load(name)`; `weights` tells a network from an earlier one of that name."""
     return load(name).to(pick_device())
 
 
