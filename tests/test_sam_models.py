@@ -31,9 +31,10 @@ def test_nano_is_small_and_loads_the_same_twice():
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_unknown_name():
+@pytest.mark.parametrize("make", [load_sam, models.build_sam])
+def test_unknown_name(make):
     with pytest.raises(ValueError, match="unknown; use one of nano, mobile, vit_b"):
-        load_sam("vit_x")
+        make("vit_x")
 
 
 def test_missing_checkpoint_names_the_command(tmp_path, monkeypatch):

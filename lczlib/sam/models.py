@@ -82,8 +82,7 @@ def load_sam(name: str, checkpoint: str | Path | None = None) -> Sam:
         FileNotFoundError: no such file.
         InputError: unknown name; the file is truncated, of another variant or no SAM checkpoint.
     """
-    if name not in NAMES:
-        raise InputError(f"SAM variant {name!r}: unknown; use one of {', '.join(NAMES)}")
+    _check_name(name)
     path = checkpoint_path(name, checkpoint)
     state = _read(path)
     if "image_encoder.patch_embed.seq.0.c.weight" in state:
@@ -97,6 +96,11 @@ def load_sam(name: str, checkpoint: str | Path | None = None) -> Sam:
     return sam.eval().requires_grad_(False)
 
 
+def _check_name(name: str) -> None:
+    if name not in NAMES:
+        raise InputError(f"SAM variant {name!r}: unknown; use one of {', '.join(NAMES)}")
+
+
 def checkpoint_path(name: str, checkpoint: str | Path | None = None) -> Path:
     """The file `load_sam` reads. Raises FileNotFoundError, naming the command to run, when it is not there."""
     path = Path(checkpoint) if checkpoint else NANO if name == "nano" else cache_dir() / CHECKPOINTS[name].file
@@ -108,7 +112,8 @@ def checkpoint_path(name: str, checkpoint: str | Path | None = None) -> Path:
 
 
 def build_sam(name: str) -> Sam:
-    """The model of that name with initial (random) weights."""
+    """The model of that name with initial (random) weights. Raises InputError where there is none."""
+    _check_name(name)
     import_torchvision()
     import segment_anything
 
