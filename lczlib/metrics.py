@@ -181,9 +181,11 @@ class Interval(NamedTuple):
 def resample(groups, draws: int = 1000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Group number of each pair (N,), and how often each bootstrap draw holds each group (draws, G).
 
-    An empty name in `groups` (N,) makes the pair a group of its own.
+    An empty name in `groups` (N,) makes the pair a group of its own. Raises InputError where there is no pair.
     """
     g = np.asarray(groups).astype(str)
+    if not g.size:
+        raise InputError("no pair to measure; a split of few polygons leaves none to test: take more pairs")
     g = np.where(g == "", [f"pair {i}" for i in range(g.size)], g)
     names, member = np.unique(g, return_inverse=True)
     return member, np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
@@ -222,7 +224,7 @@ def _one_hot(labels, *predictions) -> np.ndarray:
     values = np.zeros((t.size, len(predictions), K * K), np.float32)
     for k, p in enumerate(predictions):
         values[np.arange(t.size), k, t * K + to_index(p)] = 1
-    return values.reshape(t.size, -1)
+    return values.reshape(t.size, len(predictions) * K * K)
 
 
 def bootstrap(labels, predictions, groups, measure="oa", draws: int = 1000, seed: int = 0, seeds=None) -> Interval:

@@ -5,6 +5,7 @@ import pytest
 from sklearn import metrics as sk
 
 from lczlib import metrics as m
+from lczlib.errors import InputError
 
 
 @pytest.fixture
@@ -154,6 +155,13 @@ def test_interval_covers_the_truth():
         ci = m.bootstrap(labels, predicted, np.repeat(np.arange(60), 3), draws=300, seed=i)
         hit += ci.low <= 0.7 <= ci.high
     assert 88 <= hit <= 100
+
+
+def test_no_pair_to_measure_is_one_line():
+    none = np.array([], int)
+    for measure in (m.bootstrap, m.bootstrap_mean, m.bootstrap_ratio):
+        with pytest.raises(InputError, match=r"no pair to measure; .*: take more pairs"):
+            measure(*[none] * (2 if measure == m.bootstrap_mean else 3))
 
 
 def test_groups_widen_the_interval(sample):
