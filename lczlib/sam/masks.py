@@ -119,11 +119,6 @@ class Crop:
     place: torch.Tensor  # (C, h, w) positional encoding
     prompts: torch.Tensor  # (P, t, C)
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width."""
-        return self.box[3] - self.box[1], self.box[2] - self.box[0]
-
 
 def crops_of(
     sam: Sam, image: np.ndarray, settings: MaskSettings, run: Callable[..., Iterator[torch.Tensor]] = map
@@ -174,7 +169,8 @@ def stable_masks(crop: Crop, logits: torch.Tensor) -> tuple[torch.Tensor, torch.
     from segment_anything.utils.amg import is_box_near_crop_edge
 
     level, least = crop.sam.mask_threshold, crop.settings.stability_score_thresh
-    full = _full_size(crop.sam, logits.float(), crop.size)
+    x0, y0, x1, y1 = crop.box
+    full = _full_size(crop.sam, logits.float(), (y1 - y0, x1 - x0))
     steady = torch.ones(len(full), dtype=torch.bool, device=full.device)
     if least > 0:
         steady = _areas(full, level + 1) / _areas(full, level - 1) >= least
@@ -184,7 +180,7 @@ def stable_masks(crop: Crop, logits: torch.Tensor) -> tuple[torch.Tensor, torch.
     inside = ~is_box_near_crop_edge(boxes, crop.box, [0, 0, width, height])
     which = steady.cpu()
     which[which.clone()] = inside
-    return masks[inside.to(masks.device)], boxes[inside] + torch.tensor(crop.box[:2] * 2), which
+    return masks[inside.to(masks.device)], boxes[inside] + torch.tensor([x0, y0, x0, y0]), which
 
 
 def _full_size(sam: Sam, logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
