@@ -20,7 +20,7 @@ GOALS = {
     "private, one caller": 62,
 }
 # Where a goal is not reached: the size today. It may shrink, never grow; whoever makes it smaller lowers it here.
-REACHED = {"lczlib": 10053, "core": 5751, "lczworld": 3215, "private, one caller": 76}
+REACHED = {"lczlib": 10004, "core": 5717, "lczworld": 3215, "private, one caller": 75}
 
 
 def sources(package: str) -> list[Path]:
