@@ -9,7 +9,8 @@ from lczlib.options import at_least
 RUNS = {"dest": "runs", "action": "append", "default": [], "metavar": "RUN"}
 
 
-def _numbers(text: str) -> list[int]:
+def numbers(text: str) -> list[int]:
+    """Whole numbers with commas between them."""
     return [int(number) for number in text.split(",")]
 
 
@@ -20,7 +21,7 @@ def _scene_options(parser: argparse.ArgumentParser, required: bool = True) -> No
     parser.add_argument("--bands", type=lambda text: text.split(","), help="the Sentinel-2 file's bands in order")
     parser.add_argument("--offset", type=float, default=0.0, help="added to DN: -1000 where baseline 04.00 left it in")
     parser.add_argument("--units", choices=("auto", "dn", "reflectance"), default="auto")
-    parser.add_argument("--rgb-bands", type=_numbers, metavar="R,G,B", help="bands of the RGB file, such as 3,2,1")
+    parser.add_argument("--rgb-bands", type=numbers, metavar="R,G,B", help="bands of the RGB file, such as 3,2,1")
 
 
 def scene_options(parser: argparse.ArgumentParser) -> None:
