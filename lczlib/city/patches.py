@@ -1,5 +1,7 @@
 """Pairs of patches cut from GeoTIFFs and labelled polygons: one's own city in the layout of LCZC-GES2."""
 
+import os
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +17,7 @@ from tqdm.auto import tqdm
 from lczlib.city.polygons import read_polygons
 from lczlib.city.rasters import RGB, Sentinel2
 from lczlib.city.source import S2_PIXEL
+from lczlib.data import layout
 from lczlib.data.layout import BANDS, read_index, write_index, write_pair
 from lczlib.data.pairs import open_pairs
 from lczlib.errors import InputError
@@ -24,6 +27,7 @@ from lczlib.zones import CODES
 BEYOND = 10_000.0  # m around a scene in which squares of a polygon are counted
 PATCH = 32  # pixels of 10 m: 320 m
 LEAST_POLYGONS = 3  # of a zone; the LCZ Generator's rule
+UNFINISHED = ".unfinished"  # folder in `out` where the pairs of a call lie until all are cut
 OVER_EDGE = "square reaches over the edge of the Sentinel-2 scene"
 S2_VOID = "no-data in Sentinel-2"
 RGB_VOID = "no-data in the RGB image, or outside of it"
@@ -110,19 +114,16 @@ def cut_patches(
         kind = report.warnings if note.startswith("warning: ") else report.notes
         kind.append(f"{polygons}: {note.removeprefix('warning: ')}")
     areas = _on_scene(areas, scene, polygons, report)
-    there = (Path(out) / "index.csv").exists()
-    if there and not how.append:
-        raise InputError(f"{out}: holds pairs already; name another folder, or add to them with --append")
-    old = read_index(out) if there else pd.DataFrame()
-    if len(old) and open_pairs(out).has_rgb != (image is not None):
-        raise InputError(f"{out}: its pairs have {'' if image is None else 'no '}RGB patches; append pairs of one kind")
+    out = Path(out)
+    old = _pairs_there(out, how, image is not None)
+    _clear_unfinished(out, old)
     rows, views = [], []
     for area in tqdm(list(areas.itertuples()), desc="cutting patches", unit="polygon", disable=not progress):
         for row, col in _squares(area.geometry, scene, how, report):
             pair = _read_pair(scene, image, row, col, report)
             if pair is not None:
                 number = len(rows) + (int(old["id"].max()) + 1 if len(old) else 0)
-                write_pair(out, number, *pair, area.label)
+                write_pair(out / UNFINISHED, number, *pair, area.label)
                 rows.append((number, area.label, area.city, area.polygon))
                 views += [pair] if image and len(views) < 64 else []
     if not rows:
@@ -131,13 +132,59 @@ def cut_patches(
         raise InputError(f"{polygons}: no square could be cut ({why}); draw larger areas or {advice}")
     if image:
         _compare_views(views, image, report)
-    index = pd.concat([old, pd.DataFrame(rows, columns=["id", "label", "city", "polygon"])], ignore_index=True)
-    write_index(out, index, kind="own city", s2=str(s2), rgb=str(rgb or ""), offset=how.offset, spacing=how.spacing)
     counts = Counter(label for _, label, *_ in rows)
     report.pairs, report.zones = len(rows), {CODES[label - 1]: counts[label] for label in sorted(counts)}
+    index = pd.concat([old, pd.DataFrame(rows, columns=["id", "label", "city", "polygon"])], ignore_index=True)
     _warn_of_few(index, report)
-    write_json(Path(out) / "patches.json", report)
+    write_json(out / UNFINISHED / "patches.json", report)
+    facts = {"s2": str(s2), "rgb": str(rgb or ""), "offset": how.offset, "spacing": how.spacing}
+    write_index(out / UNFINISHED, index, kind="own city", **facts)
+    _publish(out)
     return report
+
+
+def _pairs_there(out: Path, how: CutOptions, with_rgb: bool) -> pd.DataFrame:
+    """The index of the pairs in `out`, empty where there are none; InputError where none may be added."""
+    if not (out / "index.csv").exists():
+        return pd.DataFrame()
+    if not how.append:
+        raise InputError(f"{out}: holds pairs already; name another folder, or add to them with --append")
+    pairs = open_pairs(out)
+    if len(pairs) and pairs.has_rgb != with_rgb:
+        raise InputError(f"{out}: its pairs have {'no ' if with_rgb else ''}RGB patches; append pairs of one kind")
+    return pairs.index
+
+
+def _clear_unfinished(out: Path, old: pd.DataFrame) -> None:
+    """Remove what a stopped call left in `out`; InputError where other patches lie there that no index names."""
+    unfinished, known = out / UNFINISHED, set(old.get("id", ()))
+    if (unfinished / "index.csv").exists():  # it was stopped while its patches were moved
+        for number in set(read_index(unfinished)["id"]) - known:
+            layout.s2_path(out, number).unlink(missing_ok=True)
+            layout.rgb_path(out, number).unlink(missing_ok=True)
+    try:
+        shutil.rmtree(unfinished)
+    except FileNotFoundError:
+        pass
+    except OSError as fault:  # names no folder
+        raise OSError(fault.errno, fault.strerror, str(unfinished)) from None
+    for folder in (out / layout.S2_FOLDER, out / layout.RGB_FOLDER):
+        if strays := set(layout.patch_ids(folder)) - known:
+            fault = f"holds patches that no index.csv names ({len(strays)}, such as {min(strays)})"
+            raise InputError(f"{folder}: {fault}; give another --out, or delete them")
+        if folder.exists() and not any(folder.iterdir()):  # an empty one would tell of RGB patches
+            folder.rmdir()
+
+
+def _publish(out: Path) -> None:
+    """Move new pairs from `UNFINISHED` into `out`, the index last: `_clear_unfinished` takes back half a move."""
+    unfinished = out / UNFINISHED
+    notes = (unfinished / name for name in ("patches.json", "dataset.json", "index.csv"))
+    for path in (*unfinished.glob("*/*.npz"), *notes):
+        target = out / path.relative_to(unfinished)
+        target.parent.mkdir(exist_ok=True)
+        os.replace(path, target)
+    shutil.rmtree(unfinished)
 
 
 def _on_scene(areas: gpd.GeoDataFrame, scene: Sentinel2, polygons: str | Path, report: CutReport) -> gpd.GeoDataFrame:
