@@ -116,6 +116,8 @@ def cut_patches(
     areas = _on_scene(areas, scene, polygons, report)
     out = Path(out)
     old = _pairs_there(out, how, image is not None)
+    if len(old) and (twice := areas.merge(old, on=["city", "polygon"])["polygon"].tolist()):
+        raise InputError(f"{out}: holds pairs of a polygon {twice[0]} already; give another --city, or new polygons")
     _clear_unfinished(out, old)
     rows, views = [], []
     for area in tqdm(list(areas.itertuples()), desc="cutting patches", unit="polygon", disable=not progress):

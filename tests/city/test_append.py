@@ -87,3 +87,12 @@ def test_a_stopped_append_keeps_the_pairs_there(tmp_path, cut, monkeypatch, stop
     assert all(after[path] == content for path, content in before.items() if path.suffix == ".npz")
     assert set(open_pairs(tmp_path / "out").cities) == {"here", "elsewhere"}
     assert not [fault for fault in check(tmp_path / "out") if "the same patch" not in fault.fault]
+
+
+def test_a_polygon_is_never_added_under_a_name_that_is_there(tmp_path, cut):
+    cut()  # of the city "S2", after the scene, which another city's scene is called too
+    before = contents(tmp_path / "out")
+    with pytest.raises(InputError, match=r"out: holds pairs of a polygon S2/LCZ-2/01 already; give another --city"):
+        cut(append=True)
+    assert contents(tmp_path / "out") == before
+    assert cut(append=True, city="there").pairs
