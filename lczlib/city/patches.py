@@ -27,6 +27,7 @@ from lczlib.zones import CODES
 BEYOND = 10_000.0  # m around a scene in which squares of a polygon are counted
 PATCH = 32  # pixels of 10 m: 320 m
 LEAST_POLYGONS = 3  # of a zone; the LCZ Generator's rule
+KIND = "own city"  # in dataset.json
 UNFINISHED = ".unfinished"  # folder in `out` where the pairs of a call lie until all are cut
 OVER_EDGE = "square reaches over the edge of the Sentinel-2 scene"
 S2_VOID = "no-data in Sentinel-2"
@@ -140,7 +141,7 @@ def cut_patches(
     _warn_of_few(index, report)
     write_json(out / UNFINISHED / "patches.json", report)
     facts = {"s2": str(s2), "rgb": str(rgb or ""), "offset": how.offset, "spacing": how.spacing}
-    write_index(out / UNFINISHED, index, kind="own city", **facts)
+    write_index(out / UNFINISHED, index, KIND, **facts)
     _publish(out)
     return report
 
@@ -152,6 +153,8 @@ def _pairs_there(out: Path, how: CutOptions, with_rgb: bool) -> pd.DataFrame:
     if not how.append:
         raise InputError(f"{out}: holds pairs already; name another folder, or add to them with --append")
     pairs = open_pairs(out)
+    if pairs.kind != KIND:
+        raise InputError(f"{out}: holds {pairs.kind} data, and pairs of one's own city stay apart; give another --out")
     if len(pairs) and pairs.has_rgb != with_rgb:
         raise InputError(f"{out}: its pairs have {'no ' if with_rgb else ''}RGB patches; append pairs of one kind")
     return pairs.index

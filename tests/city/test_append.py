@@ -9,6 +9,7 @@ from lczlib.city import patches
 from lczlib.city.patches import UNFINISHED, cut_patches
 from lczlib.data import check, open_pairs
 from lczlib.errors import InputError
+from lczworld.dataset import make_dataset
 
 
 @pytest.fixture
@@ -96,3 +97,11 @@ def test_a_polygon_is_never_added_under_a_name_that_is_there(tmp_path, cut):
         cut(append=True)
     assert contents(tmp_path / "out") == before
     assert cut(append=True, city="there").pairs
+
+
+def test_pairs_of_a_city_are_never_added_to_synthetic_ones(tmp_path, cut):
+    make_dataset(tmp_path / "out", 4, workers=1, progress=False)
+    before = contents(tmp_path / "out")
+    with pytest.raises(InputError, match=r"out: holds synthetic data, and .*; give another --out"):
+        cut(append=True, rgb=gray_rgb(tmp_path / "rgb.tif", 90))
+    assert contents(tmp_path / "out") == before
