@@ -102,7 +102,9 @@ def cut_patches(
     Source: paper, "patches were cut from labelled polygons"; spacing and coverage are assumed.
     """
     how = CutOptions(**options)
-    if how.spacing <= 0 or not 0 < how.coverage <= 1:
+    if not s2:
+        raise InputError("--s2: names no file; give the path of a Sentinel-2 GeoTIFF")
+    if not 0 < how.spacing < np.inf or not 0 < how.coverage <= 1:
         given = f"--spacing {how.spacing:g}, --coverage {how.coverage:g}"
         raise InputError(f"{given}: out of range; use metres above 0 and a share of 0 to 1")
     report = CutReport()

@@ -346,6 +346,18 @@ def no_spacing(folder, s2):
     return {"spacing": 0}, "--spacing 0", "out of range"
 
 
+def spacing_of_no_number(folder, s2):
+    return {"spacing": float("nan")}, "--spacing nan", "out of range"
+
+
+def spacing_without_end(folder, s2):
+    return {"spacing": float("inf")}, "--spacing inf", "out of range"
+
+
+def scene_without_a_name(folder, s2):
+    return {"s2": ""}, "--s2", "names no file"
+
+
 def nothing_fits(folder, s2):
     areas = write_areas(folder / "tiny.geojson", [("2", square(400, 400, 50))])
     return {"polygons": areas}, areas, "no square could be cut (1 x polygon covers too little"
@@ -366,6 +378,9 @@ FAULTS = (
     rgb_void,
     rgb_beside,
     no_spacing,
+    spacing_of_no_number,
+    spacing_without_end,
+    scene_without_a_name,
 )
 
 
