@@ -60,10 +60,14 @@ def patches_options(parser: argparse.ArgumentParser) -> None:
 
 def patches(args: argparse.Namespace) -> None:
     """Run `python -m lczlib patches`."""
-    from lczlib.city.patches import CutOptions, cut_patches
+    from lczlib.city.patches import CutOptions, CutReport, cut_patches
 
-    options = {field.name: getattr(args, field.name) for field in fields(CutOptions)}
-    print(cut_patches(args.s2, args.polygons, args.out, args.rgb, progress=True, **options))
+    options, report = {field.name: getattr(args, field.name) for field in fields(CutOptions)}, CutReport()
+    try:
+        cut_patches(args.s2, args.polygons, args.out, args.rgb, progress=True, report=report, **options)
+    finally:  # what was assumed may be why it failed
+        for line in str(report).splitlines():
+            print(line)
 
 
 def map_options(parser: argparse.ArgumentParser) -> None:

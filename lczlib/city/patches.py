@@ -80,13 +80,14 @@ class CutReport:
 
     def __str__(self) -> str:
         zones = ", ".join(f"LCZ {code}: {n}" for code, n in self.zones.items())
-        lines = [f"{self.pairs} pairs ({zones})", *(f"skipped {n}: {why}" for why, n in self.skipped.items())]
+        lines = [f"{self.pairs} pairs ({zones})"] if self.pairs else []
+        lines += [f"skipped {n}: {why}" for why, n in self.skipped.items()]
         return "\n".join(lines + [f"note: {note}" for note in self.notes] + [f"warning: {w}" for w in self.warnings])
 
 
 def cut_patches(
     s2: str | Path, polygons: str | Path, out: str | Path, rgb: str | Path | None = None,
-    progress: bool = False, **options: object,
+    progress: bool = False, report: CutReport | None = None, **options: object,
 ) -> CutReport:  # fmt: skip
     """Cut pairs of 320 m x 320 m patches from a Sentinel-2 scene, and an RGB image, inside labelled polygons.
 
@@ -94,7 +95,7 @@ def cut_patches(
     same ground square at 1 m, whatever its CRS and pixel size. Nothing is filled: a square with no-data is refused.
 
     Args:
-        options: fields of `CutOptions`.
+        report: filled, so that what was assumed is known where the cut fails. options: fields of `CutOptions`.
 
     Returns:
         What was cut, skipped and assumed; also written to `out/patches.json`.
@@ -107,12 +108,12 @@ def cut_patches(
     if not 0 < how.spacing < np.inf or not 0 < how.coverage <= 1:
         given = f"--spacing {how.spacing:g}, --coverage {how.coverage:g}"
         raise InputError(f"{given}: out of range; use metres above 0 and a share of 0 to 1")
-    report = CutReport()
+    report = CutReport() if report is None else report
     scene, image = how.open(s2, rgb)
-    areas, notes = read_polygons(polygons, how.class_column, Path(s2).stem if how.city is None else how.city)
     for source in (scene, image) if image else (scene,):
         report.notes += [f"{source.path}: {note}" for note in source.notes]
         report.warnings += [f"{source.path}: {warning}" for warning in source.warnings]
+    areas, notes = read_polygons(polygons, how.class_column, Path(s2).stem if how.city is None else how.city)
     for note in notes:
         kind = report.warnings if note.startswith("warning: ") else report.notes
         kind.append(f"{polygons}: {note.removeprefix('warning: ')}")

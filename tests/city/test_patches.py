@@ -444,6 +444,17 @@ def test_every_assumption_is_one_printed_line(tmp_path, image, areas):
         assert sum(words in line for line in lines) == 1
 
 
+def test_what_was_assumed_is_printed_where_the_cut_fails_too(tmp_path, image, areas, capsys):
+    s2 = write_s2(tmp_path / "s2.tif", image, "uint16", dn=True)
+    arguments = ["patches", "--s2", str(s2), "--polygons", str(areas), "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--units", "reflectance"]) == 1
+    printed = capsys.readouterr()
+    assert "no square could be cut" in printed.err
+    for words in (f"note: {s2}: read as reflectance", f"warning: {s2}: ", f"note: {areas}: class column 'lcz'"):
+        assert words in printed.out
+    assert " pairs (" not in printed.out
+
+
 @pytest.mark.skipif(not (REAL / "berlin").exists(), reason="no folder of real samples (LCZ_REALDATA)")
 def test_berlin_real_scene_and_polygons(tmp_path):
     report, _ = cut(
