@@ -267,8 +267,11 @@ def _compare_views(pairs: list[tuple[np.ndarray, np.ndarray]], image: RGB, repor
     red, green, blue = (s2[..., BANDS.index(band)] for band in ("B4", "B3", "B2"))
     rgb = np.stack([patch.reshape(PATCH, 10, PATCH, 10, 3).mean(axis=(1, 3), dtype=np.float64) for _, patch in pairs])
     views = red + green + blue, red - blue, rgb.sum(-1), rgb[..., 0] - rgb[..., 2]
-    related = np.corrcoef([view.ravel() for view in views])
-    if related[0, 2] < 0.1:
+    with np.errstate(invalid="ignore"):  # a view of one value is related to none: NaN
+        related = np.corrcoef([view.ravel() for view in views])
+    if not np.ptp(rgb, axis=(0, 1, 2)).any():
+        report.warnings.append(f"{image.path}: has one value everywhere in the patches; choose another image")
+    elif related[0, 2] < 0.1:
         other = "does not look like the same ground as the Sentinel-2 scene"
         report.warnings.append(f"{image.path}: {other}; check its CRS")
     elif related[1, 3] < -0.2:

@@ -8,7 +8,7 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
-from geodata import GRASS, LEFT, TOP, UTM33, reflectance, square, write_areas, write_s2, write_tif
+from geodata import GRASS, LEFT, TOP, UTM33, gray_rgb, reflectance, square, write_areas, write_s2, write_tif
 from rasterio.warp import transform
 
 from lczlib.__main__ import main
@@ -188,6 +188,18 @@ def test_both_patches_of_a_pair_show_the_same_square(tmp_path, image):
     assert np.corrcoef(coarse.ravel(), pairs.s2[..., [2, 1, 0]].ravel())[0, 1] > 0.999
     swapped = cut_patches(s2, areas, tmp_path / "swapped", rgb, rgb_bands=[3, 2, 1])
     assert "red and blue look swapped" in swapped.warnings[0]
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_an_rgb_image_of_one_value_is_warned_of(tmp_path, image, areas):
+    s2 = write_s2(tmp_path / "s2.tif", image)
+    flat, _ = cut(tmp_path, s2, areas, rgb=gray_rgb(tmp_path / "flat.tif", 90))
+    assert [warning for warning in flat.warnings if "flat.tif" in warning] == [
+        f"{tmp_path / 'flat.tif'}: has one value everywhere in the patches; choose another image"
+    ]
+    grays = image[..., [2, 2, 2]].transpose(2, 0, 1).repeat(10, 1).repeat(10, 2) * 1000  # red less blue is 0 everywhere
+    gray = write_tif(tmp_path / "gray.tif", grays.clip(1, 255).astype(np.uint8), pixel=1.0)
+    assert cut_patches(s2, areas, tmp_path / "gray", gray).warnings == []
 
 
 def test_squares_at_edges_and_over_no_data_are_counted(tmp_path, image):
