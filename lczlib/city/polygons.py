@@ -31,6 +31,8 @@ WORDINGS = (
     "bare(rock|paved)|(bare)?rock(or|and)?paved", "bare(soil|sand)|(bare)?soil(or|and)?sand",
     "water(bod(y|ies))?",
 )  # fmt: skip
+UNREADABLE = (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, GEOSException, ValueError,
+              zipfile.BadZipFile, NotImplementedError)  # the last: of a version of zip that is unknown  # fmt: skip
 OVERLAP = 0.01  # of the smaller polygon; less is a shared border
 
 
@@ -64,10 +66,6 @@ def read_polygons(path: str | Path, column: str | None = None, city: str = "") -
     number = frame.groupby(["city", "label"]).cumcount() + 1
     rows = zip(frame["city"], frame["label"], number, strict=True)
     frame["polygon"] = [f"{city}/LCZ-{CODES[label - 1]}/{n:02d}".lstrip("/") for city, label, n in rows]
-    try:
-        frame.to_crs("EPSG:4326")
-    except (RuntimeError, ValueError):  # pyproj's errors are RuntimeErrors
-        raise InputError(f"{path}: its CRS cannot be transformed ({frame.crs.name}); assign the true one") from None
     return frame[["label", "city", "polygon", "geometry"]], notes
 
 
@@ -113,7 +111,7 @@ def _read(path: Path, column: str | None) -> tuple[gpd.GeoDataFrame, list[str]]:
             (re.sub(r" \(#\d+\)$", "", name), pyogrio.read_dataframe(file, layer=n, force_2d=True, on_invalid="warn"))
             for file in _files(path) for n, name in enumerate(pyogrio.list_layers(file)[:, 0])
         ]  # fmt: skip
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, GEOSException, ValueError) as fault:
+    except UNREADABLE as fault:
         raise InputError(f"{path}: not readable as polygons ({str(fault)[:80]}); export it again") from None
     layers = [(name, layer) for name, layer in layers if isinstance(layer, gpd.GeoDataFrame)]
     if not any(len(layer) for _, layer in layers):
@@ -175,6 +173,10 @@ def _labelled(path: Path, layer: gpd.GeoDataFrame, values: list, notes: list[str
     if layer.crs is None:
         remedy = "a shapefile needs its .prj beside it" if path.suffix == ".shp" else "save it again with one"
         raise InputError(f"{path}: no coordinate reference system; {remedy}")
+    try:
+        layer.head(0).to_crs("EPSG:4326")
+    except (RuntimeError, ValueError):  # pyproj's errors are RuntimeErrors
+        raise InputError(f"{path}: its CRS cannot be transformed ({layer.crs.name}); assign the true one") from None
     empty = np.array([_is_empty(value) for value in values], bool)
     zero = np.array([str(value).strip() in ("0", "0.0") for value in values], bool)
     notes += [f"polygon {place + 1} left out: it has no class" for place in np.flatnonzero(empty)]

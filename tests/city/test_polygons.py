@@ -377,9 +377,32 @@ def folder_of_no_zone(folder):
     return folder / "a.kml"
 
 
+def damaged_kmz(folder, byte=0):
+    with zipfile.ZipFile(folder / "a.kmz", "w") as archive:
+        archive.writestr("doc.kml", kml(folders(["1"])))
+    content = bytearray((folder / "a.kmz").read_bytes())
+    content[content.index(b"PK\x01\x02") + byte] = 157
+    (folder / "a.kmz").write_bytes(content)
+    return folder / "a.kmz"
+
+
+def kmz_of_an_unknown_version(folder):
+    return damaged_kmz(folder, byte=6)
+
+
+def a_layer_of_a_local_crs(folder):
+    write_areas(folder / "a.gpkg", [("2", square(0, 0, 9))])
+    local = gpd.GeoDataFrame({"lcz": ["5"]}, geometry=[square(0, 0, 9)], crs='LOCAL_CS["site grid",UNIT["metre",1]]')
+    local.to_file(folder / "a.gpkg", layer="site")
+    return folder / "a.gpkg"
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [
+        (damaged_kmz, "not readable as polygons"),
+        (kmz_of_an_unknown_version, "not readable as polygons"),
+        (a_layer_of_a_local_crs, "its CRS cannot be transformed (site grid)"),
         (faulty_class, "class 'urban' is no Local Climate Zone"),
         (code_out_of_range, "class '18' is no Local Climate Zone"),
         (no_column, "no class column among colour; name it with --class-column"),
