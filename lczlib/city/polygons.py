@@ -102,7 +102,7 @@ def _files(path: Path) -> list[str]:
 
 
 def _read(path: Path, column: str | None) -> tuple[gpd.GeoDataFrame, list[str]]:
-    """Label, city where the file has it, and geometry of all layers that have a class; notes.
+    """Label, row, city where the file has it, and geometry of all layers that have a class; notes.
 
     In KML every Folder is a layer: its name is the zone. Where no Folder is one, the placemarks' names or data are.
     """
@@ -132,7 +132,8 @@ def _read(path: Path, column: str | None) -> tuple[gpd.GeoDataFrame, list[str]]:
             running = len(numbers) > 2 and numbers == [*range(1, len(numbers) + 1)]
             if running and not column and chosen.lower() in NUMBERED:
                 notes.append(f"warning: {chosen!r} holds running numbers, hardly zones; tell with --class-column")
-        parts.append(_labelled(path, layer, values, notes))
+        rows = [f"{row}" + (f" of {name!r}" if len(layers) > 1 else "") for row in range(1, len(layer) + 1)]
+        parts.append(_labelled(path, layer, values, rows, notes))
     if not parts:
         columns = sorted({name for _, layer in layers for name in layer.columns.drop(layer.geometry.name)})
         raise InputError(f"{path}: no class column among {', '.join(columns) or 'none'}; name it with --class-column")
@@ -168,8 +169,10 @@ def _class_column(path: Path, layer: gpd.GeoDataFrame, column: str | None) -> st
     return next(iter([*fitting, *some, *general]), None)
 
 
-def _labelled(path: Path, layer: gpd.GeoDataFrame, values: list, notes: list[str]) -> gpd.GeoDataFrame:
-    """Label (-1 where the class is no zone), text of the class, city and geometry of the rows that have a class."""
+def _labelled(path: Path, layer: gpd.GeoDataFrame, values: list, rows: list[str], notes: list[str]) -> gpd.GeoDataFrame:
+    """Of the rows that have a class: label (-1 where it is no zone), text of the class, row in the file (for messages),
+    city and geometry.
+    """
     if layer.crs is None:
         remedy = "a shapefile needs its .prj beside it" if path.suffix == ".shp" else "save it again with one"
         raise InputError(f"{path}: no coordinate reference system; {remedy}")
@@ -179,17 +182,17 @@ def _labelled(path: Path, layer: gpd.GeoDataFrame, values: list, notes: list[str
         raise InputError(f"{path}: its CRS cannot be transformed ({layer.crs.name}); assign the true one") from None
     empty = np.array([_is_empty(value) for value in values], bool)
     zero = np.array([str(value).strip() in ("0", "0.0") for value in values], bool)
-    notes += [f"polygon {place + 1} left out: it has no class" for place in np.flatnonzero(empty)]
+    notes += [f"polygon {rows[place]} left out: it has no class" for place in np.flatnonzero(empty)]
     if zero.any():
         notes.append(f"warning: class 0 left out ({zero.sum()} polygons); if zones are counted from 0, add 1 to all")
-    fields = {"label": [zone_of(value) or -1 for value in values], "text": [str(value) for value in values]}
+    fields = {"label": [zone_of(value) or -1 for value in values], "text": [*map(str, values)], "row": rows}
     fields |= {name.lower(): layer[name].to_numpy() for name in layer.columns if name.lower() == "city"}
     return gpd.GeoDataFrame(fields, geometry=layer.geometry.to_numpy(), crs=layer.crs)[~(empty | zero)]
 
 
 def _mended(frame: gpd.GeoDataFrame, notes: list[str]) -> gpd.GeoDataFrame:
     """One row per polygon: self-crossing rings mended, multi-polygons taken apart, the rest left out; each named."""
-    names = [f"polygon {place + 1} (LCZ {CODES[label - 1]})" for place, label in enumerate(frame["label"])]
+    names = [f"polygon {row} (LCZ {CODES[label - 1]})" for row, label in zip(frame["row"], frame["label"], strict=True)]
     shapes = frame.geometry
     empty = shapes.isna() | shapes.is_empty | ~np.isfinite(shapes.bounds).all(axis=1)
     notes += [f"{names[place]} left out: it is empty or its corners are no numbers" for place in np.flatnonzero(empty)]
@@ -211,7 +214,7 @@ def _joined(frame: gpd.GeoDataFrame, notes: list[str]) -> gpd.GeoDataFrame:
     shared = shapely.area(shapely.intersection(shapes[one], shapes[two]))
     over = (one < two) & (shared > OVERLAP * np.minimum(areas[one], areas[two]))
     one, two, label = one[over], two[over], frame["label"].to_numpy()
-    names = [f"{place + 1} (LCZ {CODES[zone - 1]})" for place, zone in enumerate(label)]
+    names = [f"{row} (LCZ {CODES[zone - 1]})" for row, zone in zip(frame["row"], label, strict=True)]
     notes += [
         f"warning: polygons {names[i]} and {names[j]} overlap: pairs of one place get both labels; draw each place once"
         for i, j in zip(one, two, strict=True) if label[i] != label[j]
