@@ -21,6 +21,7 @@ from rasterio.windows import transform as window_transform
 from lczlib.errors import InputError
 
 S2_PIXEL = 10.0  # m
+CACHE = 200_000_000  # bytes of a file that GDAL keeps; it would keep 5 % of the machine's memory
 PAD = 8.0  # m read around what is asked for, so that solid blocks of no data are recognised at its edge
 EARTH = pyproj.Geod(ellps="WGS84")
 
@@ -33,7 +34,7 @@ def one_line(
 ) -> Iterator[None]:
     """Turn GDAL's errors into one line that names the file."""
     try:
-        with rasterio.Env():
+        with rasterio.Env(GDAL_CACHEMAX=CACHE):
             yield
     except (RasterioError, CRSError, CPLE_BaseError, pyproj.exceptions.ProjError):
         raise InputError(f"{path}: {fault}; {remedy}") from None

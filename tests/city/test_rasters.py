@@ -12,7 +12,7 @@ from rasterio.enums import ColorInterp
 from rasterio.warp import transform
 
 from lczlib.city.rasters import RGB, Sentinel2
-from lczlib.city.source import utm_of
+from lczlib.city.source import one_line, utm_of
 from lczlib.data.layout import BANDS
 from lczlib.errors import InputError
 
@@ -390,6 +390,11 @@ def test_a_file_without_a_place_is_refused_with_the_reason(tmp_path):
             kind(tmp_path / "gcp.tif")
         with pytest.raises(ValueError, match="has a CRS but no position"):
             kind(tmp_path / "bare.tif")
+
+
+def test_gdal_keeps_a_bounded_part_of_a_file_whatever_the_machines_memory():
+    with one_line("a file"):
+        assert rasterio.env.getenv()["GDAL_CACHEMAX"] <= 200e6
 
 
 def test_several_images_in_one_file_are_refused(tmp_path, monkeypatch):
