@@ -188,7 +188,7 @@ def test_a_strided_layer_reads_every_second_position_and_its_gradient_keeps_the_
     x = torch.rand(2, 3, 5, 4, 7).contiguous(memory_format=torch.channels_last_3d).requires_grad_()
     layer = ConvNorm(3, 6, 1).eval()
     by_slice, ours = layer(x[:, :, ::2, ::2, ::2]), layer(x, stride=2)
-    assert torch.equal(ours, by_slice)
+    assert torch.allclose(ours, by_slice, atol=1e-6)  # threads may share the sums out differently
     gradients = [torch.autograd.grad(y.square().sum(), x)[0] for y in (ours, by_slice)]
     assert torch.allclose(*gradients)
     assert gradients[0].is_contiguous(memory_format=torch.channels_last_3d)
