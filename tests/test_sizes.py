@@ -20,7 +20,7 @@ GOALS = {
     "private, one caller": 62,
 }
 # Where a goal is not reached: the size today. Whoever makes it smaller lowers it here; larger only for a fault mended.
-REACHED = {"lczlib": 10198, "core": 5793, "lczworld": 3217, "private, one caller": 77}
+REACHED = {"lczlib": 10202, "core": 5793, "lczworld": 3217, "private, one caller": 77}
 
 
 def sources(package: str) -> list[Path]:
