@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lczlib.errors import InputError
+from lczlib.options import at_least
 from workflow.numbers import CheckError, compare
 
 if TYPE_CHECKING:
@@ -23,20 +24,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sam", choices=("nano", "mobile", "truth", "vit_b", "vit_l", "vit_h"), default="")
     parser.add_argument("--only", metavar="NN", default="", help="one notebook, after those it builds on")
     parser.add_argument("--seed", type=int, help="seed of splits and training")
-    parser.add_argument("--seeds", metavar="N", type=_positive, help="the first N seeds, not the profile's number")
-    parser.add_argument("--jobs", type=_positive, help="notebooks side by side; default 2, with a GPU 1")
+    parser.add_argument("--seeds", metavar="N", type=at_least(1), help="the first N seeds, not the profile's number")
+    parser.add_argument("--jobs", type=at_least(1), help="notebooks side by side; default 2, with a GPU 1")
     parser.add_argument("--check", action="store_true", help="compare the numbers with the committed figures/*.json")
     parser.add_argument("--compare", nargs=2, metavar="DIR", type=Path, help="numbers of two folders of figures")
     parser.add_argument("--publish", action="store_true", help="copy figures over the committed ones, write RESULTS.md")
-    parser.add_argument("--spread", metavar="N", type=_positive, help="spread over N seeds -> figures/spread.json")
+    parser.add_argument("--spread", metavar="N", type=at_least(1), help="spread over N seeds -> figures/spread.json")
     parser.add_argument("--test", action="store_true", help="(first) run the tests instead")
     return parser
-
-
-def _positive(text: str) -> int:
-    if int(text) < 1:
-        raise ValueError("1 or more")
-    return int(text)
 
 
 def main(argv: list[str] | None = None) -> int:
